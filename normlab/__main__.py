@@ -1,0 +1,143 @@
+"""The command: ``python -m normlab +norm=NAME [GROUP=CHOICE ...] [KEY=VALUE ...]``."""
+
+from __future__ import annotations
+
+import time
+
+_STARTED = time.perf_counter()
+
+import os
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from normlab.config import CONFIGS, GROUPS, choices, parse
+from normlab.errors import ConfigError, NormlabError
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user ends as one line and status 2."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach this function instead of ending in Hydra's own report
+    sys.argv[1:] = rewritten(sys.argv[1:])
+    try:
+        hydra.main(config_path=str(CONFIGS), config_name="config", version_base="1.3")(job)()
+    except NormlabError as error:
+        fail(str(error))
+    except MissingConfigException as error:
+        fail(missing_choice(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        fail(" ".join(str(error.__cause__ or error).split()))
+    except KeyboardInterrupt:
+        print("interrupted; a run in progress leaves no record", file=sys.stderr)
+        sys.exit(130)
+
+
+def rewritten(arguments: list[str]) -> list[str]:
+    """The arguments as Hydra needs them.
+
+    ``norm=x`` becomes ``+norm=x``, because ``norm`` is in no defaults list; ``key=value`` becomes ``++key=value``, so
+    that our schema judges unknown keys and says what was expected, where Hydra would only say that it knows none.
+
+    >>> rewritten(["norm=zca", "arch=vit", "optim.lr=0.1", "hydra/launcher=basic", "-m", "+experiment=input_ranges"])
+    ['+norm=zca', 'arch=vit', '++optim.lr=0.1', 'hydra/launcher=basic', '-m', '+experiments/input_ranges@_global_=study']
+    """
+    result = []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if key in ("norm", "+norm"):
+            argument = f"+norm={value}"
+        elif key.lstrip("+") == "experiment":
+            argument = f"+experiments/{value}@_global_=study"
+        elif equals and key[0] not in "+~-" and key not in GROUPS and not key.startswith("hydra"):
+            argument = f"++{argument}"
+        result.append(argument)
+    return result
+
+
+def job(composed: DictConfig) -> None:
+    """One run, or one job of a sweep."""
+    hydra_config = HydraConfig.get()
+    sweeping = hydra_config.mode == RunMode.MULTIRUN
+    if not sweeping:
+        print_run(composed)
+        return
+    from normlab.sweep import note
+
+    overrides = [override.lstrip("+") for override in hydra_config.overrides.task]
+    number = hydra_config.job.num
+    folder = Path(hydra_config.sweep.dir) / str(hydra_config.sweep.subdir)
+    try:
+        status, path = sweep_job(composed)
+        note(folder, number, overrides, status, folder=path)
+    except NormlabError as error:
+        note(folder, number, overrides, "refused", error=str(error))
+        status = "refused"
+    except Exception as error:
+        from normlab import record
+
+        path = str(record.folder(parse(plain(composed))))
+        note(folder, number, overrides, "failed", error=f"{type(error).__name__}: {error}", folder=path)
+        status = "failed"
+    print(f"[{number}] {' '.join(overrides)}: {status}", file=sys.stderr, flush=True)
+
+
+def plain(composed: DictConfig) -> dict[str, object]:
+    """Hydra's configuration as plain dicts, every interpolation resolved."""
+    return OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+
+
+def print_run(composed: DictConfig) -> None:
+    """Run, and print the table of the run."""
+    config = parse(plain(composed))
+    from normlab.report.terminal import run_table
+    from normlab.run import run
+
+    print(run_table(run(config, imports_seconds=time.perf_counter() - _STARTED)))
+
+
+def sweep_job(composed: DictConfig) -> tuple[str, str]:
+    """Run a job of a sweep, unless it has a record; its status and the folder of its record."""
+    from normlab import record
+
+    config = parse(plain(composed))
+    if not config.rerun and record.existing(config):
+        return "skipped", str(record.folder(config))
+    from normlab.run import run
+
+    # One line a job says enough in a sweep.
+    progress = "none" if config.trainer.progress == "auto" else config.trainer.progress
+    quiet = config.model_copy(update={"trainer": config.trainer.model_copy(update={"progress": progress})})
+    result = run(quiet)
+    return result["status"], result["path"]
+
+
+def missing_choice(error: MissingConfigException) -> str:
+    """One line for a choice that a config group does not have."""
+    group, _, name = (error.missing_cfg_file or "").partition("/")
+    if group in GROUPS:
+        from normlab.config import defaults
+
+        try:
+            defaults(group, name)
+        except ConfigError as explained:
+            return str(explained)
+    if group == "experiments":
+        return f"+experiment={name.partition('/')[0]}: no such study"
+    return " ".join(str(error).split())
+
+
+def fail(message: str) -> None:
+    """End with status 2."""
+    for line in message.splitlines():
+        print(f"normlab: {line}", file=sys.stderr)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

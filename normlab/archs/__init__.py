@@ -1,0 +1,53 @@
+"""Architectures, and the network that a run trains: a normalization, then one of them.
+
+A new architecture is one class or function here that takes (shape, classes) and its options as keyword-only
+parameters, and one file in ``configs/arch/`` that names it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from normlab.archs.linear import Shape
+from normlab.config import Arch
+from normlab.norms import Normalization
+
+
+class Network(nn.Module):
+    """uint8 images in, class scores out: the normalization is the first layer.
+
+    Attributes:
+        norm: the scheme, fitted.
+        body: the architecture.
+        input_shape: C, H, W of the uint8 images.
+        normalized_shape: C, H, W of what the body sees; found out by a trial, which needs a fitted scheme, if not given.
+        classes: names of the outputs.
+    """
+
+    def __init__(
+        self,
+        norm: Normalization,
+        arch: Arch,
+        input_shape: Shape,
+        classes: tuple[str, ...],
+        normalized_shape: Shape | None = None,
+    ) -> None:
+        super().__init__()
+        self.norm, self.input_shape, self.classes = norm, input_shape, classes
+        if normalized_shape is None:
+            with torch.no_grad():
+                channels, height, width = norm(torch.zeros(1, *input_shape, dtype=torch.uint8)).shape[1:]
+            normalized_shape = channels, height, width
+        self.normalized_shape = normalized_shape
+        self.body: nn.Module = arch.build(normalized_shape, len(classes))
+        self.channels_last = bool(getattr(self.body, "channels_last", False))
+        if self.channels_last:
+            self.body.to(memory_format=torch.channels_last)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 [B, C, H, W] to scores [B, classes]."""
+        if self.channels_last:
+            # While it is uint8 the rearrangement moves a quarter of the bytes.
+            images = images.contiguous(memory_format=torch.channels_last)
+        return self.body(self.norm(images))

@@ -1,0 +1,73 @@
+"""Choices that the architectures share: activation, internal normalization, initialisation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+from torch import nn
+
+ActivationName = Literal["relu", "tanh", "sigmoid", "gelu"]
+InternalNorm = Literal["none", "batch", "layer", "group"]
+Init = Literal["torch", "he", "xavier", "lecun"]
+Padding = Literal["zeros", "reflect", "replicate", "circular"]
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "gelu": nn.GELU,
+}
+
+
+def make_activation(name: ActivationName) -> nn.Module:
+    """The nonlinearity by name."""
+    return ACTIVATIONS[name]()
+
+
+def internal_norm_2d(name: InternalNorm, channels: int) -> nn.Module:
+    """Normalization of feature maps [B, channels, H, W].
+
+    ``batch`` (Ioffe & Szegedy 2015); ``group`` with groups of 8 channels, or as near as divides them (Wu & He 2018,
+    where 16 a group serve wider nets); ``layer``, one group of all channels and pixels (Ba et al. 2016).
+    """
+    if name == "batch":
+        return nn.BatchNorm2d(channels)
+    if name == "layer":
+        return nn.GroupNorm(1, channels)
+    if name == "group":
+        return nn.GroupNorm(max(1, math.gcd(channels, max(1, channels // 8))), channels)
+    return nn.Identity()
+
+
+def internal_norm_1d(name: InternalNorm, features: int) -> nn.Module:
+    """Normalization of features [B, features]; see :func:`internal_norm_2d`."""
+    if name == "batch":
+        return nn.BatchNorm1d(features)
+    if name == "layer":
+        return nn.LayerNorm(features)
+    if name == "group":
+        return nn.GroupNorm(max(1, math.gcd(features, max(1, features // 8))), features)
+    return nn.Identity()
+
+
+def initialise(network: nn.Module, init: Init) -> None:
+    """Draw the weights of linear and convolutional layers anew; their biases become 0.
+
+    ``torch`` leaves what PyTorch drew: uniform with variance 1 / (3 fan_in), biases too. ``lecun``: variance
+    1 / fan_in (LeCun et al. 1998, section 4.6). ``xavier``: 2 / (fan_in + fan_out) (Glorot & Bengio 2010, eq. 12).
+    ``he``: 2 / fan_in (He et al. 2015, eq. 10). All normal, and all made for inputs of unit second moment.
+    """
+    if init == "torch":
+        return
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            if init == "he":
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            elif init == "lecun":
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
+            else:
+                nn.init.xavier_normal_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

@@ -1,0 +1,71 @@
+"""The linear model, for which theory is exact, and the multilayer perceptron."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+from normlab.archs.layers import ActivationName, Init, InternalNorm, initialise, internal_norm_1d, make_activation
+from normlab.config import NonNegativeInt, PositiveInt
+
+Shape = tuple[int, int, int]  # C, H, W
+
+
+class Linear(nn.Module):
+    """Outputs = W x + b.
+
+    Args:
+        shape: C, H, W of the normalized images.
+        classes: number of outputs.
+        bias: whether there is a b.
+        init: ``zeros`` starts at W = 0, b = 0, which makes the start the same under every normalization.
+    """
+
+    def __init__(
+        self, shape: Shape, classes: int, *, bias: bool = True, init: Literal["zeros"] | Init = "zeros"
+    ) -> None:
+        super().__init__()
+        self.layer = nn.Linear(shape[0] * shape[1] * shape[2], classes, bias=bias)
+        if init == "zeros":
+            for parameter in self.layer.parameters():
+                nn.init.zeros_(parameter)
+        else:
+            initialise(self, init)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] to [B, classes]."""
+        return self.layer(images.flatten(1))
+
+
+class MLP(nn.Sequential):
+    """Fully connected layers.
+
+    Args:
+        shape: C, H, W of the normalized images.
+        classes: number of outputs.
+        width: features of a hidden layer.
+        depth: hidden layers.
+        internal_norm: after each hidden linear layer, before the activation.
+        activation: of the hidden layers.
+        init: see :func:`normlab.archs.layers.initialise`.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        classes: int,
+        *,
+        width: PositiveInt = 256,
+        depth: NonNegativeInt = 2,
+        internal_norm: InternalNorm = "none",
+        activation: ActivationName = "relu",
+        init: Init = "he",
+    ) -> None:
+        layers: list[nn.Module] = [nn.Flatten()]
+        features = shape[0] * shape[1] * shape[2]
+        for _ in range(depth):
+            layers += [nn.Linear(features, width), internal_norm_1d(internal_norm, width), make_activation(activation)]
+            features = width
+        super().__init__(*layers, nn.Linear(features, classes))
+        initialise(self, init)

@@ -1,0 +1,136 @@
+"""Residual networks: the small one for small images, and those of torchvision and timm."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from normlab.archs.layers import (
+    ActivationName,
+    Init,
+    InternalNorm,
+    Padding,
+    initialise,
+    internal_norm_2d,
+    make_activation,
+)
+from normlab.archs.linear import Shape
+from normlab.config import PositiveInt
+from normlab.errors import ConfigError
+
+
+class Block(nn.Module):
+    """x + F(x), with F two 3x3 convolutions (He et al. 2016, figure 2), projected where the shape changes."""
+
+    def __init__(
+        self, channels: int, wider: int, stride: int, norm: InternalNorm, activation: ActivationName, padding: Padding
+    ) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            nn.Conv2d(channels, wider, 3, stride, padding=1, padding_mode=padding),
+            internal_norm_2d(norm, wider),
+            make_activation(activation),
+            nn.Conv2d(wider, wider, 3, padding=1, padding_mode=padding),
+            internal_norm_2d(norm, wider),
+        )
+        same = stride == 1 and channels == wider
+        self.shortcut = (
+            nn.Identity()
+            if same
+            else nn.Sequential(nn.Conv2d(channels, wider, 1, stride), internal_norm_2d(norm, wider))
+        )
+        self.activation = make_activation(activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, channels, H, W] to [B, wider, H / stride, W / stride]."""
+        return self.activation(self.shortcut(x) + self.residual(x))
+
+
+class ResNet(nn.Sequential):
+    """The residual network for small images (He et al. 2016, section 4.2): three stages, 6 * blocks + 2 layers.
+
+    Args:
+        shape: C, H, W of the normalized images.
+        classes: number of outputs.
+        width: channels of the first stage; 16 in the paper.
+        blocks: in each stage; 3 make ResNet-20.
+        internal_norm: after each convolution.
+        activation: of the network.
+        padding: value beyond the border; see :class:`normlab.archs.cnn.CNN`.
+        init: see :func:`normlab.archs.layers.initialise`.
+    """
+
+    channels_last = True
+
+    def __init__(
+        self,
+        shape: Shape,
+        classes: int,
+        *,
+        width: PositiveInt = 16,
+        blocks: PositiveInt = 1,
+        internal_norm: InternalNorm = "batch",
+        activation: ActivationName = "relu",
+        padding: Padding = "zeros",
+        init: Init = "he",
+    ) -> None:
+        layers: list[nn.Module] = [
+            nn.Conv2d(shape[0], width, 3, padding=1, padding_mode=padding),
+            internal_norm_2d(internal_norm, width),
+            make_activation(activation),
+        ]
+        channels = width
+        for stage in range(3):
+            for block in range(blocks):
+                wider = width * 2**stage
+                stride = 2 if stage and not block else 1
+                layers.append(Block(channels, wider, stride, internal_norm, activation, padding))
+                channels = wider
+        super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
+        initialise(self, init)
+
+
+def from_torchvision(shape: Shape, classes: int, *, model: Literal["resnet18", "resnet50"]) -> nn.Module:
+    """A residual network of torchvision (He et al. 2016, table 1), for ImageNet-sized images, untrained.
+
+    Args:
+        shape: C, H, W of the normalized images; the first layer is replaced where C is not 3.
+        classes: number of outputs.
+        model: name in torchvision.models.
+    """
+    from torchvision import models
+
+    network: Any = getattr(models, model)(weights=None, num_classes=classes)
+    if shape[0] != 3:
+        network.conv1 = nn.Conv2d(shape[0], 64, 7, 2, 3, bias=False)
+        nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    network.channels_last = True
+    return network
+
+
+def from_timm(shape: Shape, classes: int, *, model: str) -> nn.Module:
+    """Any network of timm by name, untrained: ``pip install 'normlab[timm]'``.
+
+    Args:
+        shape: C, H, W of the normalized images.
+        classes: number of outputs.
+        model: a name of timm.list_models().
+
+    Raises:
+        ConfigError: if timm is not installed, or has no such network for these images.
+    """
+    try:
+        import timm
+    except ImportError:
+        raise ConfigError("arch=timm needs the package timm: pip install 'normlab[timm]'") from None
+    options: dict[str, Any] = {"in_chans": shape[0], "num_classes": classes}
+    try:
+        try:
+            return timm.create_model(model, img_size=tuple(shape[1:]), **options)
+        except TypeError:  # most convolutional networks take any size, and no such argument
+            return timm.create_model(model, **options)
+    except Exception as error:  # an unknown name, or a network that cannot take this size
+        near = timm.list_models(f"*{model}*")[:5]
+        hint = f"; names like it: {', '.join(near)}" if near and model not in near else ""
+        raise ConfigError(f"arch.model={model}: {str(error).splitlines()[0]}{hint}") from None

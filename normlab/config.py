@@ -1,0 +1,335 @@
+"""The typed schema of a run: every key, its type and its range, checked before anything is computed.
+
+Hydra composes the YAML files of ``configs/`` and the command line; this module judges the result. The options of a
+scheme, an architecture or a data source are the keyword-only parameters of its class or function, so a new one
+declares them once, in its own signature, and gets the same checks.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    create_model,
+    model_validator,
+)
+
+from normlab.errors import ConfigError
+
+PACKAGE = Path(__file__).parent
+# In a wheel the configs lie inside the package, in a checkout beside it.
+ROOT = PACKAGE if (PACKAGE / "configs").is_dir() else PACKAGE.parent
+CONFIGS = ROOT / "configs"
+EXPERIMENTS = ROOT / "experiments"
+GROUPS = ("data", "augment", "norm", "arch", "optim", "trainer", "logger")
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+PositiveInt = Annotated[int, Field(gt=0)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
+
+STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+class Section(BaseModel):
+    """A part of the configuration that refuses unknown keys, wrong types, NaN and infinity."""
+
+    model_config = STRICT
+
+
+S = TypeVar("S", bound=Section)
+
+
+def choices(group: str) -> list[str]:
+    """Names that ``group=`` accepts, sorted.
+
+    >>> choices("optim")
+    ['adam', 'adamw', 'gd', 'sgd']
+    """
+    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+
+
+def defaults(group: str, name: str) -> dict[str, Any]:
+    """The content of ``configs/group/name.yaml``.
+
+    Raises:
+        ConfigError: if the group has no such choice.
+    """
+    path = CONFIGS / group / f"{name}.yaml"
+    if not path.is_file():
+        raise ConfigError(f"{group}={name}: no such choice{_nearest(name, choices(group))}")
+    return yaml.safe_load(path.read_text())
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return (f", did you mean {near[0]}?" if near else "") + f" Choose from: {', '.join(known)}"
+
+
+def _locate(target: str) -> Callable[..., Any]:
+    module, _, name = target.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        missing = f" ({error})" if isinstance(error, ModuleNotFoundError) else ""
+        raise ConfigError(f"_target_={target}: there is no such class or function{missing}") from None
+
+
+class Choice(Section):
+    """One file of a config group: a name, the class or function behind it, and (in a subclass) its options."""
+
+    name: str
+    target: str = Field(alias="_target_")
+
+    def build(self, *positional: Any) -> Any:
+        """Call the target with its options; the positional arguments are what the run knows, such as a shape."""
+        function = _locate(self.target)
+        return function(*positional, **{key: getattr(self, key) for key in _option_fields(function)})
+
+
+@cache
+def _option_fields(function: Callable[..., Any]) -> dict[str, Any]:
+    """What a user may choose about ``function``: its keyword-only parameters, with types and defaults."""
+    signature = function.__init__ if inspect.isclass(function) else function
+    hints = typing.get_type_hints(signature, include_extras=True)
+    return {
+        parameter.name: (
+            hints[parameter.name],
+            ... if parameter.default is parameter.empty else parameter.default,
+        )
+        for parameter in inspect.signature(signature).parameters.values()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+
+
+@cache
+def _with_options(base: type[Choice], target: str) -> type[Choice]:
+    function = _locate(target)
+    return create_model(f"{base.__name__}Of{function.__name__}", __base__=base, **_option_fields(function))
+
+
+class Data(Choice):
+    """A data source, and what holds for all of them."""
+
+    batch_size: PositiveInt = 128
+    image_size: PositiveInt | None = None  # pixels; shorter side resized, then centre crop
+    limit: PositiveInt | None = None  # at most so many images in each split
+    validation: Fraction = 0.1  # of the training images, where the source brings no validation split
+    test: Fraction = 0.2  # of all images, where the source brings no test split
+    split_seed: NonNegativeInt = 0  # its own seed, so that runs with different seeds share one split
+    stream: bool | None = None  # None: stream what would not fit `memory_gb`
+    memory_gb: PositiveFloat = 4.0
+    workers: NonNegativeInt = 2  # DataLoader workers, when streaming
+    cache: bool = True
+
+
+class Arch(Choice):
+    """An architecture, and the loss that its output is trained with."""
+
+    loss: Literal["cross_entropy", "squared_error"] = "cross_entropy"
+
+
+class Augment(Section):
+    """Random changes to training batches, on uint8 images; all off by default."""
+
+    name: str = "none"
+    crop_padding: NonNegativeInt = 0  # pixels added on each side before a random crop of the old size
+    resized_crop: tuple[Fraction, Annotated[float, Field(gt=0, le=1)]] | None = None  # share of the area
+    flip: bool = False
+    brightness: Annotated[float, Field(ge=0, le=1)] = 0.0  # factor drawn from 1 - b to 1 + b
+    contrast: Annotated[float, Field(ge=0, le=1)] = 0.0  # factor drawn from 1 - c to 1 + c
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Augment:
+        if self.resized_crop and self.resized_crop[0] > self.resized_crop[1]:
+            raise ValueError("resized_crop: the smallest share of the area comes first")
+        return self
+
+
+class _Optimizer(Section):
+    lr: PositiveFloat
+    weight_decay: NonNegativeFloat = 0.0
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_epochs: NonNegativeFloat = 0.0  # linear from 0 to lr
+    clip_norm: PositiveFloat | None = None  # largest global gradient norm
+    full_batch: bool = False
+
+
+class GradientDescent(_Optimizer):
+    """One step an epoch, on the gradient of the mean loss over all training images."""
+
+    name: Literal["gd"]
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0  # heavy ball
+    full_batch: Literal[True] = True
+
+
+class SGD(_Optimizer):
+    """Stochastic gradient descent with (Nesterov) momentum."""
+
+    name: Literal["sgd"]
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    nesterov: bool = False
+    full_batch: Literal[False] = False
+
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> SGD:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov=true needs a momentum above 0")
+        return self
+
+
+class Adam(_Optimizer):
+    """Adam, or AdamW with its decoupled weight decay."""
+
+    name: Literal["adam", "adamw"]
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
+    eps: PositiveFloat = 1e-8
+    full_batch: Literal[False] = False
+
+
+Optim = GradientDescent | SGD | Adam
+
+
+class Trainer(Section):
+    """How long, on what, and when to stop."""
+
+    name: str = "default"
+    max_epochs: PositiveInt = 10
+    max_steps: PositiveInt | None = None
+    accelerator: Literal["auto", "cpu", "gpu", "cuda"] = "auto"
+    devices: PositiveInt = 1
+    strategy: Literal["auto", "ddp", "ddp_spawn"] = "auto"
+    precision: Annotated[Literal["32", "64", "bf16-mixed"], BeforeValidator(str)] = "32"
+    eval_every_epochs: PositiveInt = 1
+    eval_every_steps: PositiveInt | None = None  # instead
+    targets: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.5, 0.7, 0.9)  # validation accuracy
+    stop_at_target: bool = False  # end when the highest target is reached
+    progress: Literal["auto", "bar", "lines", "none"] = "auto"
+    threads: PositiveInt | None = None
+    checkpoint: bool = True
+
+
+class NoLogger(Section):
+    """Only the record and the curve."""
+
+    name: Literal["none"]
+
+
+class Wandb(Section):
+    """Weights & Biases beside the record, which stays the source of truth."""
+
+    name: Literal["wandb"]
+    mode: Literal["offline", "online"] = "offline"
+    project: str = "normlab"
+    entity: str | None = None
+
+
+Logger = NoLogger | Wandb
+
+
+class Config(Section):
+    """One run, completely."""
+
+    data: SerializeAsAny[Data]
+    augment: Augment
+    norm: SerializeAsAny[Choice]
+    arch: SerializeAsAny[Arch]
+    optim: Optim
+    trainer: Trainer
+    logger: Logger
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    study: str = "default"
+    runs: Path = Path("runs")
+    rerun: bool = False
+    weights: Path | None = None  # a checkpoint to start from
+
+    def plain(self) -> dict[str, Any]:
+        """The configuration as nested dicts of JSON types, every default filled in."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+# The schema of a group; where the choice decides, by its name.
+SCHEMAS: dict[str, type[Section] | dict[str, type[Section]]] = {
+    "data": Data,
+    "augment": Augment,
+    "norm": Choice,
+    "arch": Arch,
+    "optim": {"gd": GradientDescent, "sgd": SGD, "adam": Adam, "adamw": Adam},
+    "trainer": Trainer,
+    "logger": {"none": NoLogger, "wandb": Wandb},
+}
+
+
+def parse(values: Mapping[str, Any]) -> Config:
+    """Check a composed configuration.
+
+    Raises:
+        ConfigError: a line for each problem, with the key, what is wrong with it and what was expected.
+    """
+    if values.get("norm") is None:
+        raise ConfigError(f"which normalization? Add +norm=NAME, one of: {', '.join(choices('norm'))}")
+    return check(Config, {**values, **{group: parse_group(group, values.get(group)) for group in GROUPS}})
+
+
+def parse_group(group: str, values: Any) -> Any:
+    """Check one group's part of the configuration."""
+    if not isinstance(values, Mapping) or not isinstance(values.get("name"), str):
+        raise ConfigError(f"{group}={values}: choose it by name, one of: {', '.join(choices(group))}")
+    schema = SCHEMAS[group]
+    if isinstance(schema, dict):
+        if values["name"] not in schema:
+            raise ConfigError(f"{group}.name={values['name']}: no such choice{_nearest(values['name'], list(schema))}")
+        schema = schema[values["name"]]
+    if issubclass(schema, Choice):
+        if not isinstance(values.get("_target_"), str):
+            raise ConfigError(f"{group}: choose it by name, one of: {', '.join(choices(group))}")
+        schema = _with_options(schema, values["_target_"])
+    return check(schema, values, prefix=f"{group}.")
+
+
+def choose(group: str, name: str, **options: Any) -> Any:
+    """A checked choice of a group by name, with some of its options changed.
+
+    Raises:
+        ConfigError: for an unknown name, an unknown option or a value out of range.
+    """
+    return parse_group(group, {**defaults(group, name), **options})
+
+
+def check(schema: type[S], values: Any, prefix: str = "") -> S:
+    """Validate ``values``; ``prefix`` goes before each key that a message names."""
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        problems = [_line(problem, schema, prefix) for problem in error.errors(include_url=False)]
+        raise ConfigError("\n".join(dict.fromkeys(problems))) from None
+
+
+def _line(problem: Any, schema: type[Section], prefix: str) -> str:
+    key = prefix + ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = [name for name in schema.model_fields if name not in ("name", "target")]
+        return f"{key}: unknown key{_nearest(str(problem['loc'][-1]), known)}"
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if problem["type"] == "missing":
+        return f"{key}: missing, and it has no default"
+    return f"{key.rstrip('.')}={_short(problem['input'])}: {message}"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

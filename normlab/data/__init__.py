@@ -1,0 +1,170 @@
+"""Data: labelled uint8 images in three splits, whatever they come from."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from normlab.config import Data, choose
+from normlab.data import cache
+from normlab.data.images import decode, read, resize
+from normlab.data.loader import Batch, Loader, MemorySplit, Split, StreamedSplit
+from normlab.data.splits import Files, Part, Source, split
+from normlab.errors import DataError
+
+__all__ = ["Batch", "Dataset", "Files", "Loader", "MemorySplit", "Part", "Source", "Split", "StreamedSplit", "dataset"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled images in three splits.
+
+    Attributes:
+        train, validation, test: each with ``images`` uint8 [N, C, H, W] and ``labels`` int64 [N].
+        classes: names; a label is a position among them.
+        key: hash of the pixels, labels and splits (of the file list, when images stream).
+        notes: what was done to the files, such as "3 images: alpha channel, dropped".
+    """
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    classes: tuple[str, ...]
+    key: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """C, H, W of an image."""
+        return self.train.shape
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The three splits by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def training_images(self, batch_size: int = 256) -> Iterator[Tensor]:
+        """Batches of training images, uint8 [B, C, H, W]: what a normalization is fitted on."""
+        return (images for images, _ in self.train.batches(batch_size))
+
+
+def dataset(name: str, **options: Any) -> Dataset:
+    """A data set by its config name.
+
+    >>> digits = dataset("digits", limit=100)
+    >>> digits.train.images.shape, digits.train.images.dtype, len(digits.classes)
+    (torch.Size([100, 1, 8, 8]), torch.uint8, 10)
+
+    Args:
+        name: a file of ``configs/data/``, without its ending.
+        options: changes to the file's options, such as ``limit=1000`` or ``root="path"``.
+
+    Raises:
+        ConfigError: for an unknown name, an unknown option or a value out of range.
+        DataError: if the images are missing or unfit.
+    """
+    return load(choose("data", name, **options))
+
+
+def load(config: Data) -> Dataset:
+    """The data set that a checked configuration describes."""
+    source: Source = config.build()
+    parts = split(source, config.validation, config.test, config.limit, config.split_seed)
+    if isinstance(parts["train"].pictures, Files):
+        if config.stream if config.stream is not None else _too_large(parts, config):
+            return _stream(parts, source, config)
+        splits, notes = _decode(parts, config)
+    else:
+        splits, notes = _in_memory(parts, config.image_size), []
+    notes = [*source.notes, *notes]
+    for note in notes:
+        log.info("data: %s", note)
+    return Dataset(config.name, **splits, classes=source.classes, key=_content_key(splits), notes=tuple(notes))
+
+
+def _in_memory(parts: dict[str, Part], image_size: int | None) -> dict[str, MemorySplit]:
+    splits = {}
+    for name, part in parts.items():
+        assert isinstance(part.pictures, Tensor)
+        images = part.pictures if image_size is None else resize(part.pictures, image_size)
+        splits[name] = MemorySplit(images, part.labels)
+    return splits
+
+
+def _decode(parts: dict[str, Part], config: Data) -> tuple[dict[str, MemorySplit], list[str]]:
+    """Decode all splits together, so that they agree on size and colour, or take them from the cache."""
+    paths = [path for part in parts.values() for path in part.pictures.paths]  # type: ignore[union-attr]
+    skip = parts["train"].pictures.skip_corrupt  # type: ignore[union-attr]
+
+    def make() -> dict[str, Any]:
+        images, kept, notes = decode(paths, config.image_size, skip)
+        return {"images": images, "kept": torch.tensor(kept), "notes": notes}
+
+    if config.cache:
+        entry = cache.remember(cache.key(paths, image_size=config.image_size, skip_corrupt=skip), make)
+    else:
+        entry = make()
+    labels = torch.cat([part.labels for part in parts.values()])[entry["kept"]]
+    splits, start, first_path = {}, 0, 0
+    for name, part in parts.items():
+        inside = (entry["kept"] >= first_path) & (entry["kept"] < first_path + len(part))
+        stop = start + int(inside.sum())
+        if stop == start:
+            raise DataError(f"none of the {len(part)} {name} images could be read")
+        splits[name] = MemorySplit(entry["images"][start:stop], labels[start:stop])
+        start, first_path = stop, first_path + len(part)
+    return splits, [f"{count:,} images: {what}" for what, count in entry["notes"].items()]
+
+
+def _too_large(parts: dict[str, Part], config: Data) -> bool:
+    """Whether the decoded images would exceed data.memory_gb, judged by the first image."""
+    count = sum(map(len, parts.values()))
+    if config.image_size is not None:
+        one = 3 * config.image_size**2
+    else:
+        one = _first_readable(parts["train"].pictures).numel()  # type: ignore[arg-type]
+    return count * one > config.memory_gb * 2**30
+
+
+def _first_readable(files: Files) -> Tensor:
+    for path in files.paths:
+        try:
+            return read(path)[0]
+        except DataError:
+            if not files.skip_corrupt:
+                raise
+    raise DataError(f"none of {len(files)} files could be read as an image")
+
+
+def _stream(parts: dict[str, Part], source: Source, config: Data) -> Dataset:
+    size = config.image_size
+    if size is None:
+        raise DataError(
+            "these images stream from disk, because they do not fit data.memory_gb or data.stream=true: "
+            "give data.image_size=PIXELS, so that they all have one size"
+        )
+    splits, digest = {}, hashlib.blake2b(repr(size).encode(), digest_size=8)
+    for name, part in parts.items():
+        assert isinstance(part.pictures, Files)
+        splits[name] = StreamedSplit(part.pictures, part.labels, size, config.workers, config.memory_gb * 2**30)
+        for path in part.pictures.paths:
+            digest.update(f"{path.parent.name}/{path.name}\0{path.stat().st_size}\n".encode())
+    return Dataset(config.name, **splits, classes=source.classes, key=digest.hexdigest(), notes=source.notes)
+
+
+def _content_key(splits: dict[str, MemorySplit]) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for name, part in splits.items():
+        digest.update(f"{name} {list(part.images.shape)}\n".encode())
+        for tensor in (part.images, part.labels):
+            digest.update(tensor.contiguous().numpy())
+    return digest.hexdigest()

@@ -1,0 +1,105 @@
+"""Data sets that ship with the dependencies: nothing to download."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from normlab.config import PositiveInt
+from normlab.data.splits import Part, Source
+from normlab.errors import DataError
+
+# Photographs and micrographs inside the wheels of scikit-learn and scikit-image, one class each.
+PHOTOGRAPHS = {
+    "astronaut": ("skimage", "data/astronaut.png"),
+    "cat": ("skimage", "data/chelsea.png"),
+    "coffee": ("skimage", "data/coffee.png"),
+    "flower": ("sklearn", "datasets/images/flower.jpg"),
+    "galaxies": ("skimage", "data/hubble_deep_field.jpg"),
+    "motorcycle": ("skimage", "data/motorcycle_left.png"),
+    "retina": ("skimage", "data/retina.jpg"),
+    "rocket": ("skimage", "data/rocket.jpg"),
+    "temple": ("sklearn", "datasets/images/china.jpg"),
+    "tissue": ("skimage", "data/ihc.png"),
+}
+
+
+def digits() -> Source:
+    """Handwritten digits of scikit-learn: 1,797 greyscale images of 8x8 pixels in 10 classes.
+
+    Alpaydin & Kaynak 1998, "Optical recognition of handwritten digits", UCI. Their values 0..16 are scaled to 0..255.
+    """
+    from sklearn.datasets import load_digits  # slow to import, and only this source needs it
+
+    bunch = load_digits()
+    images = torch.from_numpy(np.rint(bunch.images * (255 / 16)).astype(np.uint8))[:, None]
+    labels = torch.from_numpy(bunch.target.astype(np.int64))
+    return Source(tuple(map(str, bunch.target_names)), Part(images, labels))
+
+
+def photos(*, patch: PositiveInt = 32, per_class: PositiveInt = 600) -> Source:
+    """Colour patches of ten photographs; the class is the photograph that a patch comes from.
+
+    Each photograph is resized to 384 pixels on its shorter side and cut into square cells twice as wide as a patch.
+    Three fifths of the cells serve training, one fifth validation, one fifth test, so that no pixel is in two splits;
+    the patches of one cell overlap each other.
+
+    Args:
+        patch: side of a patch in pixels.
+        per_class: training patches of each class; a third as many for validation and for test.
+
+    Raises:
+        DataError: if a photograph is missing from the installed wheels, or too small for such patches.
+    """
+    cells: dict[str, list[Tensor]] = {"train": [], "validation": [], "test": []}
+    labels: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
+    for label, name in enumerate(PHOTOGRAPHS):
+        generator = torch.Generator().manual_seed(label)
+        image = _photograph(name)
+        squares = image.unfold(1, 2 * patch, 2 * patch).unfold(2, 2 * patch, 2 * patch)  # [3, R, C, 2p, 2p]
+        squares = squares.flatten(1, 2).transpose(0, 1)
+        if len(squares) < 5:
+            raise DataError(f"data.patch={patch}: the photographs hold only {len(squares)} cells of {2 * patch} pixels")
+        order = torch.randperm(len(squares), generator=generator)
+        fifth = len(squares) // 5
+        groups = {"test": order[:fifth], "validation": order[fifth : 2 * fifth], "train": order[2 * fifth :]}
+        for split, chosen in groups.items():
+            count = per_class if split == "train" else max(1, per_class // 3)
+            patches = _patches(squares[chosen], patch, count, generator)
+            cells[split].append(patches)
+            labels[split] += [label] * len(patches)
+    parts = {split: Part(torch.cat(cells[split]), torch.tensor(labels[split])) for split in cells}
+    return Source(tuple(PHOTOGRAPHS), parts["train"], parts["validation"], parts["test"])
+
+
+def _patches(cells: Tensor, side: int, count: int, generator: torch.Generator) -> Tensor:
+    """``count`` distinct patches, uint8 [count, 3, side, side], at random places of cells [K, 3, 2 side, 2 side]."""
+    places = (side + 1) ** 2
+    if count > len(cells) * places:
+        raise DataError(f"data.per_class={count}: only {len(cells) * places} different patches of {side} pixels")
+    chosen = torch.randperm(len(cells) * places, generator=generator)[:count]
+    cell, place = chosen // places, chosen % places
+    top, left = place // (side + 1), place % (side + 1)
+    rows = top[:, None] + torch.arange(side)
+    columns = left[:, None] + torch.arange(side)
+    return cells[cell[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+
+
+def _photograph(name: str, shorter_side: int = 384) -> Tensor:
+    package, path = PHOTOGRAPHS[name]
+    spec = importlib.util.find_spec(package)  # finds the folder without importing the package, which takes a second
+    if spec is None or not spec.submodule_search_locations:
+        raise DataError(f"data=photos needs the package {package}: pip install normlab again")
+    file = Path(spec.submodule_search_locations[0]) / path
+    if not file.is_file():
+        raise DataError(f"data=photos: {package} no longer brings {path}; try data=digits, and report this")
+    with Image.open(file) as opened:
+        picture = opened.convert("RGB")
+    scale = shorter_side / min(picture.size)
+    size = (round(picture.width * scale), round(picture.height * scale))
+    return torch.from_numpy(np.array(picture.resize(size, Image.Resampling.BILINEAR))).permute(2, 0, 1)

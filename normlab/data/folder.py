@@ -1,0 +1,101 @@
+"""Any folder of images, one sub-folder for each class."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from normlab.data.images import SUFFIXES
+from normlab.data.splits import Files, Part, Source
+from normlab.errors import DataError
+
+VALIDATION_NAMES = ("val", "valid", "validation")
+
+
+def find(root: Path | str | None, what: str) -> Path:
+    """The folder that the user means: as given, or below NORMLAB_DATA.
+
+    Raises:
+        DataError: if it is not given, or not there.
+    """
+    base = os.environ.get("NORMLAB_DATA")
+    if root is None:
+        if base is None:
+            raise DataError(f"{what}: say where with data.root=FOLDER, or set the variable NORMLAB_DATA")
+        return Path(base).expanduser()
+    given = Path(root).expanduser()
+    candidates = [given] if given.is_absolute() or base is None else [given, Path(base).expanduser() / given]
+    for candidate in candidates:
+        if candidate.is_dir():
+            return candidate
+    places = " or ".join(map(str, candidates))
+    raise DataError(f"data.root={root}: there is no folder {places}")
+
+
+def folder(*, root: Path | None = None, on_corrupt: Literal["error", "skip"] = "error") -> Source:
+    """Images of a folder: ROOT/CLASS/IMAGE, or ROOT/train/CLASS/IMAGE beside ROOT/test and ROOT/val.
+
+    A folder ``val`` without a ``test`` beside it is the test set (as in ImageNet); validation images are then cut
+    from the training images, as they are wherever a split is missing.
+
+    Args:
+        root: the folder; a relative one is looked for here, then below NORMLAB_DATA.
+        on_corrupt: ``error`` stops at a file that cannot be read and names it; ``skip`` goes on and counts.
+
+    Raises:
+        DataError: if the folder, its classes or its images are missing.
+    """
+    if root is None:
+        raise DataError("data=folder needs data.root=FOLDER, with one sub-folder of images for each class")
+    return from_folder(find(root, "data=folder"), on_corrupt == "skip")
+
+
+def from_folder(root: Path, skip_corrupt: bool) -> Source:
+    """The same for a folder that is known to exist."""
+    if not (root / "train").is_dir():
+        classes, train = _part(root, None, skip_corrupt)
+        return Source(classes, train)
+    classes, train = _part(root / "train", None, skip_corrupt)
+    named = {
+        "validation": next((root / name for name in VALIDATION_NAMES if (root / name).is_dir()), None),
+        "test": root / "test" if (root / "test").is_dir() else None,
+    }
+    if named["test"] is None:
+        named = {"validation": None, "test": named["validation"]}
+    parts = {name: _part(path, classes, skip_corrupt)[1] for name, path in named.items() if path is not None}
+    return Source(classes, train, **parts)
+
+
+def _part(root: Path, classes: tuple[str, ...] | None, skip_corrupt: bool) -> tuple[tuple[str, ...], Part]:
+    found = tuple(sorted(entry.name for entry in root.iterdir() if entry.is_dir() and entry.name[0] != "."))
+    if not found:
+        loose = sum(entry.suffix.lower() in SUFFIXES for entry in root.iterdir())
+        why = f"{loose} images lie in it directly" if loose else "it is empty"
+        raise DataError(f"{root}: expected one sub-folder of images for each class, but {why}")
+    if classes is None:
+        classes = found
+        if len(classes) < 2:
+            raise DataError(f"{root}: only one class, {classes[0]!r}; a classifier needs at least two sub-folders")
+    elif not set(found) <= set(classes):
+        extra = sorted(set(found) - set(classes))
+        raise DataError(f"{root}: class {extra[0]!r} does not occur among the training images")
+    paths: list[Path] = []
+    labels: list[int] = []
+    for name in found:
+        images = _images(root / name)
+        if not images:
+            raise DataError(f"{root / name}: no images in it ({', '.join(sorted(SUFFIXES))})")
+        paths += images
+        labels += [classes.index(name)] * len(images)
+    return classes, Part(Files(tuple(paths), skip_corrupt), torch.tensor(labels))
+
+
+def _images(root: Path) -> list[Path]:
+    found = []
+    for parent, folders, names in os.walk(root):
+        folders.sort()
+        found += [Path(parent, n) for n in sorted(names) if n[0] != "." and Path(n).suffix.lower() in SUFFIXES]
+    return found

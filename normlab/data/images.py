@@ -1,0 +1,179 @@
+"""From an image file to uint8 pixels."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from normlab.errors import DataError
+
+log = logging.getLogger(__name__)
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+
+
+class CorruptImageError(DataError):
+    """A file that no image can be read from."""
+
+
+def read(path: Path, image_size: int | None = None, colour: bool | None = None) -> tuple[Tensor, str]:
+    """Decode one image to 8 bits.
+
+    Palette, CMYK and similar images become RGB; an alpha channel is dropped, as torchvision's loader does; 16-bit
+    greyscale is divided by 257, which maps 65535 to 255 (PIL's own conversion would clip at 255 instead).
+
+    Args:
+        path: the file.
+        image_size: the shorter side is resized to it (bilinear, antialiased), then the centre is cut out.
+        colour: True for 3 channels, False for 1, None for what the image has.
+
+    Returns:
+        uint8 [C, H, W], and a word about what was converted ("" for nothing).
+
+    Raises:
+        CorruptImageError: if the file is empty, truncated or no image.
+        DataError: for 32-bit and floating-point images, whose range nobody knows.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PIL warns of odd metadata, which is no concern here
+            with Image.open(path) as opened:
+                opened.load()
+                picture: Image.Image = opened
+    except Exception as error:  # decoders raise nearly anything on broken bytes
+        if isinstance(error, FileNotFoundError):
+            raise DataError(f"{path}: no such file") from None
+        reason = "the file is empty" if path.stat().st_size == 0 else str(error).replace(f"{str(path)!r}", "the file")
+        raise CorruptImageError(f"{path}: {reason}") from None
+    picture, converted = _to_8_bits(picture, path)
+    if colour is not None and (picture.mode == "RGB") != colour:
+        converted = converted or ("greyscale, repeated to RGB" if colour else "colour, converted to greyscale")
+        picture = picture.convert("RGB" if colour else "L")
+    if image_size is not None:
+        picture = _resize_and_crop(picture, image_size)
+    pixels = torch.from_numpy(np.array(picture))
+    return (pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)), converted
+
+
+def _to_8_bits(picture: Image.Image, path: Path) -> tuple[Image.Image, str]:
+    mode = picture.mode
+    if mode in ("L", "RGB"):
+        return picture, ""
+    if mode == "1":
+        return picture.convert("L"), "1 bit, converted to greyscale"
+    if mode.startswith("I;16"):
+        pixels = np.asarray(picture).astype(np.float64) / 257
+        return Image.fromarray(pixels.round().astype(np.uint8)), "16 bits, scaled to 8"
+    if mode in ("I", "F"):
+        raise DataError(f"{path}: pixels of 32 bits (mode {mode}) have no known range; convert the file to 8 or 16 bits")
+    if mode in ("LA", "La"):
+        return picture.convert("L"), "alpha channel, dropped"
+    if mode in ("RGBA", "RGBa"):
+        return picture.convert("RGB"), "alpha channel, dropped"
+    return picture.convert("RGB"), f"{'palette' if mode == 'P' else mode}, converted to RGB"
+
+
+def _resize_and_crop(picture: Image.Image, size: int) -> Image.Image:
+    width, height = picture.size
+    shorter = min(width, height)
+    if shorter != size:
+        width, height = (max(size, round(side * size / shorter)) for side in (width, height))
+        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = (width - size) // 2, (height - size) // 2
+    return picture.crop((left, top, left + size, top + size))
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """Resize and crop like :func:`read`, a batch of uint8 [N, C, H, W] at a time."""
+    height, width = images.shape[2:]
+    shorter = min(height, width)
+    if shorter != size:
+        target = [max(size, round(side * size / shorter)) for side in (height, width)]
+        parts = [
+            F.interpolate(part.float(), target, mode="bilinear", antialias=True).round().clamp(0, 255).byte()
+            for part in images.split(1024)
+        ]
+        images = torch.cat(parts)
+    top, left = ((side - size) // 2 for side in images.shape[2:])
+    return images[..., top : top + size, left : left + size].contiguous()
+
+
+def decode(
+    paths: Sequence[Path], image_size: int | None, skip_corrupt: bool
+) -> tuple[Tensor, list[int], dict[str, int]]:
+    """Decode many files on all cores.
+
+    Args:
+        paths: the files.
+        image_size: see :func:`read`.
+        skip_corrupt: leave out what cannot be read, instead of raising.
+
+    Returns:
+        uint8 [M, C, H, W], greyscale only if all files are; the positions in ``paths`` of the M images; and how many
+        files were converted in which way, or skipped.
+
+    Raises:
+        CorruptImageError: naming the first file that cannot be read, unless they are skipped.
+        DataError: if sizes differ and no ``image_size`` is given.
+    """
+
+    def attempt(path: Path) -> tuple[Tensor, str] | CorruptImageError:
+        try:
+            return read(path, image_size)
+        except CorruptImageError as error:
+            if not skip_corrupt:
+                raise
+            return error
+
+    notes: Counter[str] = Counter()
+    kept: list[int] = []
+    store: Tensor | None = None
+    colours: set[int] = set()
+    if len(paths) >= 5000:
+        log.info("decoding %s images, once ...", f"{len(paths):,}")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            for position, outcome in enumerate(pool.map(attempt, paths)):
+                if isinstance(outcome, CorruptImageError):
+                    notes["unreadable, skipped"] += 1
+                    log.warning("skipped %s", outcome)
+                    continue
+                image, converted = outcome
+                if converted:
+                    notes[converted] += 1
+                if store is None:
+                    first = paths[position]
+                    store = torch.empty((len(paths), *image.shape), dtype=torch.uint8)
+                if image.shape[1:] != store.shape[2:]:
+                    raise DataError(
+                        f"images of different sizes: {first} has {_size(store[0])} pixels, {paths[position]} has "
+                        f"{_size(image)}: give data.image_size=PIXELS"
+                    )
+                colours.add(len(image))
+                if len(image) > store.shape[1]:  # the first colour image after greyscale ones
+                    store = store.repeat(1, 3, 1, 1)
+                store[len(kept)] = image
+                kept.append(position)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # do not decode the rest before reporting
+            raise
+    if store is None:
+        raise DataError(f"none of {len(paths)} files could be read as an image" if paths else "no images")
+    if len(colours) > 1:
+        notes["greyscale and colour mixed, all in RGB"] = 1
+    return store[: len(kept)], kept, dict(notes)
+
+
+def _size(image: Tensor) -> str:
+    return f"{image.shape[2]}x{image.shape[1]}"

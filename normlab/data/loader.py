@@ -1,0 +1,166 @@
+"""Batches for training and fitting: one contract for images in memory and images that stream from disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from normlab.data.images import CorruptImageError, read
+from normlab.data.splits import Files
+from normlab.errors import DataError
+
+Batch = tuple[Tensor, Tensor]  # uint8 [B, C, H, W], int64 [B]
+
+
+class MemorySplit:
+    """Images in memory, as one tensor.
+
+    Attributes:
+        images: uint8 [N, C, H, W].
+        labels: int64 [N].
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self.images, self.labels = images, labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """C, H, W of an image."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    @property
+    def skipped(self) -> int:
+        """Unreadable images met while batching; here none, for they were sorted out before."""
+        return 0
+
+    def batches(self, size: int, order: Tensor | None = None) -> Iterator[Batch]:
+        """Batches of ``size``, in the given order of positions (int64 [M]), or from first to last."""
+        if order is None:
+            yield from zip(self.images.split(size), self.labels.split(size), strict=True)
+        else:
+            for index in order.split(size):
+                yield self.images[index], self.labels[index]
+
+
+class StreamedSplit:
+    """Images that are decoded when they are needed, by the workers of a DataLoader; always RGB.
+
+    Attributes:
+        labels: int64 [N].
+        skipped: the most unreadable images that one pass met, where they are skipped.
+    """
+
+    def __init__(self, files: Files, labels: Tensor, image_size: int, workers: int, memory_bytes: float) -> None:
+        self.files, self.labels = files, labels
+        self.image_size, self.workers, self.memory_bytes = image_size, workers, memory_bytes
+        self.skipped = 0
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """C, H, W of an image."""
+        return 3, self.image_size, self.image_size
+
+    @property
+    def images(self) -> Tensor:
+        """All images, uint8 [N, 3, H, W].
+
+        Raises:
+            DataError: if they would not fit in data.memory_gb; use :meth:`batches` then.
+        """
+        size = len(self) * 3 * self.image_size**2
+        if size > self.memory_bytes:
+            raise DataError(f"{size / 2**30:.1f} GiB of images stream from disk: use .batches(size), not .images")
+        return torch.cat([images for images, _ in self.batches(256)])
+
+    def batches(self, size: int, order: Tensor | None = None) -> Iterator[Batch]:
+        """Batches of ``size``, in the given order of positions (int64 [M]), or from first to last."""
+        order = torch.arange(len(self)) if order is None else order
+        loader = DataLoader(
+            _Decoder(self.files, self.labels, self.image_size),
+            batch_sampler=[index.tolist() for index in order.split(size)],
+            num_workers=self.workers,
+            collate_fn=_stack,
+            pin_memory=torch.cuda.is_available(),
+        )
+        delivered = 0
+        for batch in loader:
+            if batch is not None:
+                delivered += len(batch[1])
+                yield batch
+        self.skipped = max(self.skipped, len(order) - delivered)
+
+
+class _Decoder(Dataset[tuple[Tensor, Tensor] | None]):
+    def __init__(self, files: Files, labels: Tensor, image_size: int) -> None:
+        self.files, self.labels, self.image_size = files, labels, image_size
+
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor] | None:
+        try:
+            return read(self.files.paths[position], self.image_size, colour=True)[0], self.labels[position]
+        except CorruptImageError:
+            if self.files.skip_corrupt:
+                return None
+            raise
+
+
+def _stack(samples: Sequence[tuple[Tensor, Tensor] | None]) -> Batch | None:
+    read_samples = [sample for sample in samples if sample is not None]
+    if not read_samples:
+        return None
+    images, labels = zip(*read_samples, strict=True)
+    return torch.stack(images), torch.stack(labels)
+
+
+Split = MemorySplit | StreamedSplit
+
+
+class Loader:
+    """The batches of one split, epoch after epoch, as Lightning wants them.
+
+    Where several processes train together, each takes every n-th image. Training drops the remainder, so that all
+    make the same number of steps; evaluation sees every image.
+
+    Args:
+        split: the images.
+        batch_size: images in a batch, of all processes together.
+        shuffle_seed: shuffle, differently in each epoch but the same for the same seed; None keeps the order.
+        world_size: number of processes.
+    """
+
+    def __init__(
+        self, split: Split, batch_size: int, shuffle_seed: int | None = None, world_size: int = 1
+    ) -> None:
+        self.split, self.shuffle_seed, self.world_size = split, shuffle_seed, world_size
+        self.batch_size = max(1, batch_size // world_size)
+        self.epoch = 0
+
+    @property
+    def images_per_epoch(self) -> int:
+        """Images that each process sees in an epoch; in evaluation, the first process."""
+        drop, count = self.shuffle_seed is not None, len(self.split)
+        return count // self.world_size if drop else -(-count // self.world_size)
+
+    def __len__(self) -> int:
+        return -(-self.images_per_epoch // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self.shuffle_seed is None:
+            order = None if self.world_size == 1 else torch.arange(len(self.split))
+        else:
+            generator = torch.Generator().manual_seed(self.shuffle_seed * 1_000_003 + self.epoch)
+            self.epoch += 1
+            order = torch.randperm(len(self.split), generator=generator)
+        if order is not None and self.world_size > 1:
+            rank = torch.distributed.get_rank()
+            order = order[rank :: self.world_size][: self.images_per_epoch]
+        return self.split.batches(self.batch_size, order)

@@ -1,0 +1,82 @@
+"""Images with a mean, a spectrum and a correlation chosen in advance, for theory with a known answer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from normlab.config import PositiveInt
+from normlab.data.splits import Part, Source
+from normlab.errors import DataError
+
+
+def planted(
+    *,
+    side: PositiveInt = 4,
+    mean: tuple[float, float] = (96.0, 160.0),
+    std: tuple[float, float] = (4.0, 64.0),
+    common_std: float = 0.0,
+    classes: PositiveInt = 4,
+    repeats: PositiveInt = 16,
+    source_seed: int = 0,
+) -> Source:
+    """Greyscale images of D = side^2 independent features, whose covariance is known exactly.
+
+    Feature j of an image is m_j + s_j h_j + s_0 h_0 with signs h = +-1. Over the training images the signs are the
+    columns of a Hadamard matrix (Sylvester 1867), so that, rounding apart from none, the mean is m, the covariance is
+    diag(s^2) + s_0^2 11', and with s_0 = 0 the condition number is (max s / min s)^2; m and s are whole numbers.
+    Validation and test images have random signs.
+
+    The class is the largest of ``classes`` random linear functions of the signs: a linear network can learn it.
+
+    Args:
+        side: of the images, in pixels.
+        mean: first and last m_j, the others evenly between.
+        std: first and last s_j, the others geometrically between.
+        common_std: s_0, which correlates all features.
+        classes: number of classes.
+        repeats: training images as a multiple of the smallest Hadamard matrix that holds the features.
+        source_seed: of the linear functions and the random signs.
+
+    Raises:
+        DataError: if a pixel would leave 0..255.
+    """
+    features = side**2
+    m = torch.linspace(*mean, features).round()
+    s = torch.logspace(*torch.tensor(std).log10().tolist(), features).round()
+    s0 = round(common_std)
+    low, high = (m - s - s0).min().item(), (m + s + s0).max().item()
+    if low < 0 or high > 255:
+        raise DataError(f"data=planted: pixels would run from {low:g} to {high:g}; lower data.std, or move data.mean")
+    generator = torch.Generator().manual_seed(source_seed)
+    order = 1 << (features + 1).bit_length()  # a power of two above D + 1: column 0 is constant, column D + 1 is h_0
+    signs = hadamard(order)[torch.randperm(order, generator=generator)][:, 1 : features + 2]
+    weights = torch.randn(features, classes, generator=generator)
+
+    def part(h: Tensor) -> Part:
+        own, shared = h[:, :features], h[:, features:]
+        images = (m + s * own + s0 * shared).to(torch.uint8).reshape(-1, 1, side, side)
+        return Part(images, (own @ weights).argmax(1))
+
+    def random_part(count: int) -> Part:
+        return part(torch.randint(0, 2, (count, features + 1), generator=generator).float() * 2 - 1)
+
+    held_out = max(classes, order * repeats // 4)
+    names = tuple(f"class {k}" for k in range(classes))
+    return Source(names, part(signs.repeat(repeats, 1)), random_part(held_out), random_part(held_out))
+
+
+def hadamard(order: int) -> Tensor:
+    """Hadamard matrix of Sylvester's construction, entries +-1, float [order, order].
+
+    >>> hadamard(2)
+    tensor([[ 1.,  1.],
+            [ 1., -1.]])
+
+    Args:
+        order: a power of two.
+    """
+    matrix = torch.ones(1, 1)
+    while len(matrix) < order:
+        matrix = torch.cat([torch.cat([matrix, matrix], 1), torch.cat([matrix, -matrix], 1)])
+    return matrix

@@ -1,0 +1,118 @@
+"""Which images belong to training, validation and test: seeded, stratified, and the same for every scheme."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from normlab.errors import DataError
+
+
+@dataclass(frozen=True)
+class Files:
+    """Image files that are not decoded yet."""
+
+    paths: tuple[Path, ...]
+    skip_corrupt: bool = False
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Labelled images, decoded or not."""
+
+    pictures: Tensor | Files  # uint8 [N, C, H, W], or N files
+    labels: Tensor  # int64 [N]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, index: Tensor) -> Part:
+        """The images at these positions, int64 [M]."""
+        if isinstance(self.pictures, Files):
+            paths = tuple(self.pictures.paths[i] for i in index.tolist())
+            return Part(replace(self.pictures, paths=paths), self.labels[index])
+        return Part(self.pictures[index], self.labels[index])
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a data source delivers: classes, training images, and the other splits where it has them."""
+
+    classes: tuple[str, ...]
+    train: Part
+    validation: Part | None = None
+    test: Part | None = None
+    notes: tuple[str, ...] = ()
+
+
+def split(source: Source, validation: float, test: float, limit: int | None, seed: int) -> dict[str, Part]:
+    """Training, validation and test images; what the source lacks is cut from its training images.
+
+    Args:
+        source: the images.
+        validation: share of the training images, where the source has no validation split.
+        test: share of all images, where the source has no test split.
+        limit: at most so many images in each split, drawn in proportion to the classes.
+        seed: of the draw; it does not depend on the seed of a run.
+
+    Raises:
+        DataError: if a class has too few images to be in every split.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    train = source.train
+    parts = {"validation": source.validation, "test": source.test}
+    for name, share in (("test", test), ("validation", validation)):
+        if parts[name] is None:
+            needed = 3 if source.test is None and source.validation is None else 2
+            _refuse_small_classes(train, source.classes, needed if name == "test" or source.test else 2)
+            held_out = _stratified(train.labels, share, generator)
+            parts[name] = train.take(held_out.nonzero().flatten())
+            train = train.take((~held_out).nonzero().flatten())
+    result = {"train": train, **{name: part for name, part in parts.items() if part is not None}}
+    if limit is not None:
+        result = {name: _limited(part, limit, generator) for name, part in result.items()}
+    return result
+
+
+def _refuse_small_classes(part: Part, classes: tuple[str, ...], needed: int) -> None:
+    counts = torch.bincount(part.labels, minlength=len(classes))
+    small = (counts < needed).nonzero().flatten().tolist()
+    if small:
+        more = f" (and {len(small) - 1} more classes)" if len(small) > 1 else ""
+        raise DataError(
+            f"class {classes[small[0]]!r} has {counts[small[0]].item()} image(s){more}; a split into training, "
+            f"validation and test needs at least {needed} of each class: add images, or remove the class"
+        )
+
+
+def _rank_in_class(labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """For each image, a random rank 0, 1, ... among those of its class, and the size of its class."""
+    order = torch.randperm(len(labels), generator=generator)
+    by_class = order[labels[order].argsort(stable=True)]
+    counts = torch.bincount(labels)
+    starts = counts.cumsum(0) - counts
+    rank = torch.empty(len(labels), dtype=torch.int64)
+    rank[by_class] = torch.arange(len(labels)) - starts[labels[by_class]]
+    return rank, counts[labels]
+
+
+def _stratified(labels: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Mask of a share of each class, at least one image and never all of them."""
+    rank, size = _rank_in_class(labels, generator)
+    wanted = (share * size).round().clamp(min=1)
+    return rank < torch.minimum(wanted, (size - 1).to(wanted.dtype))
+
+
+def _limited(part: Part, limit: int, generator: torch.Generator) -> Part:
+    if len(part) <= limit:
+        return part
+    rank, size = _rank_in_class(part.labels, generator)
+    # Evenly spread positions in each class: the first `limit` of them hold the classes in proportion.
+    chosen = ((rank + 0.5) / size).argsort(stable=True)[:limit]
+    return part.take(chosen.sort().values)

@@ -1,0 +1,120 @@
+"""The tables that a command prints at its end."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from tabulate import tabulate
+
+
+def run_table(record: dict[str, Any]) -> str:
+    """The result of one run, as lines for a terminal."""
+    metrics, normalized, seconds = record["metrics"], record["normalized"], record["seconds"]
+    reached = ", ".join(f"{_number(epoch)} to {target}" for target, epoch in metrics["epochs_to"].items())
+    status = record["status"]
+    if status == "diverged":
+        status += f" at step {record['diverged_at']} (loss not finite)"
+    images = normalized["images"]
+    rows = [
+        ("scheme", record["norm"]),
+        ("network sees", f"mean {_number(normalized['mean'])}, std {_number(normalized['std'])}, range "
+         f"{_number(normalized['min'])} to {_number(normalized['max'])} ({images:,} training images)"),
+        ("trained", f"{record['arch']} on {record['data']}, {record['optim']} at {record['lr']:g}, seed {record['seed']}, "
+         f"{_number(metrics['epochs'])} epochs"),
+        ("status", status),
+        ("test accuracy", f"{_percent(metrics['test_accuracy'])} (best on validation "
+         f"{_percent(metrics['best_validation_accuracy'])})"),
+        ("test loss", _number(metrics["test_loss"])),
+        ("epochs", f"{reached} validation accuracy" if reached else "no target set"),
+        ("seconds", f"{metrics['seconds']:.1f} training, {sum_known(seconds):.1f} in all"),
+        ("record", f"{record['path']}/record.json"),
+    ]  # fmt: skip
+    return tabulate(rows, tablefmt="plain")
+
+
+def sum_known(seconds: dict[str, float]) -> float:
+    """All stages of a run together; one that was not measured counts nothing."""
+    return sum(value for name, value in seconds.items() if name != "to_first_step" and not math.isnan(value))
+
+
+def comparison_table(records: Sequence[dict[str, Any]]) -> str:
+    """Several runs side by side: a line for each configuration, its seeds together.
+
+    Accuracy is the mean over the runs that finished, with its standard deviation from two on; epochs to a target are
+    the median, in which a miss counts as infinite.
+    """
+    varying = _varying(records)
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for record in records:
+        groups.setdefault(tuple(str(_lookup(record, key)) for key in varying), []).append(record)
+    targets = list(dict.fromkeys(target for record in records for target in record["metrics"].get("epochs_to", {})))
+    rows = []
+    for values, runs in groups.items():
+        finished = [run for run in runs if run["status"] == "finished"]
+        accuracy = [run["metrics"]["test_accuracy"] for run in finished]
+        spread = f" ± {100 * statistics.stdev(accuracy):.1f}" if len(accuracy) > 1 else ""
+        rows.append(
+            [
+                *values,
+                len(runs),
+                len([run for run in runs if run["status"] == "diverged"]),
+                (_percent(statistics.mean(accuracy)) + spread) if accuracy else "-",
+                _mean(run["metrics"]["test_loss"] for run in finished),
+                *(_median(run["metrics"]["epochs_to"].get(target, math.nan) for run in runs) for target in targets),
+                _mean(run["metrics"]["seconds"] for run in runs),
+            ]
+        )
+    headers = [*varying, "runs", "diverged", "test accuracy", "test loss", *(f"epochs to {t}" for t in targets)]
+    return tabulate(rows, [*headers, "seconds"], tablefmt="simple", disable_numparse=True)
+
+
+def _varying(records: Sequence[dict[str, Any]]) -> list[str]:
+    """Keys of the configuration in which runs differ, the seed apart; the scheme always."""
+    flat = [_flatten(record["config"]) for record in records]
+    keys = dict.fromkeys(key for config in flat for key in config)
+    named = {f"{group}.name" for group in ("data", "augment", "arch", "optim", "trainer", "logger")}
+    differing = [key for key in keys if len({str(config.get(key)) for config in flat}) > 1]
+    # Where two choices of one group differ, their names say it, and their options need not.
+    chosen = {key.split(".")[0] for key in differing if key in named or key == "norm.name"} | {"norm"}
+    single_norm = "norm.name" not in differing
+    kept = [
+        key
+        for key in differing
+        if key not in ("seed", "runs", "rerun", "study")
+        and (key in named or key.split(".")[0] not in chosen or (single_norm and key.startswith("norm.")))
+    ]
+    return ["norm.name", *(key for key in kept if key != "norm.name")]
+
+
+def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _lookup(record: dict[str, Any], key: str) -> Any:
+    return _flatten(record["config"]).get(key, "-")
+
+
+def _number(value: float) -> str:
+    if math.isnan(value):
+        return "-"
+    return "never" if value == math.inf else f"{value:.4g}"
+
+
+def _percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{100 * value:.1f}%"
+
+
+def _mean(values: Any) -> str:
+    known = [value for value in values if not math.isnan(value)]
+    return _number(statistics.mean(known)) if known else "-"
+
+
+def _median(values: Any) -> str:
+    known = [value for value in values if not math.isnan(value)]
+    return _number(statistics.median_high(known)) if known else "-"

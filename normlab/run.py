@@ -1,0 +1,122 @@
+"""One run, a line a stage: data, normalization, network, training, record."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+
+from normlab import record
+from normlab.archs import Network
+from normlab.config import Config
+from normlab.data import Dataset, load
+from normlab.norms import Normalization
+from normlab.training import Outcome, divergence, mirrored, start_from, summarize, train
+
+DESCRIBED_IMAGES = 10_000  # at most so many training images are looked at to say what a normalization makes of them
+
+
+def run(config: Config, imports_seconds: float = float("nan")) -> dict[str, Any]:
+    """Train one network under one normalization, and leave a record.
+
+    Args:
+        config: checked.
+        imports_seconds: what the process spent before, for the record.
+
+    Returns:
+        The record, as in ``record.json``, and the ``path`` of its folder.
+
+    Raises:
+        NormlabError: for a mistake of the user; nothing is left behind then.
+    """
+    clock = Clock()
+    record.require_writable(config.runs)
+    if config.trainer.threads:
+        torch.set_num_threads(config.trainer.threads)
+
+    data = load(config.data)
+    clock.lap("data")
+    norm = config.norm.build().fit(data.training_images())
+    clock.lap("fit")
+    # Seeded here, so that schemes with and without parameters of their own get the same weights.
+    torch.manual_seed(config.seed)
+    network = Network(norm, config.arch, data.shape, data.classes)
+    if config.weights:
+        start_from(network, config.weights)
+    clock.lap("model")
+
+    with record.opened(config) as folder, mirrored(config, folder) as mirror:
+        normalized = describe_normalized(norm, data)
+        clock.lap("description")
+        outcome = train(config, data, network, folder, [mirror])
+        clock.lap("training")
+        result = {
+            **record.describe(config),
+            "normalized": normalized,
+            **results(config, data, outcome),
+            "seconds": {"imports": imports_seconds, **clock.laps, "to_first_step": outcome.first_step_at - clock.start},
+        }
+        if outcome.is_main_process:
+            record.write(folder, result)
+            mirror.send(outcome.rows)
+            mirror.finish(result)
+    return result | {"path": str(folder)}
+
+
+def results(config: Config, data: Dataset, outcome: Outcome) -> dict[str, Any]:
+    """The part of a record that training decides."""
+    diverged_at = divergence(outcome.rows)
+    metrics: dict[str, Any] = summarize(outcome.rows, config.trainer.targets)
+    metrics["seconds"] = outcome.seconds
+    metrics["images_per_second"] = metrics["epochs"] * len(data.train) / outcome.seconds
+    provenance = {
+        "device": outcome.device,
+        "device_name": torch.cuda.get_device_name(outcome.device) if outcome.device.startswith("cuda") else None,
+        "threads": torch.get_num_threads(),
+        "data_key": data.key,
+        "data_notes": list(data.notes),
+        "images": {name: len(split) for name, split in data.splits.items()},
+        "skipped": {name: split.skipped for name, split in data.splits.items()},
+    }
+    return {
+        "status": "finished" if diverged_at is None else "diverged",
+        "diverged_at": diverged_at,
+        "metrics": metrics,
+        "provenance": record.provenance() | provenance,
+    }
+
+
+def describe_normalized(norm: Normalization, data: Dataset) -> dict[str, float]:
+    """Mean, standard deviation and range of the training images as the network first sees them.
+
+    Over all of them, or over ``DESCRIBED_IMAGES`` evenly spaced ones; ``images`` says how many.
+    """
+    count = len(data.train)
+    order = torch.linspace(0, count - 1, DESCRIBED_IMAGES).round().long() if count > DESCRIBED_IMAGES else None
+    images, size, total, squares = 0, 0, 0.0, 0.0
+    low, high = float("inf"), float("-inf")
+    with torch.no_grad():
+        for batch, _ in data.train.batches(256, order):
+            output = norm(batch)
+            images, size = images + len(batch), size + output.numel()
+            total += output.sum(dtype=torch.float64).item()
+            squares += output.double().square_().sum().item()
+            low, high = min(low, output.min().item()), max(high, output.max().item())
+    mean = total / size
+    variance = max(0.0, squares / size - mean**2)
+    return {"mean": mean, "std": variance**0.5, "min": low, "max": high, "images": images}
+
+
+class Clock:
+    """Seconds between laps."""
+
+    def __init__(self) -> None:
+        self.start = self._last = time.perf_counter()
+        self.laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        """Seconds since the lap before, under this name."""
+        now = time.perf_counter()
+        self.laps[name] = now - self._last
+        self._last = now

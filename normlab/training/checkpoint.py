@@ -1,0 +1,95 @@
+"""Checkpoints: a network with its fitted normalization inside, and the configuration it was built from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from normlab.archs import Network
+from normlab.config import Config, parse_group
+from normlab.errors import CheckpointError
+
+KEY = "normlab"
+
+
+def description(config: Config, network: Network) -> dict[str, Any]:
+    """What a checkpoint says of its network, in plain types, so that it loads without running code."""
+    plain = config.plain()
+    return {
+        "norm": plain["norm"],
+        "arch": plain["arch"],
+        "input_shape": list(network.input_shape),
+        "normalized_shape": list(network.normalized_shape),
+        "classes": list(network.classes),
+    }
+
+
+def load(path: str | Path) -> Network:
+    """The network of a checkpoint, in evaluation mode, with its normalization inside; it takes uint8 images.
+
+    The attribute ``classes`` names its outputs.
+
+    Args:
+        path: ``checkpoint.ckpt`` in the folder of a run.
+
+    Raises:
+        CheckpointError: if the file is missing, unreadable, or no checkpoint of normlab.
+    """
+    saved = _read(Path(path))
+    about = saved[KEY]
+    network = Network(
+        parse_group("norm", about["norm"]).build(),
+        parse_group("arch", about["arch"]),
+        tuple(about["input_shape"]),
+        tuple(about["classes"]),
+        tuple(about["normalized_shape"]),
+    )
+    _put(network, saved, Path(path))
+    return network.eval()
+
+
+def start_from(network: Network, path: Path) -> None:
+    """Put the weights of a checkpoint into the body of a network; the network keeps its own normalization.
+
+    Raises:
+        CheckpointError: if the checkpoint holds another architecture, naming what differs.
+    """
+    saved = _read(path)
+    prefix = "network.body."
+    weights = {k.removeprefix(prefix): v for k, v in saved["state_dict"].items() if k.startswith(prefix)}
+    own = network.body.state_dict()
+    if missing := sorted(own.keys() ^ weights.keys()):
+        raise CheckpointError(_other(path, saved, f"{missing[0]} and {len(missing) - 1} more are in only one of them"))
+    for name, tensor in own.items():
+        if tensor.shape != weights[name].shape:
+            raise CheckpointError(
+                _other(path, saved, f"{name} is {list(weights[name].shape)} there and {list(tensor.shape)} here")
+            )
+    network.body.load_state_dict(weights)
+
+
+def _other(path: Path, saved: dict[str, Any], why: str) -> str:
+    return f"weights={path}: a checkpoint of another network (arch={saved[KEY]['arch']['name']}): {why}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle, zip and torch each raise their own
+        raise CheckpointError(f"{path}: not readable as a checkpoint ({str(error).splitlines()[0]})") from None
+    if not isinstance(saved, dict) or KEY not in saved:
+        raise CheckpointError(f"{path}: not a checkpoint of normlab")
+    return saved
+
+
+def _put(network: Network, saved: dict[str, Any], path: Path) -> None:
+    prefix = "network."
+    state = {k.removeprefix(prefix): v for k, v in saved["state_dict"].items() if k.startswith(prefix)}
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: {str(error).splitlines()[-1].strip()}") from None

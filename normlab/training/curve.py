@@ -1,0 +1,125 @@
+"""The curve of a run: every measurement, in the order in which it was made."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+COLUMNS = ("step", "epoch", "split", "metric", "value")
+
+
+class Measurement(NamedTuple):
+    """One row of ``curve.csv``.
+
+    Attributes:
+        step: updates made before the measurement; the loss at step k is the loss of the weights after k updates.
+        epoch: passes over the training images, whole or in part, made before it.
+        split: train, validation, test; or start, for what is measured once on the first batch.
+        metric: such as loss, accuracy, gradient_norm.
+        value: NaN and infinities included.
+    """
+
+    step: int
+    epoch: float
+    split: str
+    metric: str
+    value: float
+
+
+class Curve:
+    """Rows that are gathered in memory and appended to a file now and then.
+
+    Args:
+        path: of the file, which :meth:`create` begins.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[Measurement] = []
+        self._written = 0
+
+    def create(self) -> None:
+        """Begin the file, with its header alone."""
+        with self.path.open("w", newline="") as file:
+            csv.writer(file).writerow(COLUMNS)
+
+    def add(self, step: int, epoch: float, split: str, metric: str, value: float) -> None:
+        """Add one measurement."""
+        self.rows.append(Measurement(step, epoch, split, metric, value))
+
+    def flush(self) -> None:
+        """Append what is new to the file."""
+        with self.path.open("a", newline="") as file:
+            csv.writer(file).writerows(self.rows[self._written :])
+        self._written = len(self.rows)
+
+    @classmethod
+    def read(cls, path: Path) -> list[Measurement]:
+        """All rows of a file; floats come back exactly as they were."""
+        with path.open(newline="") as file:
+            return [
+                Measurement(int(row["step"]), float(row["epoch"]), row["split"], row["metric"], float(row["value"]))
+                for row in csv.DictReader(file)
+            ]
+
+
+def divergence(rows: list[Measurement]) -> int | None:
+    """Step of the first training or validation loss that is not finite, or None."""
+    lost = (row.step for row in rows if row.metric == "loss" and row.split != "test" and not math.isfinite(row.value))
+    return min(lost, default=None)
+
+
+def summarize(rows: list[Measurement], targets: tuple[float, ...]) -> dict[str, float | dict[str, float]]:
+    """The metrics of a record, from its curve alone.
+
+    A target that was never reached takes infinitely long. What was never measured is NaN.
+
+    Args:
+        rows: of one run.
+        targets: validation accuracies.
+
+    Returns:
+        Final and best loss and accuracy by split; epochs and steps to each target, by the first evaluation that
+        reaches it; area under the validation accuracy over epochs, divided by the epochs (0..1); what was measured
+        at the start.
+    """
+
+    def series(split: str, metric: str) -> list[Measurement]:
+        return [row for row in rows if row.split == split and row.metric == metric]
+
+    accuracy, loss = series("validation", "accuracy"), series("validation", "loss")
+    train_loss = series("train", "loss")
+    best = max(accuracy, key=lambda row: row.value, default=None)
+    metrics: dict[str, float | dict[str, float]] = {
+        "test_accuracy": _last(series("test", "accuracy")),
+        "test_loss": _last(series("test", "loss")),
+        "validation_accuracy": _last(accuracy),
+        "validation_loss": _last(loss),
+        "best_validation_accuracy": best.value if best else math.nan,
+        "best_epoch": best.epoch if best else math.nan,
+        "best_validation_loss": min((row.value for row in loss if math.isfinite(row.value)), default=math.nan),
+        "train_loss": _last(train_loss),
+        "best_train_loss": min((row.value for row in train_loss if math.isfinite(row.value)), default=math.nan),
+        "validation_area_under_curve": _area(accuracy),
+        "epochs": max((row.epoch for row in rows), default=0.0),
+        "steps": max((row.step for row in rows), default=0),
+    }
+    reached = {target: next((row for row in accuracy if row.value >= target), None) for target in targets}
+    metrics["epochs_to"] = {f"{target:g}": row.epoch if row else math.inf for target, row in reached.items()}
+    metrics["steps_to"] = {f"{target:g}": row.step if row else math.inf for target, row in reached.items()}
+    return metrics | {row.metric: row.value for row in rows if row.split == "start"}
+
+
+def _last(rows: list[Measurement]) -> float:
+    return rows[-1].value if rows else math.nan
+
+
+def _area(rows: list[Measurement]) -> float:
+    """Trapezoids over epochs, divided by their span; a single measurement stands for itself."""
+    span = rows[-1].epoch - rows[0].epoch if rows else 0.0
+    if span == 0:
+        return _last(rows)
+    pairs = zip(rows, rows[1:], strict=False)
+    return sum((b.epoch - a.epoch) * (a.value + b.value) / 2 for a, b in pairs) / span

@@ -1,0 +1,90 @@
+"""A copy of the curve and the record in Weights & Biases, for those who look there."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
+
+from normlab.config import Config, Wandb
+from normlab.training.curve import Measurement
+from normlab.training.module import Training
+
+log = logging.getLogger(__name__)
+
+
+class Mirror(Callback):
+    """Sends measurements to a run of W&B; whatever fails there is reported once and ends only the mirroring."""
+
+    def __init__(self, run: Any = None) -> None:
+        self.run = run
+        self._sent = 0
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Send what is new."""
+        assert isinstance(module, Training)
+        self.send(module.curve.rows)
+
+    def send(self, rows: list[Measurement]) -> None:
+        """Send the rows that were not sent before, grouped by step."""
+        new, self._sent = rows[self._sent :], max(self._sent, len(rows))
+        for step, group in itertools.groupby(new, lambda row: row.step):
+            values = {f"{row.split}/{row.metric}": row.value for row in group}
+            epoch = next(row.epoch for row in new if row.step == step)
+            self._attempt(lambda run, v=values, e=epoch, s=step: run.log({**v, "epoch": e}, step=s))
+
+    def finish(self, record: dict[str, Any] | None) -> None:
+        """Send the record's metrics and end the run; without a record it ends as failed."""
+        if record is not None:
+            summary = {"status": record["status"], **record["metrics"]}
+            self._attempt(lambda run: run.summary.update(summary))
+        self._attempt(lambda run: run.finish(exit_code=0 if record is not None else 1))
+
+    def _attempt(self, action: Callable[[Any], Any]) -> None:
+        if self.run is None:
+            return
+        try:
+            action(self.run)
+        except Exception as error:  # a mirror must not break what it mirrors
+            log.warning("W&B failed (%s: %s); the run goes on without it", type(error).__name__, error)
+            self.run = None
+
+
+@contextmanager
+def mirrored(config: Config, folder: Path) -> Iterator[Mirror]:
+    """A mirror for one run, ended as failed if an exception passes."""
+    mirror = Mirror(_start(config, folder) if isinstance(config.logger, Wandb) else None)
+    try:
+        yield mirror
+    except BaseException:
+        mirror.finish(None)
+        raise
+
+
+def _start(config: Config, folder: Path) -> Any:
+    options = config.logger
+    assert isinstance(options, Wandb)
+    try:
+        import wandb
+
+        return wandb.init(
+            project=options.project,
+            entity=options.entity,
+            group=config.study,
+            name=folder.name,
+            config=config.plain(),
+            mode=options.mode,
+            dir=folder,
+            # Jobs of a sweep share one process; each is a run of its own.
+            reinit="create_new",
+            settings=wandb.Settings(silent=True, console="off"),
+        )
+    except Exception as error:  # no account, no network, no space: the record does not depend on it
+        log.warning("W&B did not start (%s: %s); the run goes on without it", type(error).__name__, error)
+        return None

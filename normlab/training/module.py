@@ -1,0 +1,195 @@
+"""The training of one network, as a LightningModule."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from normlab.archs import Network
+from normlab.augment import Augment
+from normlab.config import Config
+from normlab.data import Batch
+from normlab.training.curve import Curve
+from normlab.training.optimizers import build_optimizer, schedule
+
+def squared_error(scores: Tensor, labels: Tensor) -> Tensor:
+    """Half the squared distance to the one-hot label, summed over outputs, meaned over images.
+
+    Its Hessian in the weights of each output of a linear model is the second-moment matrix of the inputs.
+
+    >>> squared_error(torch.tensor([[1.0, 0.0]]), torch.tensor([1]))
+    tensor(1.)
+    """
+    return 0.5 * (scores - F.one_hot(labels, scores.shape[1]).to(scores.dtype)).square().sum(1).mean()
+
+
+LOSSES = {"cross_entropy": F.cross_entropy, "squared_error": squared_error}
+
+
+class Training(pl.LightningModule):
+    """Trains a network and writes every measurement into a curve.
+
+    Optimization is manual, so that full-batch descent can sum the gradient over the batches of an epoch.
+
+    Args:
+        network: with its normalization fitted.
+        config: of the run.
+        curve: takes the measurements, on the first process.
+        steps_per_epoch: batches that each process sees in an epoch.
+        images_per_epoch: images that each process sees in an epoch.
+    """
+
+    def __init__(
+        self, network: Network, config: Config, curve: Curve, steps_per_epoch: int, images_per_epoch: int
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.network, self.config, self.curve = network, config, curve
+        self.loss = LOSSES[config.arch.loss]
+        self.augment = Augment(config.augment, config.seed)
+        self.steps_per_epoch, self.images_per_epoch = steps_per_epoch, images_per_epoch
+        self.full_batch = config.optim.full_batch
+        self.updates_per_epoch = 1 if self.full_batch else steps_per_epoch
+        self.updates = 0  # made so far, as of the last validation
+        self.latest: dict[str, float] = {}  # evaluation, for a progress display
+        self._unread: list[tuple[int, Tensor]] = []  # steps and losses that may still be on a GPU
+        self._epoch_loss = torch.zeros(())  # of full-batch descent
+        self._sums = torch.zeros(3)  # loss, correct answers and images of an evaluation
+
+    # Optimization
+
+    def configure_optimizers(self) -> Any:
+        """Optimizer and schedule; the schedule steps with every update."""
+        optimizer = build_optimizer(self.config.optim, self.network)
+        total = self.config.trainer.max_epochs * self.updates_per_epoch
+        if self.config.trainer.max_steps:
+            total = min(total, self.config.trainer.max_steps)
+        if self.config.optim.schedule == "constant" and not self.config.optim.warmup_epochs:
+            return optimizer
+        factor = schedule(self.config.optim, self.updates_per_epoch, total)
+        return [optimizer], [torch.optim.lr_scheduler.LambdaLR(optimizer, factor)]
+
+    def on_train_epoch_start(self) -> None:
+        """Draw new augmentations in every epoch."""
+        self.augment.start_epoch(self.current_epoch, self.global_rank)
+
+    def training_step(self, batch: Batch, batch_index: int) -> None:
+        """One batch: its gradient and, unless the whole epoch makes one, an update."""
+        images, labels = batch
+        optimizer: Any = self.optimizers()
+        step = self.global_step
+        first_layer = self._watch_first_layer() if step == 0 and batch_index == 0 else None
+        loss = self.loss(self.network(self.augment(images)), labels)
+        if self.full_batch:
+            loss = loss * (len(labels) / self.images_per_epoch)
+            self._epoch_loss = loss.detach() + (self._epoch_loss if batch_index else 0)
+        if batch_index == 0 or not self.full_batch:
+            optimizer.zero_grad()
+        self.manual_backward(loss)
+        if first_layer:
+            self._measure_start(*first_layer)
+        if self.full_batch and batch_index < self.steps_per_epoch - 1:
+            return
+        if self.config.optim.clip_norm:
+            self.clip_gradients(optimizer, self.config.optim.clip_norm, "norm")
+        optimizer.step()
+        scheduler: Any = self.lr_schedulers()
+        if scheduler is not None:
+            scheduler.step()
+        self._record_loss(step, self._epoch_loss if self.full_batch else loss.detach())
+
+    def on_train_epoch_end(self) -> None:
+        """Write the losses of the epoch."""
+        self._read_losses()
+        if self.trainer.is_global_zero:
+            self.curve.flush()
+
+    def _record_loss(self, step: int, loss: Tensor) -> None:
+        if self.trainer.world_size > 1:
+            loss = self.trainer.strategy.reduce(loss, reduce_op="mean")  # type: ignore[assignment]
+        self._unread.append((step, loss))
+        # Reading a loss waits for a GPU to finish, so there it is done for many steps at once.
+        if loss.device.type == "cpu" or len(self._unread) >= 50:
+            self._read_losses()
+
+    def _read_losses(self) -> None:
+        """Add the losses to the curve, and stop at the first that is not finite."""
+        if not self._unread:
+            return
+        steps, losses = zip(*self._unread, strict=True)
+        self._unread = []
+        for step, loss in zip(steps, torch.stack(losses).tolist(), strict=True):
+            self.curve.add(step, step / self.updates_per_epoch, "train", "loss", loss)
+            if not math.isfinite(loss):
+                self.trainer.should_stop = True
+                return
+
+    # What the normalization does to the first layer at the start
+
+    def _watch_first_layer(self) -> tuple[nn.Module, list[float], Any]:
+        """The first layer with weights, and a list that takes the root mean square of its output."""
+        layer = next(m for m in self.network.body.modules() if isinstance(m, nn.Linear | nn.Conv2d))
+        seen: list[float] = []
+
+        def measure(_: nn.Module, __: Any, output: Tensor) -> None:
+            seen.append(output.detach().float().square().mean().sqrt().item())
+
+        return layer, seen, layer.register_forward_hook(measure)
+
+    def _measure_start(self, layer: nn.Module, seen: list[float], hook: Any) -> None:
+        hook.remove()
+        gradients = [p.grad.norm() for p in self.network.parameters() if p.grad is not None]
+        start = {
+            "first_layer_activation_rms": seen[0],
+            "first_layer_gradient_norm": layer.weight.grad.norm().item(),  # type: ignore[union-attr, operator]
+            "gradient_norm": torch.stack(gradients).norm().item(),
+        }
+        for metric, value in start.items():
+            self.curve.add(0, 0.0, "start", metric, value)
+
+    # Evaluation
+
+    def on_validation_epoch_start(self) -> None:
+        """Start counting."""
+        self._sums = torch.zeros(3, dtype=torch.float64, device=self.device)
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Add a batch's loss and correct answers."""
+        images, labels = batch
+        scores = self.network(images)
+        loss = self.loss(scores, labels).double()
+        correct = (scores.argmax(1) == labels).sum()
+        self._sums += torch.stack([loss * len(labels), correct, torch.full_like(correct, len(labels))])
+
+    def on_validation_epoch_end(self) -> None:
+        """Record loss and accuracy over the whole split; stop at a target or a loss that is not finite."""
+        self._read_losses()
+        self.updates = self.global_step
+        loss, accuracy = self._evaluated("validation")
+        targets = self.config.trainer.targets if self.config.trainer.stop_at_target else ()
+        if not math.isfinite(loss) or (targets and accuracy >= max(targets)):
+            self.trainer.should_stop = True
+
+    on_test_epoch_start = on_validation_epoch_start
+    test_step = validation_step
+
+    def on_test_epoch_end(self) -> None:
+        """Record loss and accuracy over the test images."""
+        self._evaluated("test")
+        if self.trainer.is_global_zero:
+            self.curve.flush()
+
+    def _evaluated(self, split: str) -> tuple[float, float]:
+        sums = self._sums
+        if self.trainer.world_size > 1:
+            sums = self.trainer.strategy.reduce(sums, reduce_op="sum")  # type: ignore[assignment]
+        loss, correct, count = sums.tolist()
+        self.latest = {"loss": loss / count, "accuracy": correct / count}
+        for metric, value in self.latest.items():
+            self.curve.add(self.updates, self.updates / self.updates_per_epoch, split, metric, value)
+        return loss / count, correct / count

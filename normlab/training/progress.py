@@ -1,0 +1,48 @@
+"""What a person sees while a network trains."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+
+from normlab.training.module import Training
+
+
+class Bar(TQDMProgressBar):
+    """Lightning's bar, for a terminal, with the latest evaluation beside it."""
+
+    def __init__(self) -> None:
+        super().__init__(refresh_rate=10)
+
+    def get_metrics(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, int | str | float | dict]:
+        """The numbers at the right end of the bar."""
+        assert isinstance(module, Training)
+        return {f"validation {name}": f"{value:.3g}" for name, value in module.latest.items()}
+
+
+class Lines(Callback):
+    """One short line after an evaluation, at most about 20 in a run, for log files and pipes."""
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._started = time.perf_counter()
+        self._next = 0.0
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Print the line, if it is time for one."""
+        assert isinstance(module, Training)
+        epochs = trainer.max_epochs or 1
+        done = trainer.global_step / module.updates_per_epoch
+        if trainer.sanity_checking or not trainer.is_global_zero or done < min(self._next, epochs):
+            return
+        self._next = done + epochs / 20 * 0.999
+        loss, accuracy = module.latest["loss"], module.latest["accuracy"]
+        seconds = time.perf_counter() - self._started
+        print(
+            f"epoch {done:g}/{epochs}  validation loss {loss:.4g}  accuracy {accuracy:.4f}  {seconds:.1f} s",
+            file=sys.stderr,
+            flush=True,
+        )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import time
 from typing import TYPE_CHECKING, Any
+
+STARTED = time.perf_counter()  # for the record of how long imports took
 
 if TYPE_CHECKING:
     from normlab.data import dataset

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
-_STARTED = time.perf_counter()
-
 import os
 import sys
+import time
+import traceback
 from pathlib import Path
 
 import hydra
@@ -17,7 +15,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from normlab.config import CONFIGS, GROUPS, choices, parse
+from normlab import STARTED
+from normlab.config import CONFIGS, GROUPS, parse
 from normlab.errors import ConfigError, NormlabError
 
 
@@ -27,8 +26,6 @@ def main() -> None:
     sys.argv[1:] = rewritten(sys.argv[1:])
     try:
         hydra.main(config_path=str(CONFIGS), config_name="config", version_base="1.3")(job)()
-    except NormlabError as error:
-        fail(str(error))
     except MissingConfigException as error:
         fail(missing_choice(error))
     except (HydraException, OmegaConfBaseException) as error:
@@ -44,8 +41,8 @@ def rewritten(arguments: list[str]) -> list[str]:
     ``norm=x`` becomes ``+norm=x``, because ``norm`` is in no defaults list; ``key=value`` becomes ``++key=value``, so
     that our schema judges unknown keys and says what was expected, where Hydra would only say that it knows none.
 
-    >>> rewritten(["norm=zca", "arch=vit", "optim.lr=0.1", "hydra/launcher=basic", "-m", "+experiment=input_ranges"])
-    ['+norm=zca', 'arch=vit', '++optim.lr=0.1', 'hydra/launcher=basic', '-m', '+experiments/input_ranges@_global_=study']
+    >>> rewritten(["norm=zca", "arch=vit", "optim.lr=0.1", "hydra/launcher=basic", "-m", "+experiment=ranges"])
+    ['+norm=zca', 'arch=vit', '++optim.lr=0.1', 'hydra/launcher=basic', '-m', '+experiments/ranges@_global_=study']
     """
     result = []
     for argument in arguments:
@@ -65,7 +62,14 @@ def job(composed: DictConfig) -> None:
     hydra_config = HydraConfig.get()
     sweeping = hydra_config.mode == RunMode.MULTIRUN
     if not sweeping:
-        print_run(composed)
+        # Exceptions end here: beyond, Hydra would add its own lines to them.
+        try:
+            print_run(composed)
+        except NormlabError as error:
+            fail(str(error))
+        except Exception:
+            traceback.print_exc()
+            sys.exit(1)
         return
     from normlab.sweep import note
 
@@ -98,7 +102,7 @@ def print_run(composed: DictConfig) -> None:
     from normlab.report.terminal import run_table
     from normlab.run import run
 
-    print(run_table(run(config, imports_seconds=time.perf_counter() - _STARTED)))
+    print(run_table(run(config, imports_seconds=time.perf_counter() - STARTED)))
 
 
 def sweep_job(composed: DictConfig) -> tuple[str, str]:

@@ -99,7 +99,7 @@ def random_resized_crop(images: Tensor, area: tuple[float, float], generator: to
 
 
 def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
-    """x times factor, cut off at 255, as torchvision.transforms.v2.functional.adjust_brightness.
+    """X times factor, cut off at 255, as torchvision.transforms.v2.functional.adjust_brightness.
 
     Args:
         images: uint8 [B, C, H, W].

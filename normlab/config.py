@@ -45,6 +45,7 @@ NonNegativeFloat = Annotated[float, Field(ge=0)]
 
 STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
+
 class Section(BaseModel):
     """A part of the configuration that refuses unknown keys, wrong types, NaN and infinity."""
 
@@ -77,7 +78,7 @@ def defaults(group: str, name: str) -> dict[str, Any]:
 
 def _nearest(word: str, known: list[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1)
-    return (f", did you mean {near[0]}?" if near else "") + f" Choose from: {', '.join(known)}"
+    return (f"; did you mean {near[0]}? Choose from " if near else "; choose from ") + ", ".join(known)
 
 
 def _locate(target: str) -> Callable[..., Any]:
@@ -281,7 +282,7 @@ def parse(values: Mapping[str, Any]) -> Config:
         ConfigError: a line for each problem, with the key, what is wrong with it and what was expected.
     """
     if values.get("norm") is None:
-        raise ConfigError(f"which normalization? Add +norm=NAME, one of: {', '.join(choices('norm'))}")
+        raise ConfigError(f"which normalization? Add +norm=NAME with NAME one of {', '.join(choices('norm'))}")
     return check(Config, {**values, **{group: parse_group(group, values.get(group)) for group in GROUPS}})
 
 
@@ -322,7 +323,7 @@ def check(schema: type[S], values: Any, prefix: str = "") -> S:
 def _line(problem: Any, schema: type[Section], prefix: str) -> str:
     key = prefix + ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        known = [name for name in schema.model_fields if name not in ("name", "target")]
+        known = [name for name in schema.model_fields if name not in ("name", "target", "full_batch")]
         return f"{key}: unknown key{_nearest(str(problem['loc'][-1]), known)}"
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if problem["type"] == "missing":

@@ -98,7 +98,9 @@ def require_writable(runs: Path) -> None:
         with tempfile.TemporaryFile(dir=runs):
             pass
     except OSError as error:
-        raise ConfigError(f"runs={runs}: cannot be written ({error.strerror}); choose another with runs=FOLDER") from None
+        raise ConfigError(
+            f"runs={runs}: cannot be written ({error.strerror}); choose another with runs=FOLDER"
+        ) from None
 
 
 @contextmanager

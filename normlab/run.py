@@ -47,6 +47,7 @@ def run(config: Config, imports_seconds: float = float("nan")) -> dict[str, Any]
     clock.lap("model")
 
     with record.opened(config) as folder, mirrored(config, folder) as mirror:
+        clock.lap("logger")
         normalized = describe_normalized(norm, data)
         clock.lap("description")
         outcome = train(config, data, network, folder, [mirror])

@@ -21,7 +21,7 @@ class Network(nn.Module):
         norm: the scheme, fitted.
         body: the architecture.
         input_shape: C, H, W of the uint8 images.
-        normalized_shape: C, H, W of what the body sees; found out by a trial, which needs a fitted scheme, if not given.
+        normalized_shape: C, H, W of what the body sees; if not given, found out by a trial of the scheme.
         classes: names of the outputs.
     """
 

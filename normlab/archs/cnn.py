@@ -19,7 +19,7 @@ from normlab.errors import ConfigError
 
 
 class CNN(nn.Sequential):
-    """Stages of a 3x3 convolution, internal normalization, activation and 2x2 maximum; then the mean and a linear layer.
+    """Stages of 3x3 convolution, internal normalization, activation and 2x2 maximum; then mean and linear layer.
 
     The convolutions keep their bias under every internal normalization, so that networks differ in nothing else.
 

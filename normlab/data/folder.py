@@ -59,14 +59,14 @@ def from_folder(root: Path, skip_corrupt: bool) -> Source:
         classes, train = _part(root, None, skip_corrupt)
         return Source(classes, train)
     classes, train = _part(root / "train", None, skip_corrupt)
-    named = {
+    folders = {
         "validation": next((root / name for name in VALIDATION_NAMES if (root / name).is_dir()), None),
         "test": root / "test" if (root / "test").is_dir() else None,
     }
-    if named["test"] is None:
-        named = {"validation": None, "test": named["validation"]}
-    parts = {name: _part(path, classes, skip_corrupt)[1] for name, path in named.items() if path is not None}
-    return Source(classes, train, **parts)
+    if folders["test"] is None:
+        folders = {"validation": None, "test": folders["validation"]}
+    parts = {name: _part(path, classes, skip_corrupt)[1] for name, path in folders.items() if path is not None}
+    return Source(classes, train, parts.get("validation"), parts.get("test"))
 
 
 def _part(root: Path, classes: tuple[str, ...] | None, skip_corrupt: bool) -> tuple[tuple[str, ...], Part]:

@@ -76,7 +76,9 @@ def _to_8_bits(picture: Image.Image, path: Path) -> tuple[Image.Image, str]:
         pixels = np.asarray(picture).astype(np.float64) / 257
         return Image.fromarray(pixels.round().astype(np.uint8)), "16 bits, scaled to 8"
     if mode in ("I", "F"):
-        raise DataError(f"{path}: pixels of 32 bits (mode {mode}) have no known range; convert the file to 8 or 16 bits")
+        raise DataError(
+            f"{path}: pixels of 32 bits (mode {mode}) have no known range; convert the file to 8 or 16 bits"
+        )
     if mode in ("LA", "La"):
         return picture.convert("L"), "alpha channel, dropped"
     if mode in ("RGBA", "RGBa"):

@@ -128,7 +128,8 @@ class Loader:
     """The batches of one split, epoch after epoch, as Lightning wants them.
 
     Where several processes train together, each takes every n-th image. Training drops the remainder, so that all
-    make the same number of steps; evaluation sees every image.
+    make the same number of steps, and a single image left over, which batch normalization could not take; evaluation
+    sees every image.
 
     Args:
         split: the images.
@@ -137,9 +138,7 @@ class Loader:
         world_size: number of processes.
     """
 
-    def __init__(
-        self, split: Split, batch_size: int, shuffle_seed: int | None = None, world_size: int = 1
-    ) -> None:
+    def __init__(self, split: Split, batch_size: int, shuffle_seed: int | None = None, world_size: int = 1) -> None:
         self.split, self.shuffle_seed, self.world_size = split, shuffle_seed, world_size
         self.batch_size = max(1, batch_size // world_size)
         self.epoch = 0
@@ -147,8 +146,10 @@ class Loader:
     @property
     def images_per_epoch(self) -> int:
         """Images that each process sees in an epoch; in evaluation, the first process."""
-        drop, count = self.shuffle_seed is not None, len(self.split)
-        return count // self.world_size if drop else -(-count // self.world_size)
+        if self.shuffle_seed is None:
+            return -(-len(self.split) // self.world_size)
+        share = len(self.split) // self.world_size
+        return share - 1 if share % self.batch_size == 1 < share else share
 
     def __len__(self) -> int:
         return -(-self.images_per_epoch // self.batch_size)
@@ -160,7 +161,7 @@ class Loader:
             generator = torch.Generator().manual_seed(self.shuffle_seed * 1_000_003 + self.epoch)
             self.epoch += 1
             order = torch.randperm(len(self.split), generator=generator)
-        if order is not None and self.world_size > 1:
-            rank = torch.distributed.get_rank()
+        if order is not None:
+            rank = torch.distributed.get_rank() if self.world_size > 1 else 0
             order = order[rank :: self.world_size][: self.images_per_epoch]
         return self.split.batches(self.batch_size, order)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from normlab.config import PositiveInt
+from normlab.config import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from normlab.data.splits import Part, Source
 from normlab.errors import DataError
 
@@ -14,11 +16,11 @@ def planted(
     *,
     side: PositiveInt = 4,
     mean: tuple[float, float] = (96.0, 160.0),
-    std: tuple[float, float] = (4.0, 64.0),
-    common_std: float = 0.0,
+    std: tuple[PositiveFloat, PositiveFloat] = (4.0, 64.0),
+    common_std: NonNegativeFloat = 0.0,
     classes: PositiveInt = 4,
     repeats: PositiveInt = 16,
-    source_seed: int = 0,
+    source_seed: NonNegativeInt = 0,
 ) -> Source:
     """Greyscale images of D = side^2 independent features, whose covariance is known exactly.
 
@@ -43,7 +45,7 @@ def planted(
     """
     features = side**2
     m = torch.linspace(*mean, features).round()
-    s = torch.logspace(*torch.tensor(std).log10().tolist(), features).round()
+    s = torch.logspace(math.log10(std[0]), math.log10(std[1]), features).round()
     s0 = round(common_std)
     low, high = (m - s - s0).min().item(), (m + s + s0).max().item()
     if low < 0 or high > 255:

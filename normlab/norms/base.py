@@ -143,6 +143,6 @@ class Affine(Normalization):
         return 1 / (255 * self.scale)
 
     def normalize(self, images: Tensor) -> Tensor:
-        """scale * x + shift."""
+        """Scale * x + shift."""
         scale, shift = self.scale.to(self.dtype), self.shift.to(self.dtype)
         return images.to(self.dtype).mul(scale).add_(shift)

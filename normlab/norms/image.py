@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import torch
@@ -13,8 +14,8 @@ from normlab.norms.base import Normalization
 from normlab.norms.moments import image_sums, mean_and_std
 
 
-class PerImage(Normalization):
-    """(u - mean)/(std + eps) with the mean and standard deviation of the image itself.
+class ImageStatistics(Normalization):
+    """(u - center)/(spread + eps), with both taken from the image itself.
 
     Args:
         per_channel: statistics of each channel; otherwise of all channels together.
@@ -28,43 +29,40 @@ class PerImage(Normalization):
         super().__init__()
         self.per_channel, self.eps, self.clip = per_channel, eps, clip
 
+    def center_and_spread(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """What is subtracted and divided by, float64 [B, C] or [B, 1] each, in units of u."""
+        raise TypeError(f"{type(self).__name__} defines no center_and_spread(images)")
+
     def normalize(self, images: Tensor) -> Tensor:
         """uint8 [B, C, H, W] to floats of the same shape."""
+        center, spread = self.center_and_spread(images)
+        scale = torch.where(spread == 0, 0.0, 1 / (255 * (spread + self.eps)))
+        center, scale = (value.to(self.dtype)[:, :, None, None] for value in (255 * center, scale))
+        output = (images.to(self.dtype) - center).mul_(scale)
+        return output if self.clip is None else output.clamp_(-self.clip, self.clip)
+
+
+class PerImage(ImageStatistics):
+    """(u - mean)/(std + eps) with the mean and standard deviation (ddof 0) of the image itself."""
+
+    def center_and_spread(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation."""
         total, squares = image_sums(images)  # [B, C]
         count = images[0, 0].numel()
         if not self.per_channel:
             total, squares = total.sum(1, keepdim=True), squares.sum(1, keepdim=True)
             count *= images.shape[1]
-        mean, std = mean_and_std(count, total, squares)
-        scale = torch.where(std == 0, 0.0, 1 / (255 * (std + self.eps)))
-        scale, mean = (value.to(self.dtype)[:, :, None, None] for value in (scale, 255 * mean))
-        output = (images.to(self.dtype) - mean).mul_(scale)
-        return output if self.clip is None else output.clamp_(-self.clip, self.clip)
+        return mean_and_std(count, total, squares)
 
 
-class MinMax(Normalization):
-    """(u - min)/(max - min + eps) with the extremes of the image itself.
+class MinMax(ImageStatistics):
+    """(u - min)/(max - min + eps) with the extremes of the image itself."""
 
-    Args:
-        per_channel: extremes of each channel; otherwise of all channels together.
-        eps: in units of u = x/255. A constant image gives zeros, whatever eps is.
-        clip: largest absolute output, or None.
-    """
-
-    def __init__(
-        self, *, per_channel: bool = False, eps: NonNegativeFloat = 1e-6, clip: PositiveFloat | None = None
-    ) -> None:
-        super().__init__()
-        self.per_channel, self.eps, self.clip = per_channel, eps, clip
-
-    def normalize(self, images: Tensor) -> Tensor:
-        """uint8 [B, C, H, W] to floats of the same shape."""
-        over = (2, 3) if self.per_channel else (1, 2, 3)
-        low = images.amin(over, keepdim=True).to(torch.float64)
-        span = images.amax(over, keepdim=True).to(torch.float64) - low
-        scale = torch.where(span == 0, 0.0, 1 / (span + 255 * self.eps)).to(self.dtype)
-        output = (images.to(self.dtype) - low.to(self.dtype)).mul_(scale)
-        return output if self.clip is None else output.clamp_(-self.clip, self.clip)
+    def center_and_spread(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Minimum, and maximum less minimum."""
+        values = images.flatten(2) if self.per_channel else images.flatten(1)[:, None]
+        low, high = (extreme.to(torch.float64) / 255 for extreme in torch.aminmax(values, dim=2))
+        return low, high - low
 
 
 class PerRegion(PerImage):
@@ -101,4 +99,4 @@ class PerRegion(PerImage):
 
     def _bands(self, side: int) -> Iterator[slice]:
         edges = [side * i // self.grid for i in range(self.grid + 1)]
-        return (slice(start, end) for start, end in zip(edges, edges[1:], strict=False))
+        return (slice(start, end) for start, end in itertools.pairwise(edges))

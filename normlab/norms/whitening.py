@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,14 +38,13 @@ class Whitening(Normalization):
     center: Tensor
     matrix: Tensor
 
-    def __init__(
-        self, *, rotate_back: bool, eps: NonNegativeFloat = 1e-3, patch: PositiveInt | None = None
-    ) -> None:
+    def __init__(self, *, rotate_back: bool, eps: NonNegativeFloat = 1e-5, patch: PositiveInt | None = None) -> None:
         super().__init__()
         self.rotate_back, self.eps, self.patch = rotate_back, eps, patch
         self.register_buffer("center", torch.zeros(0, dtype=torch.float64))  # [D], units of u
         self.register_buffer("matrix", torch.zeros(0, dtype=torch.float64))  # [D, D], output = matrix (u - center)
         self.rank: int | None = None
+        self._cast: Tensor | None = None  # the matrix in the type of the output: casting it takes longer than using it
 
     def begin(self, channels: int, height: int, width: int) -> None:  # noqa: D102
         if self.patch and (height % self.patch or width % self.patch):
@@ -77,12 +77,15 @@ class Whitening(Normalization):
             if self.eps == 0:
                 raise DataError(
                     f"the covariance has rank {self.rank} of {features} ({why}), and norm.eps=0 divides by zero: "
-                    f"use norm.eps=1e-3, more images, or norm.patch"
+                    f"use norm.eps=1e-5, more images, or norm.patch"
                 )
-            log.warning("whitening: rank %d of %d (%s); norm.eps=%g bounds the rest", self.rank, features, why, self.eps)
+            log.warning(
+                "whitening: rank %d of %d (%s); norm.eps=%g bounds the rest", self.rank, features, why, self.eps
+            )
         signs = vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
         vectors = vectors * signs
         weights = (values.clamp(min=0) + self.eps * largest).rsqrt()
+        self._cast = None
         self.center = mean
         self.matrix = (vectors * weights) @ vectors.T if self.rotate_back else weights[:, None] * vectors.T
 
@@ -91,8 +94,14 @@ class Whitening(Normalization):
         rows = self._rows(images).to(self.dtype) / 255
         if rows.shape[1] != len(self.center):
             raise DataError(f"fitted on {len(self.center)} features, given images {list(images.shape[1:])}")
-        white = (rows - self.center.to(self.dtype)) @ self.matrix.to(self.dtype).T
+        if self._cast is None or self._cast.dtype != self.dtype or self._cast.device != self.matrix.device:
+            self._cast = self.matrix.to(self.dtype)
+        white = (rows - self.center.to(self.dtype)) @ self._cast.T
         return self._images(white, images.shape)
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        self._cast = None
+        super()._load_from_state_dict(*arguments)
 
     def _rows(self, images: Tensor) -> Tensor:
         """[B, C, H, W] to [B, D], or to one row for each patch, [B * patches, C * patch^2]."""

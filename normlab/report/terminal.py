@@ -22,8 +22,8 @@ def run_table(record: dict[str, Any]) -> str:
         ("scheme", record["norm"]),
         ("network sees", f"mean {_number(normalized['mean'])}, std {_number(normalized['std'])}, range "
          f"{_number(normalized['min'])} to {_number(normalized['max'])} ({images:,} training images)"),
-        ("trained", f"{record['arch']} on {record['data']}, {record['optim']} at {record['lr']:g}, seed {record['seed']}, "
-         f"{_number(metrics['epochs'])} epochs"),
+        ("trained", f"{record['arch']} on {record['data']}, {record['optim']} at {record['lr']:g}, seed "
+         f"{record['seed']}, {_number(metrics['epochs'])} epochs"),
         ("status", status),
         ("test accuracy", f"{_percent(metrics['test_accuracy'])} (best on validation "
          f"{_percent(metrics['best_validation_accuracy'])})"),

@@ -25,7 +25,18 @@ from normlab.training.mirror import mirrored
 from normlab.training.module import Training
 from normlab.training.progress import Bar, Lines
 
-__all__ = ["Curve", "Measurement", "Outcome", "Training", "divergence", "load", "mirrored", "start_from", "summarize", "train"]
+__all__ = [
+    "Curve",
+    "Measurement",
+    "Outcome",
+    "Training",
+    "divergence",
+    "load",
+    "mirrored",
+    "start_from",
+    "summarize",
+    "train",
+]
 
 FULL_BATCH_CHUNK = 1024  # images whose gradient is computed at once, in full-batch descent
 EVALUATION_BATCH = 256
@@ -87,7 +98,8 @@ def train(config: Config, data: Dataset, network: Network, folder: Path, callbac
             f"data.batch_size={config.data.batch_size}: larger than the training set of {count} images; "
             f"lower it, or take full batches with optim=gd"
         )
-    batch_size = max(config.data.batch_size, FULL_BATCH_CHUNK) if config.optim.full_batch else config.data.batch_size
+    # Full-batch descent sums the gradient over chunks, of equal size within one image.
+    batch_size = -(-count // -(-count // FULL_BATCH_CHUNK)) if config.optim.full_batch else config.data.batch_size
     bookkeeping = Bookkeeping(description(config, network))
     with _quiet():
         trainer = _trainer(config, [bookkeeping, *_progress(config), *callbacks])
@@ -144,9 +156,8 @@ def _trainer(config: Config, callbacks: list[Callback]) -> pl.Trainer:
             use_distributed_sampler=False,
         )
     except Exception as error:  # Lightning raises several kinds for hardware that is not there
-        raise ConfigError(
-            f"trainer.accelerator={options.accelerator}, trainer.devices={options.devices}: {str(error).splitlines()[0]}"
-        ) from None
+        asked = f"trainer.accelerator={options.accelerator} trainer.devices={options.devices}"
+        raise ConfigError(f"{asked}: {str(error).splitlines()[0]}") from None
 
 
 def _progress(config: Config) -> list[Callback]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 from pathlib import Path
 from typing import NamedTuple
@@ -121,5 +122,4 @@ def _area(rows: list[Measurement]) -> float:
     span = rows[-1].epoch - rows[0].epoch if rows else 0.0
     if span == 0:
         return _last(rows)
-    pairs = zip(rows, rows[1:], strict=False)
-    return sum((b.epoch - a.epoch) * (a.value + b.value) / 2 for a, b in pairs) / span
+    return sum((b.epoch - a.epoch) * (a.value + b.value) / 2 for a, b in itertools.pairwise(rows)) / span

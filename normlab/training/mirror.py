@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterator
+import operator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,20 +38,20 @@ class Mirror(Callback):
         for step, group in itertools.groupby(new, lambda row: row.step):
             values = {f"{row.split}/{row.metric}": row.value for row in group}
             epoch = next(row.epoch for row in new if row.step == step)
-            self._attempt(lambda run, v=values, e=epoch, s=step: run.log({**v, "epoch": e}, step=s))
+            self._attempt("log", {**values, "epoch": epoch}, step=step)
 
     def finish(self, record: dict[str, Any] | None) -> None:
         """Send the record's metrics and end the run; without a record it ends as failed."""
         if record is not None:
             summary = {"status": record["status"], **record["metrics"]}
-            self._attempt(lambda run: run.summary.update(summary))
-        self._attempt(lambda run: run.finish(exit_code=0 if record is not None else 1))
+            self._attempt("summary.update", summary)
+        self._attempt("finish", exit_code=0 if record is not None else 1)
 
-    def _attempt(self, action: Callable[[Any], Any]) -> None:
+    def _attempt(self, method: str, *arguments: Any, **options: Any) -> None:
         if self.run is None:
             return
         try:
-            action(self.run)
+            operator.attrgetter(method)(self.run)(*arguments, **options)
         except Exception as error:  # a mirror must not break what it mirrors
             log.warning("W&B failed (%s: %s); the run goes on without it", type(error).__name__, error)
             self.run = None

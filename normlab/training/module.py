@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
@@ -17,6 +18,7 @@ from normlab.data import Batch
 from normlab.training.curve import Curve
 from normlab.training.optimizers import build_optimizer, schedule
 
+
 def squared_error(scores: Tensor, labels: Tensor) -> Tensor:
     """Half the squared distance to the one-hot label, summed over outputs, meaned over images.
 
@@ -28,7 +30,10 @@ def squared_error(scores: Tensor, labels: Tensor) -> Tensor:
     return 0.5 * (scores - F.one_hot(labels, scores.shape[1]).to(scores.dtype)).square().sum(1).mean()
 
 
-LOSSES = {"cross_entropy": F.cross_entropy, "squared_error": squared_error}
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cross_entropy": F.cross_entropy,
+    "squared_error": squared_error,
+}
 
 
 class Training(pl.LightningModule):
@@ -111,7 +116,7 @@ class Training(pl.LightningModule):
 
     def _record_loss(self, step: int, loss: Tensor) -> None:
         if self.trainer.world_size > 1:
-            loss = self.trainer.strategy.reduce(loss, reduce_op="mean")  # type: ignore[assignment]
+            loss = self.trainer.strategy.reduce(loss, reduce_op="mean")
         self._unread.append((step, loss))
         # Reading a loss waits for a GPU to finish, so there it is done for many steps at once.
         if loss.device.type == "cpu" or len(self._unread) >= 50:
@@ -187,7 +192,7 @@ class Training(pl.LightningModule):
     def _evaluated(self, split: str) -> tuple[float, float]:
         sums = self._sums
         if self.trainer.world_size > 1:
-            sums = self.trainer.strategy.reduce(sums, reduce_op="sum")  # type: ignore[assignment]
+            sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
         loss, correct, count = sums.tolist()
         self.latest = {"loss": loss / count, "accuracy": correct / count}
         for metric, value in self.latest.items():

@@ -166,5 +166,5 @@ def _content_key(splits: dict[str, MemorySplit]) -> str:
     for name, part in splits.items():
         digest.update(f"{name} {list(part.images.shape)}\n".encode())
         for tensor in (part.images, part.labels):
-            digest.update(memoryview(tensor.contiguous().numpy()))
+            digest.update(tensor.contiguous().numpy().data)
     return digest.hexdigest()

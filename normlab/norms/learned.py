@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -98,6 +99,9 @@ class Adaptive(Normalization):
             raise DataError(f"norm.domains={self.domains}, but only {count} training images to find them in")
         total, squares = (torch.cat(column) for column in zip(*self.gathered, strict=True))  # [N, C]
         del self.gathered
+        # In an order of their own: k-means starts from random rows, and the images may come in any order.
+        order = np.lexsort(torch.cat([total, squares], 1).T.numpy())
+        total, squares = total[order], squares[order]
         features = torch.cat(mean_and_std(self.pixels, total, squares), 1)  # [N, 2C]
         self.feature_mean, self.feature_std = features.mean(0), features.std(0, correction=0)
         self.feature_std[self.feature_std == 0] = 1

@@ -1,0 +1,21 @@
+import pytest
+import torch
+
+from normlab.data import dataset
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def photos():
+    """Real photographs, uint8 [6000, 3, 32, 32] for training."""
+    return dataset("photos")
+
+
+@pytest.fixture(scope="session")
+def random_images():
+    """Uniform noise with every kind of degenerate image among it, uint8 [64, 3, 12, 12]."""
+    images = torch.randint(0, 256, (64, 3, 12, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images[0], images[1], images[2] = 0, 255, 7
+    images[3, 1] = 0
+    return images

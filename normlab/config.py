@@ -101,6 +101,10 @@ class Choice(Section):
         function = _locate(self.target)
         return function(*positional, **{key: getattr(self, key) for key in _option_fields(function)})
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The class with the options is made on demand, so pickle (for spawned processes) cannot find it by name.
+        return _restore, (type(self).__base__, self.model_dump(by_alias=True))
+
 
 @cache
 def _option_fields(function: Callable[..., Any]) -> dict[str, Any]:
@@ -121,6 +125,10 @@ def _option_fields(function: Callable[..., Any]) -> dict[str, Any]:
 def _with_options(base: type[Choice], target: str) -> type[Choice]:
     function = _locate(target)
     return create_model(f"{base.__name__}Of{function.__name__}", __base__=base, **_option_fields(function))
+
+
+def _restore(base: type[Choice], values: dict[str, Any]) -> Choice:
+    return _with_options(base, values["_target_"]).model_validate(values)
 
 
 class Data(Choice):

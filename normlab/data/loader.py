@@ -134,14 +134,14 @@ class Loader:
     Args:
         split: the images.
         batch_size: images in a batch, of all processes together.
-        shuffle_seed: shuffle, differently in each epoch but the same for the same seed; None keeps the order.
+        shuffle_seed: shuffle, differently in each :attr:`epoch` but the same for the same seed; None keeps the order.
         world_size: number of processes.
     """
 
     def __init__(self, split: Split, batch_size: int, shuffle_seed: int | None = None, world_size: int = 1) -> None:
         self.split, self.shuffle_seed, self.world_size = split, shuffle_seed, world_size
         self.batch_size = max(1, batch_size // world_size)
-        self.epoch = 0
+        self.epoch = 0  # set from outside: a trainer may ask for an iterator more than once in an epoch
 
     @property
     def images_per_epoch(self) -> int:
@@ -159,7 +159,6 @@ class Loader:
             order = None if self.world_size == 1 else torch.arange(len(self.split))
         else:
             generator = torch.Generator().manual_seed(self.shuffle_seed * 1_000_003 + self.epoch)
-            self.epoch += 1
             order = torch.randperm(len(self.split), generator=generator)
         if order is not None:
             rank = torch.distributed.get_rank() if self.world_size > 1 else 0

@@ -19,7 +19,7 @@ from normlab.archs import Network
 from normlab.config import Config
 from normlab.data import Dataset, Loader
 from normlab.errors import ConfigError
-from normlab.training.checkpoint import description, load, start_from
+from normlab.training.checkpoint import load, start_from
 from normlab.training.curve import Curve, Measurement, divergence, summarize
 from normlab.training.mirror import mirrored
 from normlab.training.module import Training
@@ -61,23 +61,6 @@ class Outcome:
     is_main_process: bool
 
 
-class Bookkeeping(Callback):
-    """Describes the network in the checkpoint, and notes when the first step began."""
-
-    def __init__(self, about: dict[str, Any]) -> None:
-        self.about = about
-        self.first_step_at = float("nan")
-
-    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
-        """Note the time, once."""
-        if module.global_step == 0:
-            self.first_step_at = time.perf_counter()
-
-    def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Describe the network."""
-        checkpoint["normlab"] = self.about
-
-
 def train(config: Config, data: Dataset, network: Network, folder: Path, callbacks: list[Callback]) -> Outcome:
     """Train on the training split, evaluate on validation along the way and on test at the end.
 
@@ -100,29 +83,36 @@ def train(config: Config, data: Dataset, network: Network, folder: Path, callbac
         )
     # Full-batch descent sums the gradient over chunks, of equal size within one image.
     batch_size = -(-count // -(-count // FULL_BATCH_CHUNK)) if config.optim.full_batch else config.data.batch_size
-    bookkeeping = Bookkeeping(description(config, network))
     with _quiet():
-        trainer = _trainer(config, [bookkeeping, *_progress(config), *callbacks])
+        trainer = _trainer(config, [*_progress(config), *callbacks])
         world_size = trainer.world_size
         loader = Loader(data.train, batch_size, config.seed, world_size)
         curve = Curve(folder / "curve.csv")
         if trainer.is_global_zero:
             curve.create()
         module = Training(network, config, curve, len(loader), loader.images_per_epoch)
+        validation, test = (
+            Loader(split, EVALUATION_BATCH, world_size=world_size) for split in (data.validation, data.test)
+        )
         started = time.perf_counter()
-        trainer.fit(module, loader, Loader(data.validation, EVALUATION_BATCH, world_size=world_size))
+        try:
+            trainer.fit(module, loader, validation)
+        except SystemExit:  # how Lightning ends after Ctrl-C
+            raise KeyboardInterrupt from None
         seconds = time.perf_counter() - started
         # From the file, because the rows of a spawned process stay there.
         rows = Curve.read(curve.path)
         if divergence(rows) is None:
-            module.updates = max(row.step for row in rows if row.split == "validation")
-            trainer.test(module, Loader(data.test, EVALUATION_BATCH, world_size=world_size), verbose=False)
+            module.updates = 1 + max(row.step for row in rows if row.split == "train")
+            if not any(row.split == "validation" and row.step == module.updates for row in rows):
+                trainer.validate(module, validation, verbose=False)
+            trainer.test(module, test, verbose=False)
             if options.checkpoint:
                 trainer.save_checkpoint(folder / "checkpoint.ckpt", weights_only=True)
     return Outcome(
         rows=Curve.read(curve.path),
         seconds=seconds,
-        first_step_at=bookkeeping.first_step_at,
+        first_step_at=module.first_step_at,
         device=str(trainer.strategy.root_device),
         is_main_process=trainer.is_global_zero,
     )

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from normlab.archs import Network
 from normlab.augment import Augment
 from normlab.config import Config
 from normlab.data import Batch
+from normlab.training.checkpoint import KEY, description
 from normlab.training.curve import Curve
 from normlab.training.optimizers import build_optimizer, schedule
 
@@ -60,7 +63,8 @@ class Training(pl.LightningModule):
         self.steps_per_epoch, self.images_per_epoch = steps_per_epoch, images_per_epoch
         self.full_batch = config.optim.full_batch
         self.updates_per_epoch = 1 if self.full_batch else steps_per_epoch
-        self.updates = 0  # made so far, as of the last validation
+        self.updates = 0  # made so far, as of the last evaluation
+        self.first_step_at = math.nan  # by time.perf_counter
         self.latest: dict[str, float] = {}  # evaluation, for a progress display
         self._unread: list[tuple[int, Tensor]] = []  # steps and losses that may still be on a GPU
         self._epoch_loss = torch.zeros(())  # of full-batch descent
@@ -80,7 +84,9 @@ class Training(pl.LightningModule):
         return [optimizer], [torch.optim.lr_scheduler.LambdaLR(optimizer, factor)]
 
     def on_train_epoch_start(self) -> None:
-        """Draw new augmentations in every epoch."""
+        """Draw a new order and new augmentations in every epoch."""
+        loader: Any = self.trainer.train_dataloader
+        loader.epoch = self.current_epoch
         self.augment.start_epoch(self.current_epoch, self.global_rank)
 
     def training_step(self, batch: Batch, batch_index: int) -> None:
@@ -88,7 +94,10 @@ class Training(pl.LightningModule):
         images, labels = batch
         optimizer: Any = self.optimizers()
         step = self.global_step
-        first_layer = self._watch_first_layer() if step == 0 and batch_index == 0 else None
+        first_layer = None
+        if step == 0 and batch_index == 0:
+            self.first_step_at = time.perf_counter()
+            first_layer = self._watch_first_layer()
         loss = self.loss(self.network(self.augment(images)), labels)
         if self.full_batch:
             loss = loss * (len(labels) / self.images_per_epoch)
@@ -157,6 +166,10 @@ class Training(pl.LightningModule):
         for metric, value in start.items():
             self.curve.add(0, 0.0, "start", metric, value)
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say how to build the network."""
+        checkpoint[KEY] = description(self.config, self.network)
+
     # Evaluation
 
     def on_validation_epoch_start(self) -> None:
@@ -174,7 +187,8 @@ class Training(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Record loss and accuracy over the whole split; stop at a target or a loss that is not finite."""
         self._read_losses()
-        self.updates = self.global_step
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            self.updates = self.global_step
         loss, accuracy = self._evaluated("validation")
         targets = self.config.trainer.targets if self.config.trainer.stop_at_target else ()
         if not math.isfinite(loss) or (targets and accuracy >= max(targets)):

@@ -1,5 +1,7 @@
 """What every scheme promises, and each formula against brute force in float64."""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -150,8 +152,8 @@ def test_per_region_by_brute_force(side, grid):
     images = torch.randint(0, 256, (5, 3, side, side), dtype=torch.uint8)
     output = normalization("per_region", grid=grid, eps=0.01)(images).double()
     edges = [side * i // grid for i in range(grid + 1)]
-    for top, bottom in zip(edges, edges[1:], strict=False):
-        for left, right in zip(edges, edges[1:], strict=False):
+    for top, bottom in itertools.pairwise(edges):
+        for left, right in itertools.pairwise(edges):
             u = images[..., top:bottom, left:right].double() / 255
             expected = (u - u.mean((1, 2, 3), keepdim=True)) / (u.std((1, 2, 3), keepdim=True, correction=0) + 0.01)
             torch.testing.assert_close(output[..., top:bottom, left:right], expected, rtol=1e-5, atol=1e-5)

@@ -1,0 +1,247 @@
+"""The command as a user meets it: what it prints, how it ends, what it leaves."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from normlab import __main__ as command
+from normlab import normalization, record
+from normlab.config import GROUPS, choices
+
+QUICK = ["data=digits", "trainer.max_epochs=1", "logger=none"]
+
+
+def spawn(folder, *arguments, **options):
+    environment = {**os.environ, "NORMLAB_CACHE": str(folder / "cache"), "CUDA_VISIBLE_DEVICES": ""}
+    line = [sys.executable, "-m", "normlab", *arguments]
+    return subprocess.Popen(
+        line, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+def normlab(folder, *arguments):
+    process = spawn(folder, *arguments)
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def only_record(folder):
+    (path,) = Path(folder).glob("runs/*/record.json")
+    return json.loads(path.read_text()), path.parent
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, capsys):
+    """Run the command in this process, in an empty folder: its status and what it printed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NORMLAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("NORMLAB_DATA", raising=False)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["normlab", *arguments])
+        try:
+            command.main()
+            status = 0
+        except SystemExit as end:
+            status = end.code
+        return status, *capsys.readouterr()
+
+    return call
+
+
+def test_the_first_command(tmp_path):
+    """The README's first line, shortened to one epoch: status 0, a table, a record, a W&B file; no account asked."""
+    status, out, err = normlab(tmp_path, "+norm=imagenet", "trainer.max_epochs=1")
+    assert status == 0, err
+    assert "test accuracy" in out
+    stored, folder = only_record(tmp_path)
+    assert stored["status"] == "finished"
+    assert stored["metrics"]["test_accuracy"] > 0.2  # chance is 0.1
+    assert str(folder.relative_to(tmp_path)) in out
+    assert list(folder.glob("wandb/offline-run-*/run-*.wandb"))
+    assert (folder / "curve.csv").read_text().startswith("step,epoch,split,metric,value\n0,0.0,")
+    assert "epoch 1/1" in err
+    assert "Traceback" not in err
+
+
+def test_help_shows_every_group_and_choice(here):
+    status, out, _ = here("--help")
+    assert status == 0
+    for group in GROUPS:
+        assert f"{group}: {', '.join(choices(group))}" in out
+
+
+def test_norm_with_and_without_plus(here, tmp_path):
+    for argument in ("norm=centered", "+norm=centered"):
+        status, out, err = here(argument, *QUICK, "rerun=true")
+        assert status == 0, err
+        assert "centered" in out
+    assert only_record(tmp_path)[0]["norm"] == "centered"
+
+
+def images(folder, count=6, side=8, names=("cat", "dog")):
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            Image.new("RGB", (side, side), (i * 9, 20, 30)).save(folder / name / f"{i}.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "which normalization? Add +norm=NAME"),
+        (["+norm=foo"], "norm=foo: no such choice"),
+        (["+norm=imagnet"], "did you mean imagenet?"),
+        (["+norm=unit", "arch=vitt"], "arch=vitt: no such choice; did you mean vit?"),
+        (["+norm=unit", "data=photo"], "data=photo: no such choice; did you mean photos?"),
+        (["+norm=unit", "seeed=1"], "seeed: unknown key; did you mean seed?"),
+        (["+norm=unit", "+optim.foo=1"], "optim.foo: unknown key"),
+        (["+norm=unit", "optim.lr=nan"], "optim.lr=nan: should be a finite number"),
+        (["+norm=unit", "optim.lr=-0.1"], "optim.lr=-0.1: should be greater than 0"),
+        (["+norm=unit", "data.batch_size=99999"], "larger than the training set of 1295 images"),
+        (["+norm=unit", "data=folder"], "data=folder needs data.root=FOLDER"),
+        (["+norm=unit", "data=folder", "data.root=nowhere"], "data.root=nowhere: there is no folder nowhere"),
+        (["+norm=unit", "data=folder", "data.root=empty"], "it is empty"),
+        (["+norm=unit", "data=folder", "data.root=corrupt"], "corrupt/cat/2.png"),
+        (["+norm=unit", "data=folder", "data.root=zero"], "the file is empty"),
+        (["+norm=unit", "data=folder", "data.root=sizes"], "give data.image_size"),
+        (["+norm=unit", "data=folder", "data.root=single"], "class 'lonely' has 1 image"),
+        (["+norm=unit", "arch=vit", "arch.patch_size=3"], "arch.patch_size=3 does not divide images of 8x8"),
+        (["+norm=unit", "runs=file/runs"], "runs=file/runs: cannot be written"),
+        (["+norm=unit", "weights=none.ckpt"], "none.ckpt: no such checkpoint"),
+        (["+norm=unit", "trainer.accelerator=gpu"], "trainer.accelerator=gpu"),
+        (["+norm=unit", "nonsense"], "nonsense"),
+        (["+norm=unit", "+experiment=nothing"], "nothing"),
+    ],
+)
+def test_mistakes_end_with_one_line_and_no_record(here, tmp_path, arguments, message, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    (tmp_path / "file").write_text("")
+    (tmp_path / "empty").mkdir()
+    (images(tmp_path / "corrupt") / "cat" / "2.png").write_bytes(b"\x89PNG\r\n\x1a\n nothing more")
+    (images(tmp_path / "zero") / "dog" / "0.png").write_bytes(b"")
+    Image.new("RGB", (9, 9)).save(images(tmp_path / "sizes") / "dog" / "big.png")
+    images(images(tmp_path / "single"), 1, names=("lonely",))
+    if not any(argument.startswith("data=") for argument in arguments):
+        arguments = [*arguments, "data=digits"]
+    status, out, err = here(*arguments, "logger=none", "trainer.max_epochs=1")
+    assert status == 2
+    assert message in err
+    assert len(err.splitlines()) == 1, err
+    assert out == ""
+    assert not list(tmp_path.rglob("record.json"))
+    assert not [path for path in (tmp_path / "runs").glob("*")]
+
+
+def test_on_corrupt_skip_goes_on_and_counts(here, tmp_path):
+    (images(tmp_path / "corrupt", 20) / "cat" / "2.png").write_bytes(b"")
+    status, _, err = here(
+        "+norm=unit", "data=folder", "data.root=corrupt", "data.on_corrupt=skip", "data.batch_size=8", *QUICK[1:]
+    )
+    assert status == 0, err
+    stored, _ = only_record(tmp_path)
+    assert stored["provenance"]["data_notes"] == ["1 images: unreadable, skipped"]
+    assert sum(stored["provenance"]["images"].values()) == 39
+
+
+def test_a_sweep_prints_one_table_and_skips_what_is_done(here, tmp_path):
+    grid = ["-m", "+norm=raw,imagenet", "seed=range(0,2)", *QUICK]
+    status, out, err = here(*grid)
+    assert status == 0, err
+    assert "4 jobs: 4 finished" in out
+    assert [line.split()[:2] for line in out.splitlines()[2:4]] == [["raw", "2"], ["imagenet", "2"]]
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/record.json")}
+    assert len(before) == 4
+    status, again, _ = here(*grid)
+    assert "4 jobs: 4 skipped" in again
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert again.splitlines()[:4] == out.splitlines()[:4]
+
+
+def test_a_bad_job_leaves_the_others_of_a_sweep(here, tmp_path):
+    status, out, err = here("-m", "+norm=unit", "optim.lr=0.1,nan,0.2", *QUICK)
+    assert status == 1
+    assert "3 jobs: 2 finished, 1 failed" in out
+    assert "optim.lr=nan: should be a finite number" in err
+    assert len(list(tmp_path.glob("runs/*/record.json"))) == 2
+
+
+def test_a_failing_wandb_does_not_stop_a_run(here, tmp_path, monkeypatch):
+    import wandb
+
+    def broken(**_):
+        raise RuntimeError("no W&B today")
+
+    monkeypatch.setattr(wandb, "init", broken)
+    status, _, err = here("+norm=unit", "data=digits", "trainer.max_epochs=1")
+    assert status == 0
+    assert "W&B did not start (RuntimeError: no W&B today)" in err
+    assert only_record(tmp_path)[0]["status"] == "finished"
+
+
+def test_interrupting_leaves_no_record(tmp_path):
+    process = spawn(tmp_path, "+norm=unit", "data=digits", "trainer.max_epochs=100000", "logger=none")
+    for line in process.stderr:
+        if line.startswith("epoch"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in err
+    assert "Traceback" not in err
+    assert not list(tmp_path.rglob("record.json"))
+
+
+def test_killing_leaves_no_record_and_repeating_completes_it(tmp_path):
+    arguments = ["+norm=unit", "data=digits", "logger=none", "trainer.progress=lines"]
+    process = spawn(tmp_path, *arguments, "trainer.max_epochs=60")
+    for line in process.stderr:
+        if line.startswith("epoch"):
+            break
+    process.kill()
+    process.wait()
+    time.sleep(0.1)
+    assert not list(tmp_path.rglob("record.json"))
+    status, _, err = normlab(tmp_path, *arguments, "trainer.max_epochs=60")
+    assert status == 0, err
+    stored, folder = only_record(tmp_path)
+    assert stored["metrics"]["epochs"] == 60
+    steps = [line for line in (folder / "curve.csv").read_text().splitlines() if ",train,loss," in line]
+    assert len(steps) == 60 * 11
+
+
+def test_nothing_is_imported_that_a_run_does_not_use(tmp_path):
+    """A mistake in the configuration is answered without PyTorch; a run without W&B does not import it."""
+    code = (
+        "import sys; sys.argv = ['normlab', *{arguments!r}]\n"
+        "from normlab.__main__ import main\n"
+        "try:\n    main()\nexcept SystemExit: pass\n"
+        "print(sorted(set({modules!r}) & set(sys.modules)))"
+    )
+    modules = ["torch", "wandb", "pandas", "timm", "sklearn", "skimage", "albumentations"]
+
+    def imported(*arguments):
+        line = [sys.executable, "-c", code.format(arguments=arguments, modules=modules)]
+        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()[-1]
+
+    assert imported("seed=1") == "[]"
+    assert imported("+norm=unit", "logger=none", "trainer.max_epochs=1", "arch=linear") == "['torch']"
+
+
+def test_names_at_the_top_of_the_package():
+    import normlab as package
+
+    assert package.normalization is normalization
+    assert package.records is record.records
+    assert {"dataset", "load", "curves"} <= set(dir(package))
+    with pytest.raises(AttributeError):
+        package.nothing  # noqa: B018

@@ -1,0 +1,340 @@
+"""Whole runs, small ones, against plain PyTorch and against what a record promises."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+import normlab
+from normlab import record
+from normlab.archs import Network
+from normlab.config import choices
+from normlab.data import MemorySplit, load
+from normlab.errors import CheckpointError, ConfigError
+from normlab.run import run
+from normlab.training import Curve
+
+
+def losses(result):
+    rows = Curve.read(record.Path(result["path"]) / "curve.csv")
+    return [row.value for row in rows if row.split == "train" and row.metric == "loss"]
+
+
+def bare_loop(config, epochs, optimizer, order_seed):
+    """The same training without normlab's loader, module or Lightning."""
+    data = load(config.data)
+    norm = config.norm.build().fit(data.training_images())
+    torch.manual_seed(config.seed)
+    network = Network(norm, config.arch, data.shape, data.classes)
+    update = optimizer(network.body.parameters())
+    seen = []
+    for epoch in range(epochs):
+        generator = torch.Generator().manual_seed(order_seed * 1_000_003 + epoch)
+        for index in torch.randperm(len(data.train), generator=generator).split(config.data.batch_size):
+            x = data.train.images[index].float() * norm.scale.float() + norm.shift.float()
+            loss = F.cross_entropy(network.body(x), data.train.labels[index])
+            update.zero_grad()
+            loss.backward()
+            update.step()
+            seen.append(loss.item())
+    return seen, network, data
+
+
+@pytest.mark.parametrize(
+    ("changes", "optimizer"),
+    [
+        ({"optim.lr": 0.05}, lambda p: torch.optim.SGD(p, 0.05, momentum=0.9)),
+        ({"optim.lr": 0.02, "optim.nesterov": True}, lambda p: torch.optim.SGD(p, 0.02, momentum=0.9, nesterov=True)),
+        ({"optim": "adam", "optim.lr": 0.002}, lambda p: torch.optim.Adam(p, 0.002)),
+        ({"optim": "adamw", "optim.weight_decay": 0.1}, lambda p: torch.optim.AdamW(p, 1e-3, weight_decay=0.1)),
+    ],
+)
+def test_the_curve_is_that_of_a_bare_loop(make, changes, optimizer):
+    config = make(**changes, norm="dataset", seed=3)
+    expected, network, data = bare_loop(config, 2, optimizer, 3)
+    result = run(config)
+    np.testing.assert_allclose(losses(result), expected, rtol=1e-4)
+    with torch.no_grad():
+        scores = network(data.test.images)
+    assert result["metrics"]["test_accuracy"] == (scores.argmax(1) == data.test.labels).double().mean().item()
+    assert result["metrics"]["test_loss"] == pytest.approx(F.cross_entropy(scores, data.test.labels).item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_full_batch_descent_is_the_recurrence(make, momentum):
+    """Squared error in float64: w <- w - lr S w + ..., from the closed form of the gradient, over 30 steps."""
+    config = make(
+        arch="linear", optim="gd", norm="dataset", **{
+            "optim.lr": 0.02, "optim.momentum": momentum, "trainer.precision": 64, "trainer.max_epochs": 30
+        }
+    )  # fmt: skip
+    data = load(config.data)
+    norm = config.norm.build().fit(data.training_images()).double()
+    x = norm(data.train.images).flatten(1).numpy()
+    x = np.hstack([x, np.ones((len(x), 1))])
+    y = np.eye(10)[data.train.labels.numpy()]
+    w, velocity, expected = np.zeros((65, 10)), np.zeros((65, 10)), []
+    for _ in range(30):
+        error = x @ w - y
+        expected.append(0.5 * (error**2).sum() / len(x))
+        velocity = momentum * velocity + x.T @ error / len(x)
+        w = w - 0.02 * velocity
+    np.testing.assert_allclose(losses(run(config)), expected, rtol=1e-12)
+
+
+def test_same_seed_same_curve_other_seed_another(make):
+    first, second = run(make(augment="jitter")), run(make(augment="jitter"))
+    assert losses(first) == losses(second)
+    assert first["metrics"]["test_loss"] == second["metrics"]["test_loss"]
+    assert losses(first) != losses(run(make(augment="jitter", seed=1)))
+
+
+def test_schemes_start_from_the_same_weights_and_batches(make):
+    """`learned` has parameters of its own; its network starts as that of `unit`, whose function it equals."""
+    assert losses(run(make(norm="learned")))[0] == pytest.approx(losses(run(make(norm="unit")))[0], rel=1e-6)
+
+
+def test_test_images_never_enter_a_fit(make, monkeypatch):
+    """With other test images everything stays but the test metrics; adaptive and learned schemes included."""
+    from normlab import run as module
+
+    for norm in ("dataset", "zca", "adaptive", "learned"):
+        config = make(norm=norm)
+        first = run(config)
+
+        def poisoned(options):
+            data = load(options)
+            test = MemorySplit(255 - data.test.images, data.test.labels.flip(0))
+            return module.Dataset(data.name, data.train, data.validation, test, data.classes, data.key)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "load", poisoned)
+            second = run(config)
+        metrics = {key: value for key, value in first["metrics"].items() if "second" not in key}
+        for key, value in metrics.items():
+            if key.startswith("test"):
+                assert second["metrics"][key] != value
+            else:
+                assert second["metrics"][key] == value, key
+        assert first["normalized"] == second["normalized"]
+
+
+def test_validation_images_never_enter_a_fit(make, monkeypatch):
+    from normlab import run as module
+
+    config = make(norm="dataset")
+    first = run(config)
+
+    def poisoned(options):
+        data = load(options)
+        validation = MemorySplit(255 - data.validation.images, data.validation.labels)
+        return module.Dataset(data.name, data.train, validation, data.test, data.classes, data.key)
+
+    monkeypatch.setattr(module, "load", poisoned)
+    second = run(config)
+    assert losses(first) == losses(second)
+    assert first["metrics"]["test_loss"] == second["metrics"]["test_loss"]
+    assert first["metrics"]["validation_loss"] != second["metrics"]["validation_loss"]
+
+
+def test_divergence_is_a_result(make):
+    result = run(make(arch="linear", norm="raw", **{"optim.lr": 1.0, "trainer.max_epochs": 50}))
+    assert result["status"] == "diverged"
+    seen = losses(result)
+    assert result["diverged_at"] == len(seen) - 1
+    assert not math.isfinite(seen[-1])
+    assert all(map(math.isfinite, seen[:-1]))
+    assert math.isnan(result["metrics"]["test_accuracy"])
+    assert math.isfinite(result["metrics"]["best_train_loss"])
+    stored = record.read(record.Path(result["path"]))
+    assert stored["status"] == "diverged"
+    assert math.isnan(stored["metrics"]["test_accuracy"])
+    assert not (record.Path(result["path"]) / "checkpoint.ckpt").exists()
+
+
+def test_targets_and_the_early_end(make):
+    result = run(
+        make(
+            norm="dataset", **{"trainer.max_epochs": 40, "trainer.targets": [0.3, 0.6], "trainer.stop_at_target": True}
+        )
+    )
+    metrics = result["metrics"]
+    assert metrics["epochs"] < 40
+    assert metrics["validation_accuracy"] >= 0.6
+    assert metrics["epochs_to"]["0.6"] == metrics["epochs"]
+    assert metrics["epochs_to"]["0.3"] <= metrics["epochs_to"]["0.6"]
+    missed = run(make(norm="dataset", **{"trainer.max_epochs": 1, "trainer.targets": [1.0]}))
+    assert missed["metrics"]["epochs_to"] == {"1": math.inf}
+    assert record.read(record.Path(missed["path"]))["metrics"]["steps_to"]["1"] == math.inf
+
+
+def test_evaluation_at_steps(make):
+    result = run(make(**{"trainer.eval_every_steps": 4}))
+    rows = Curve.read(record.Path(result["path"]) / "curve.csv")
+    steps = [row.step for row in rows if (row.split, row.metric) == ("validation", "accuracy")]
+    assert steps == [4, 8, 12, 16, 20, 22]
+
+
+def test_max_steps(make):
+    result = run(make(**{"trainer.max_steps": 7, "trainer.max_epochs": 9}))
+    assert len(losses(result)) == 7
+    assert result["metrics"]["steps"] == 7
+
+
+def test_clipping_bounds_the_step(make):
+    """With a tiny norm allowed, one step of plain descent moves the weights by lr times that norm."""
+    config = make(optim="gd", **{"optim.lr": 1.0, "optim.clip_norm": 1e-3, "trainer.max_epochs": 1})
+    result = run(config)
+    trained = normlab.load(record.Path(result["path"]) / "checkpoint.ckpt")
+    data = load(config.data)
+    torch.manual_seed(0)
+    start = Network(config.norm.build(), config.arch, data.shape, data.classes)
+    moved = [(a - b).flatten() for a, b in zip(trained.parameters(), start.parameters(), strict=True)]
+    assert torch.cat(moved).norm().item() == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_schedule_reaches_the_rate_and_falls_to_zero():
+    from normlab.config import SGD
+    from normlab.training.optimizers import schedule
+
+    options = SGD(name="sgd", lr=0.1, schedule="cosine", warmup_epochs=2)
+    factor = schedule(options, steps_per_epoch=5, total_steps=50)
+    assert [factor(step) for step in range(10)] == pytest.approx([(step + 1) / 10 for step in range(10)])
+    assert factor(10) == 1
+    assert factor(30) == pytest.approx(0.5)
+    assert factor(50) == pytest.approx(0)
+
+
+def test_start_measurements_against_autograd(make):
+    config = make(norm="imagenet", **{"trainer.max_epochs": 1})
+    metrics = run(config)["metrics"]
+    data = load(config.data)
+    norm = config.norm.build()
+    torch.manual_seed(0)
+    network = Network(norm, config.arch, data.shape, data.classes)
+    order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:128]
+    F.cross_entropy(network(data.train.images[order]), data.train.labels[order]).backward()
+    first = network.body[0]
+    output = first(norm(data.train.images[order]))
+    gradients = torch.cat([p.grad.flatten() for p in network.parameters()])
+    assert metrics["first_layer_activation_rms"] == pytest.approx(output.square().mean().sqrt().item(), rel=1e-5)
+    assert metrics["first_layer_gradient_norm"] == pytest.approx(first.weight.grad.norm().item(), rel=1e-5)
+    assert metrics["gradient_norm"] == pytest.approx(gradients.norm().item(), rel=1e-5)
+
+
+def test_the_record_holds_what_it_should(make):
+    config = make(norm="zca", seed=0, study="mine")
+    result = run(config)
+    stored = record.read(record.Path(result["path"]))
+    assert json.dumps(stored) == json.dumps({key: value for key, value in result.items() if key != "path"})
+    assert stored["status"] == "finished"
+    assert stored["fingerprint"] == record.fingerprint(config)
+    assert (stored["norm"], stored["arch"], stored["data"], stored["optim"]) == ("zca", "cnn", "digits", "sgd")
+    assert stored["seed"] == 0
+    assert stored["lr"] == config.optim.lr
+    assert stored["config"] == config.plain()
+    assert stored["provenance"]["versions"]["torch"].startswith(torch.__version__.split("+")[0])
+    assert stored["provenance"]["data_key"] == load(config.data).key
+    assert "hostname" not in json.dumps(stored).lower()
+    frame = normlab.records(config.runs)
+    assert len(frame) == 1
+    assert frame.loc[0, "test_accuracy"] == stored["metrics"]["test_accuracy"]
+    assert frame.loc[0, "epochs_to.0.5"] == stored["metrics"]["epochs_to"]["0.5"]
+    curve = normlab.curves(config.runs)
+    assert curve[curve.metric.eq("loss") & curve.split.eq("train")].value.tolist() == losses(result)
+
+
+def test_a_bug_leaves_a_failed_record_with_its_traceback(make, monkeypatch):
+    from normlab import run as module
+
+    def broken(*_):
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(module, "train", broken)
+    config = make()
+    with pytest.raises(RuntimeError, match="out of luck"):
+        run(config)
+    stored = record.read(record.folder(config))
+    assert (stored["status"], stored["error"]) == ("failed", "RuntimeError: out of luck")
+    assert "out of luck" in (record.folder(config) / "traceback.txt").read_text()
+    assert record.existing(config) is None
+
+
+def test_a_mistake_leaves_no_record(make):
+    config = make(**{"data.batch_size": 5000})
+    with pytest.raises(ConfigError, match=r"data\.batch_size=5000: larger than the training set of 1295 images"):
+        run(config)
+    assert not record.folder(config).exists()
+
+
+def test_a_checkpoint_carries_its_normalization(make):
+    for norm in choices("norm"):
+        config = make(norm=norm, arch="linear", **{"optim.lr": 1e-6, "trainer.max_epochs": 1})
+        result = run(config)
+        network = normlab.load(record.Path(result["path"]) / "checkpoint.ckpt")
+        data = load(config.data)
+        with torch.no_grad():
+            accuracy = (network(data.test.images).argmax(1) == data.test.labels).double().mean().item()
+        assert accuracy == result["metrics"]["test_accuracy"]
+        assert network.classes == data.classes
+        assert not network.training
+
+
+@pytest.mark.parametrize("arch", ["linear", "mlp", "cnn", "resnet", "vit"])
+def test_every_small_architecture_loads_back(make, arch):
+    result = run(make(arch=arch, **{"trainer.max_epochs": 1}))
+    network = normlab.load(record.Path(result["path"]) / "checkpoint.ckpt")
+    assert network(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)).shape == (2, 10)
+
+
+def test_starting_from_a_checkpoint(make):
+    trained = run(make(**{"trainer.max_epochs": 8}))
+    path = record.Path(trained["path"]) / "checkpoint.ckpt"
+    continued = run(make(weights=path, **{"optim.lr": 1e-9, "trainer.max_epochs": 1}))
+    assert continued["metrics"]["test_accuracy"] == pytest.approx(trained["metrics"]["test_accuracy"], abs=0.01)
+    with pytest.raises(CheckpointError, match=r"another network .*arch=cnn"):
+        run(make(weights=path, arch="mlp"))
+    with pytest.raises(CheckpointError, match=r"another network .*0.weight is"):
+        run(make(weights=path, **{"arch.width": 8}))
+
+
+def test_unreadable_checkpoints(tmp_path):
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        normlab.load(tmp_path / "none.ckpt")
+    (tmp_path / "text.ckpt").write_text("not a checkpoint")
+    with pytest.raises(CheckpointError, match="not readable"):
+        normlab.load(tmp_path / "text.ckpt")
+    torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
+    with pytest.raises(CheckpointError, match="not a checkpoint of normlab"):
+        normlab.load(tmp_path / "foreign.ckpt")
+
+
+def test_bfloat16_trains(make):
+    result = run(make(norm="dataset", **{"trainer.precision": "bf16-mixed"}))
+    assert result["status"] == "finished"
+    assert result["metrics"]["test_accuracy"] > 0.3
+
+
+@pytest.mark.parametrize("internal_norm", ["none", "batch", "layer", "group"])
+def test_a_single_leftover_image_breaks_no_internal_norm(make, internal_norm):
+    result = run(make(arch="mlp", **{"data.limit": 129, "arch.internal_norm": internal_norm}))
+    assert result["status"] == "finished"
+    assert len(losses(result)) == 2
+
+
+def test_two_processes_train_together(make):
+    """Lightning's DDP in spawned processes, on the CPU: rank 0 writes the curve, the record counts every image."""
+    result = run(
+        make(norm="dataset", **{"trainer.devices": 2, "trainer.strategy": "ddp_spawn", "trainer.max_epochs": 6})
+    )
+    assert result["status"] == "finished"
+    assert len(losses(result)) == 6 * 11
+    assert result["metrics"]["test_accuracy"] > 0.5
+    network = normlab.load(record.Path(result["path"]) / "checkpoint.ckpt")
+    data = load(make().data)
+    with torch.no_grad():
+        accuracy = (network(data.test.images).argmax(1) == data.test.labels).double().mean().item()
+    assert accuracy == pytest.approx(result["metrics"]["test_accuracy"])

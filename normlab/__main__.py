@@ -9,6 +9,7 @@ import traceback
 from pathlib import Path
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
@@ -16,16 +17,18 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from normlab import STARTED
-from normlab.config import CONFIGS, GROUPS, parse
-from normlab.errors import ConfigError, NormlabError
+from normlab.config import CONFIGS, EXPERIMENTS, GROUPS, choices, parse, unknown_choice
+from normlab.errors import NormlabError
 
 
 def main() -> None:
     """Run the command line; a mistake of the user ends as one line and status 2."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach this function instead of ending in Hydra's own report
-    sys.argv[1:] = rewritten(sys.argv[1:])
     try:
+        sys.argv[1:] = rewritten(sys.argv[1:])
         hydra.main(config_path=str(CONFIGS), config_name="config", version_base="1.3")(job)()
+    except NormlabError as error:
+        fail(str(error))
     except MissingConfigException as error:
         fail(missing_choice(error))
     except (HydraException, OmegaConfBaseException) as error:
@@ -41,20 +44,39 @@ def rewritten(arguments: list[str]) -> list[str]:
     ``norm=x`` becomes ``+norm=x``, because ``norm`` is in no defaults list; ``key=value`` becomes ``++key=value``, so
     that our schema judges unknown keys and says what was expected, where Hydra would only say that it knows none.
 
-    >>> rewritten(["norm=zca", "arch=vit", "optim.lr=0.1", "hydra/launcher=basic", "-m", "+experiment=ranges"])
-    ['+norm=zca', 'arch=vit', '++optim.lr=0.1', 'hydra/launcher=basic', '-m', '+experiments/ranges@_global_=study']
+    >>> rewritten(["norm=zca", "arch=vit", "optim.lr=0.1", "hydra/launcher=basic"])
+    ['+norm=zca', 'arch=vit', '++optim.lr=0.1', 'hydra/launcher=basic']
+    >>> rewritten(["-m", "+experiment=input_ranges", "seed=0,1"])[2:]
+    ['+experiments/input_ranges@_global_=study', '++seed=0,1', '+norm=raw,unit,centered,dataset']
+
+    Raises:
+        ConfigError: for a study that does not exist.
     """
     result = []
-    for argument in arguments:
+    for argument in [*arguments, *missing_grid(arguments)]:
         key, equals, value = argument.partition("=")
         if key in ("norm", "+norm"):
             argument = f"+norm={value}"
         elif key.lstrip("+") == "experiment":
+            studies = sorted(path.parent.name for path in EXPERIMENTS.glob("*/study.yaml"))
+            if value not in studies:
+                raise unknown_choice("experiment", value, studies)
+            result.append(f"hydra.searchpath=['file://{EXPERIMENTS.parent}']")
             argument = f"+experiments/{value}@_global_=study"
         elif equals and key[0] not in "+~-" and key not in GROUPS and not key.startswith("hydra"):
             argument = f"++{argument}"
         result.append(argument)
     return result
+
+
+def missing_grid(arguments: list[str]) -> list[str]:
+    """The grid of the study that the arguments name, where it is swept, less what they choose themselves."""
+    given = {key.lstrip("+"): value for key, _, value in (argument.partition("=") for argument in arguments)}
+    file = EXPERIMENTS / given.get("experiment", "") / "study.yaml"
+    if not {"-m", "--multirun"} & set(arguments) or not file.is_file():
+        return []
+    grid = yaml.safe_load(file.read_text()).get("experiment", {}).get("grid", {})
+    return [f"{key}={values}" for key, values in grid.items() if key not in given]
 
 
 def job(composed: DictConfig) -> None:
@@ -76,6 +98,7 @@ def job(composed: DictConfig) -> None:
     overrides = [override.lstrip("+") for override in hydra_config.overrides.task]
     number = hydra_config.job.num
     folder = Path(hydra_config.sweep.dir) / str(hydra_config.sweep.subdir)
+    path = None
     try:
         status, path = sweep_job(composed)
         note(folder, number, overrides, status, folder=path)
@@ -88,7 +111,7 @@ def job(composed: DictConfig) -> None:
         path = str(record.folder(parse(plain(composed))))
         note(folder, number, overrides, "failed", error=f"{type(error).__name__}: {error}", folder=path)
         status = "failed"
-    print(f"[{number}] {' '.join(overrides)}: {status}", file=sys.stderr, flush=True)
+    print(f"[{number}] {Path(path).name if path else ' '.join(overrides)}: {status}", file=sys.stderr, flush=True)
 
 
 def plain(composed: DictConfig) -> dict[str, object]:
@@ -125,14 +148,7 @@ def missing_choice(error: MissingConfigException) -> str:
     """One line for a choice that a config group does not have."""
     group, _, name = (error.missing_cfg_file or "").partition("/")
     if group in GROUPS:
-        from normlab.config import defaults
-
-        try:
-            defaults(group, name)
-        except ConfigError as explained:
-            return str(explained)
-    if group == "experiments":
-        return f"+experiment={name.partition('/')[0]}: no such study"
+        return str(unknown_choice(group, name, choices(group)))
     return " ".join(str(error).split())
 
 

@@ -72,8 +72,13 @@ def defaults(group: str, name: str) -> dict[str, Any]:
     """
     path = CONFIGS / group / f"{name}.yaml"
     if not path.is_file():
-        raise ConfigError(f"{group}={name}: no such choice{_nearest(name, choices(group))}")
+        raise unknown_choice(group, name, choices(group))
     return yaml.safe_load(path.read_text())
+
+
+def unknown_choice(group: str, name: str, known: list[str]) -> ConfigError:
+    """The error for ``group=name``, with the nearest name and all of them."""
+    return ConfigError(f"{group}={name}: no such choice{_nearest(name, known)}")
 
 
 def _nearest(word: str, known: list[str]) -> str:
@@ -291,7 +296,8 @@ def parse(values: Mapping[str, Any]) -> Config:
     """
     if values.get("norm") is None:
         raise ConfigError(f"which normalization? Add +norm=NAME with NAME one of {', '.join(choices('norm'))}")
-    return check(Config, {**values, **{group: parse_group(group, values.get(group)) for group in GROUPS}})
+    own = {key: value for key, value in values.items() if key != "experiment"}  # that part describes the sweep
+    return check(Config, {**own, **{group: parse_group(group, values.get(group)) for group in GROUPS}})
 
 
 def parse_group(group: str, values: Any) -> Any:
@@ -301,7 +307,7 @@ def parse_group(group: str, values: Any) -> Any:
     schema = SCHEMAS[group]
     if isinstance(schema, dict):
         if values["name"] not in schema:
-            raise ConfigError(f"{group}.name={values['name']}: no such choice{_nearest(values['name'], list(schema))}")
+            raise unknown_choice(f"{group}.name", values["name"], list(schema))
         schema = schema[values["name"]]
     if issubclass(schema, Choice):
         if not isinstance(values.get("_target_"), str):

@@ -148,7 +148,7 @@ def test_on_corrupt_skip_goes_on_and_counts(here, tmp_path):
     )
     assert status == 0, err
     stored, _ = only_record(tmp_path)
-    assert stored["provenance"]["data_notes"] == ["1 images: unreadable, skipped"]
+    assert stored["provenance"]["data_notes"] == ["1 image: unreadable, skipped"]
     assert sum(stored["provenance"]["images"].values()) == 39
 
 

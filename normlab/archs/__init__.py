@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from normlab.archs.linear import Shape
 from normlab.config import Arch
+from normlab.errors import ConfigError
 from normlab.norms import Normalization
 
 
@@ -41,9 +42,21 @@ class Network(nn.Module):
             normalized_shape = channels, height, width
         self.normalized_shape = normalized_shape
         self.body: nn.Module = arch.build(normalized_shape, len(classes))
+        self._try(arch.name)
         self.channels_last = bool(getattr(self.body, "channels_last", False))
         if self.channels_last:
             self.body.to(memory_format=torch.channels_last)
+
+    def _try(self, name: str) -> None:
+        """Refuse images that the architecture cannot take, before anything is trained on them."""
+        training = self.body.training
+        try:
+            with torch.no_grad():
+                self.body.eval()(torch.zeros(1, *self.normalized_shape))
+        except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+            shape = "x".join(map(str, self.normalized_shape))
+            raise ConfigError(f"arch={name} cannot take images of {shape}: {str(error).splitlines()[0]}") from error
+        self.body.train(training)
 
     def forward(self, images: Tensor) -> Tensor:
         """uint8 [B, C, H, W] to scores [B, classes]."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from normlab.archs.layers import (
     ActivationName,
@@ -18,7 +18,7 @@ from normlab.config import PositiveInt
 from normlab.errors import ConfigError
 
 
-class CNN(nn.Sequential):
+class CNN(nn.Module):
     """Stages of 3x3 convolution, internal normalization, activation and 2x2 maximum; then mean and linear layer.
 
     The convolutions keep their bias under every internal normalization, so that networks differ in nothing else.
@@ -54,6 +54,7 @@ class CNN(nn.Sequential):
                 f"arch.depth={depth}: images of {shape[1]}x{shape[2]} pixels can be halved "
                 f"{min(shape[1:]).bit_length() - 1} times at most"
             )
+        super().__init__()
         layers: list[nn.Module] = []
         channels = shape[0]
         for stage in range(depth):
@@ -65,5 +66,9 @@ class CNN(nn.Sequential):
                 nn.MaxPool2d(2),
             ]
             channels = wider
-        super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
+        self.layers = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
         initialise(self, init)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] to [B, classes]."""
+        return self.layers(images)

@@ -38,7 +38,7 @@ class Linear(nn.Module):
         return self.layer(images.flatten(1))
 
 
-class MLP(nn.Sequential):
+class MLP(nn.Module):
     """Fully connected layers.
 
     Args:
@@ -62,10 +62,15 @@ class MLP(nn.Sequential):
         activation: ActivationName = "relu",
         init: Init = "he",
     ) -> None:
+        super().__init__()
         layers: list[nn.Module] = [nn.Flatten()]
         features = shape[0] * shape[1] * shape[2]
         for _ in range(depth):
             layers += [nn.Linear(features, width), internal_norm_1d(internal_norm, width), make_activation(activation)]
             features = width
-        super().__init__(*layers, nn.Linear(features, classes))
+        self.layers = nn.Sequential(*layers, nn.Linear(features, classes))
         initialise(self, init)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] to [B, classes]."""
+        return self.layers(images)

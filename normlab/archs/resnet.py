@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -47,7 +48,7 @@ class Block(nn.Module):
         return self.activation(self.shortcut(x) + self.residual(x))
 
 
-class ResNet(nn.Sequential):
+class ResNet(nn.Module):
     """The residual network for small images (He et al. 2016, section 4.2): three stages, 6 * blocks + 2 layers.
 
     Args:
@@ -75,6 +76,7 @@ class ResNet(nn.Sequential):
         padding: Padding = "zeros",
         init: Init = "he",
     ) -> None:
+        super().__init__()
         layers: list[nn.Module] = [
             nn.Conv2d(shape[0], width, 3, padding=1, padding_mode=padding),
             internal_norm_2d(internal_norm, width),
@@ -87,8 +89,12 @@ class ResNet(nn.Sequential):
                 stride = 2 if stage and not block else 1
                 layers.append(Block(channels, wider, stride, internal_norm, activation, padding))
                 channels = wider
-        super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
+        self.layers = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
         initialise(self, init)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] to [B, classes]."""
+        return self.layers(images)
 
 
 def from_torchvision(shape: Shape, classes: int, *, model: Literal["resnet18", "resnet50"]) -> nn.Module:
@@ -130,7 +136,7 @@ def from_timm(shape: Shape, classes: int, *, model: str) -> nn.Module:
             return timm.create_model(model, img_size=tuple(shape[1:]), **options)
         except TypeError:  # most convolutional networks take any size, and no such argument
             return timm.create_model(model, **options)
-    except Exception as error:  # an unknown name, or a network that cannot take this size
-        near = timm.list_models(f"*{model}*")[:5]
+    except Exception as error:  # an unknown name, or a network that cannot be made for such images
+        near = difflib.get_close_matches(model.lower(), timm.list_models(), n=3)
         hint = f"; names like it: {', '.join(near)}" if near and model not in near else ""
         raise ConfigError(f"arch.model={model}: {str(error).splitlines()[0]}{hint}") from None

@@ -122,7 +122,7 @@ def _decode(parts: dict[str, Part], config: Data) -> tuple[dict[str, MemorySplit
             raise DataError(f"none of the {len(part)} {name} images could be read")
         splits[name] = MemorySplit(entry["images"][start:stop], labels[start:stop])
         start, first_path = stop, first_path + len(part)
-    return splits, [f"{count:,} images: {what}" for what, count in entry["notes"].items()]
+    return splits, [f"{count:,} image{'s' * (count != 1)}: {what}" for what, count in entry["notes"].items()]
 
 
 def _too_large(parts: dict[str, Part], config: Data) -> bool:
@@ -157,6 +157,8 @@ def _stream(parts: dict[str, Part], source: Source, config: Data) -> Dataset:
         assert isinstance(part.pictures, Files)
         splits[name] = StreamedSplit(part.pictures, part.labels, size, config.workers, config.memory_gb * 2**30)
         for path in part.pictures.paths:
+            if not path.is_file():
+                raise DataError(f"{path}: no such file")
             digest.update(f"{path.parent.name}/{path.name}\0{path.stat().st_size}\n".encode())
     return Dataset(config.name, **splits, classes=source.classes, key=digest.hexdigest(), notes=source.notes)
 

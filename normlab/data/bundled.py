@@ -70,6 +70,10 @@ def photos(*, patch: PositiveInt = 32, per_class: PositiveInt = 600) -> Source:
         groups = {"test": order[:fifth], "validation": order[fifth : 2 * fifth], "train": order[2 * fifth :]}
         for split, chosen in groups.items():
             count = per_class if split == "train" else max(1, per_class // 3)
+            most = len(chosen) * (patch + 1) ** 2
+            if count > most:
+                limit = most if split == "train" else 3 * most
+                raise DataError(f"data.per_class={per_class}: the photograph {name} has patches for {limit} at most")
             patches = _patches(squares[chosen], patch, count, generator)
             cells[split].append(patches)
             labels[split] += [label] * len(patches)
@@ -80,8 +84,6 @@ def photos(*, patch: PositiveInt = 32, per_class: PositiveInt = 600) -> Source:
 def _patches(cells: Tensor, side: int, count: int, generator: torch.Generator) -> Tensor:
     """``count`` distinct patches, uint8 [count, 3, side, side], at random places of cells [K, 3, 2 side, 2 side]."""
     places = (side + 1) ** 2
-    if count > len(cells) * places:
-        raise DataError(f"data.per_class={count}: only {len(cells) * places} different patches of {side} pixels")
     chosen = torch.randperm(len(cells) * places, generator=generator)[:count]
     cell, place = chosen // places, chosen % places
     top, left = place // (side + 1), place % (side + 1)

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from normlab.errors import DataError
+
 log = logging.getLogger(__name__)
 
 FORMAT = 1  # part of every key: raise it when the decoding changes
@@ -25,11 +27,18 @@ def folder() -> Path:
 
 
 def key(paths: Sequence[Path], **options: Any) -> str:
-    """A key of files as they are now, by path, size and time of change, and of how they are decoded."""
+    """A key of files as they are now, by path, size and time of change, and of how they are decoded.
+
+    Raises:
+        DataError: naming a file that is not there.
+    """
     digest = hashlib.blake2b(repr((FORMAT, sorted(options.items()))).encode(), digest_size=16)
     for path in paths:
-        status = path.stat()
-        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise DataError(f"{path}: {error.strerror}") from None
+        digest.update(f"{path.absolute()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 
@@ -39,11 +48,11 @@ def remember(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     A cache that cannot be written, or an entry that cannot be read, costs time and nothing else.
     """
     path = folder() / f"{name}.pt"
-    if path.is_file():
-        try:
+    try:
+        if path.is_file():
             return torch.load(path, mmap=True, weights_only=True)
-        except Exception as error:  # a broken file: make it again
-            log.warning("cache entry %s is unreadable (%s); decoding again", path, error)
+    except Exception as error:  # a broken entry, or a folder that may not be looked into: make it again
+        log.warning("cache entry %s is unreadable (%s); decoding again", path, error)
     value = make()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

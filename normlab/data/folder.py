@@ -96,6 +96,6 @@ def _part(root: Path, classes: tuple[str, ...] | None, skip_corrupt: bool) -> tu
 def _images(root: Path) -> list[Path]:
     found = []
     for parent, folders, names in os.walk(root):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if name[0] != ".")
         found += [Path(parent, n) for n in sorted(names) if n[0] != "." and Path(n).suffix.lower() in SUFFIXES]
     return found

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from normlab.errors import DataError
@@ -46,15 +46,18 @@ def read(path: Path, image_size: int | None = None, colour: bool | None = None) 
         DataError: for 32-bit and floating-point images, whose range nobody knows.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PIL warns of odd metadata, which is no concern here
-            with Image.open(path) as opened:
-                opened.load()
-                picture: Image.Image = opened
+        with Image.open(path) as opened:
+            opened.load()
+            picture: Image.Image = opened
     except Exception as error:  # decoders raise nearly anything on broken bytes
         if isinstance(error, FileNotFoundError):
             raise DataError(f"{path}: no such file") from None
-        reason = "the file is empty" if path.stat().st_size == 0 else str(error).replace(f"{str(path)!r}", "the file")
+        if path.stat().st_size == 0:
+            reason = "the file is empty"
+        elif isinstance(error, UnidentifiedImageError):
+            reason = "not an image, or broken at its beginning"
+        else:
+            reason = str(error) or type(error).__name__
         raise CorruptImageError(f"{path}: {reason}") from None
     picture, converted = _to_8_bits(picture, path)
     if colour is not None and (picture.mode == "RGB") != colour:
@@ -72,7 +75,7 @@ def _to_8_bits(picture: Image.Image, path: Path) -> tuple[Image.Image, str]:
         return picture, ""
     if mode == "1":
         return picture.convert("L"), "1 bit, converted to greyscale"
-    if mode.startswith("I;16"):
+    if mode.startswith("I;16") or (mode == "I" and picture.format == "PPM"):  # PIL opens a 16-bit .pgm as 32 bits
         pixels = np.asarray(picture).astype(np.float64) / 257
         return Image.fromarray(pixels.round().astype(np.uint8)), "16 bits, scaled to 8"
     if mode in ("I", "F"):
@@ -83,31 +86,39 @@ def _to_8_bits(picture: Image.Image, path: Path) -> tuple[Image.Image, str]:
         return picture.convert("L"), "alpha channel, dropped"
     if mode in ("RGBA", "RGBa"):
         return picture.convert("RGB"), "alpha channel, dropped"
+    if "transparency" in picture.info:
+        picture = picture.convert("RGBA")  # PIL warns of the direct way
     return picture.convert("RGB"), f"{'palette' if mode == 'P' else mode}, converted to RGB"
 
 
 def _resize_and_crop(picture: Image.Image, size: int) -> Image.Image:
-    width, height = picture.size
-    shorter = min(width, height)
-    if shorter != size:
-        width, height = (max(size, round(side * size / shorter)) for side in (width, height))
+    width, height = (_resized(side, min(picture.size), size) for side in picture.size)
+    if picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling.BILINEAR)
-    left, top = (width - size) // 2, (height - size) // 2
+    left, top = _margin(width, size), _margin(height, size)
     return picture.crop((left, top, left + size, top + size))
 
 
+def _resized(side: int, shorter: int, size: int) -> int:
+    """Length of a side once the shorter one is ``size``, rounded as in torchvision's Resize."""
+    return size * side // shorter
+
+
+def _margin(side: int, size: int) -> int:
+    """Pixels before the centre crop, rounded as in torchvision's CenterCrop."""
+    return round((side - size) / 2)
+
+
 def resize(images: Tensor, size: int) -> Tensor:
-    """Resize and crop like :func:`read`, a batch of uint8 [N, C, H, W] at a time."""
-    height, width = images.shape[2:]
-    shorter = min(height, width)
-    if shorter != size:
-        target = [max(size, round(side * size / shorter)) for side in (height, width)]
+    """Resize and crop like :func:`read`: uint8 [N, C, H, W] to [N, C, size, size], equal within one level."""
+    target = [_resized(side, min(images.shape[2:]), size) for side in images.shape[2:]]
+    if list(images.shape[2:]) != target:
         parts = [
             F.interpolate(part.float(), target, mode="bilinear", antialias=True).round().clamp(0, 255).byte()
             for part in images.split(1024)
         ]
         images = torch.cat(parts)
-    top, left = ((side - size) // 2 for side in images.shape[2:])
+    top, left = (_margin(side, size) for side in images.shape[2:])
     return images[..., top : top + size, left : left + size].contiguous()
 
 
@@ -141,10 +152,11 @@ def decode(
     notes: Counter[str] = Counter()
     kept: list[int] = []
     store: Tensor | None = None
-    colours: set[int] = set()
+    greys = 0
     if len(paths) >= 5000:
         log.info("decoding %s images, once ...", f"{len(paths):,}")
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        warnings.simplefilter("ignore")  # PIL warns of odd metadata, once for each of many files
         try:
             for position, outcome in enumerate(pool.map(attempt, paths)):
                 if isinstance(outcome, CorruptImageError):
@@ -162,7 +174,7 @@ def decode(
                         f"images of different sizes: {first} has {_size(store[0])} pixels, {paths[position]} has "
                         f"{_size(image)}: give data.image_size=PIXELS"
                     )
-                colours.add(len(image))
+                greys += len(image) == 1
                 if len(image) > store.shape[1]:  # the first colour image after greyscale ones
                     store = store.repeat(1, 3, 1, 1)
                 store[len(kept)] = image
@@ -172,8 +184,8 @@ def decode(
             raise
     if store is None:
         raise DataError(f"none of {len(paths)} files could be read as an image" if paths else "no images")
-    if len(colours) > 1:
-        notes["greyscale and colour mixed, all in RGB"] = 1
+    if 0 < greys < len(kept):
+        notes["greyscale, repeated to RGB"] += greys
     return store[: len(kept)], kept, dict(notes)
 
 

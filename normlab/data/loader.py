@@ -75,12 +75,16 @@ class StreamedSplit:
         """All images, uint8 [N, 3, H, W].
 
         Raises:
-            DataError: if they would not fit in data.memory_gb; use :meth:`batches` then.
+            DataError: if they would not fit in data.memory_gb, or some of them are skipped, so that they would not
+                match the labels; use :meth:`batches` then.
         """
         size = len(self) * 3 * self.image_size**2
         if size > self.memory_bytes:
             raise DataError(f"{size / 2**30:.1f} GiB of images stream from disk: use .batches(size), not .images")
-        return torch.cat([images for images, _ in self.batches(256)])
+        parts = [images for images, _ in self.batches(256)]
+        if self.skipped:
+            raise DataError(f"{self.skipped} of {len(self)} files cannot be read: use .batches(size), not .images")
+        return torch.cat(parts)
 
     def batches(self, size: int, order: Tensor | None = None) -> Iterator[Batch]:
         """Batches of ``size``, in the given order of positions (int64 [M]), or from first to last."""
@@ -93,32 +97,37 @@ class StreamedSplit:
             pin_memory=torch.cuda.is_available(),
         )
         delivered = 0
-        for batch in loader:
+        for batch, error in loader:
+            if error is not None and not self.files.skip_corrupt:
+                raise error
             if batch is not None:
                 delivered += len(batch[1])
                 yield batch
         self.skipped = max(self.skipped, len(order) - delivered)
 
 
-class _Decoder(Dataset[tuple[Tensor, Tensor] | None]):
+Sample = tuple[Tensor, Tensor] | CorruptImageError
+
+
+class _Decoder(Dataset[Sample]):
     def __init__(self, files: Files, labels: Tensor, image_size: int) -> None:
         self.files, self.labels, self.image_size = files, labels, image_size
 
-    def __getitem__(self, position: int) -> tuple[Tensor, Tensor] | None:
+    def __getitem__(self, position: int) -> Sample:
         try:
             return read(self.files.paths[position], self.image_size, colour=True)[0], self.labels[position]
-        except CorruptImageError:
-            if self.files.skip_corrupt:
-                return None
-            raise
+        except CorruptImageError as error:
+            return error  # returned, because a worker would wrap what it raises into a traceback
 
 
-def _stack(samples: Sequence[tuple[Tensor, Tensor] | None]) -> Batch | None:
-    read_samples = [sample for sample in samples if sample is not None]
-    if not read_samples:
-        return None
-    images, labels = zip(*read_samples, strict=True)
-    return torch.stack(images), torch.stack(labels)
+def _stack(samples: Sequence[Sample]) -> tuple[Batch | None, CorruptImageError | None]:
+    """The readable images of a batch, and the first error among the others."""
+    good = [sample for sample in samples if not isinstance(sample, CorruptImageError)]
+    error = next((sample for sample in samples if isinstance(sample, CorruptImageError)), None)
+    if not good:
+        return None, error
+    images, labels = zip(*good, strict=True)
+    return (torch.stack(images), torch.stack(labels)), error
 
 
 Split = MemorySplit | StreamedSplit

@@ -41,12 +41,14 @@ def planted(
         source_seed: of the linear functions and the random signs.
 
     Raises:
-        DataError: if a pixel would leave 0..255.
+        DataError: if a pixel would leave 0..255, or a standard deviation rounds to 0.
     """
     features = side**2
     m = torch.linspace(*mean, features).round()
     s = torch.logspace(math.log10(std[0]), math.log10(std[1]), features).round()
     s0 = round(common_std)
+    if s.min() < 1:
+        raise DataError(f"data=planted: data.std={list(std)} rounds to 0, which is no feature; begin at 1")
     low, high = (m - s - s0).min().item(), (m + s + s0).max().item()
     if low < 0 or high > 255:
         raise DataError(f"data=planted: pixels would run from {low:g} to {high:g}; lower data.std, or move data.mean")

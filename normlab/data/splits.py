@@ -69,9 +69,10 @@ def split(source: Source, validation: float, test: float, limit: int | None, see
     parts = {"validation": source.validation, "test": source.test}
     for name, share in (("test", test), ("validation", validation)):
         if parts[name] is None:
-            needed = 3 if source.test is None and source.validation is None else 2
-            _refuse_small_classes(train, source.classes, needed if name == "test" or source.test else 2)
-            held_out = _stratified(train.labels, share, generator)
+            # One image of each class must be left for training, and one for a split that is still to be cut.
+            left = sum(part is None for part in parts.values())
+            _refuse_small_classes(train, source.classes, left + 1)
+            held_out = _stratified(train.labels, share, left, generator)
             parts[name] = train.take(held_out.nonzero().flatten())
             train = train.take((~held_out).nonzero().flatten())
     result = {"train": train, **{name: part for name, part in parts.items() if part is not None}}
@@ -102,11 +103,11 @@ def _rank_in_class(labels: Tensor, generator: torch.Generator) -> tuple[Tensor, 
     return rank, counts[labels]
 
 
-def _stratified(labels: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Mask of a share of each class, at least one image and never all of them."""
+def _stratified(labels: Tensor, share: float, left: int, generator: torch.Generator) -> Tensor:
+    """Mask of a share of each class: at least one image, and all but ``left`` at most."""
     rank, size = _rank_in_class(labels, generator)
     wanted = (share * size).round().clamp(min=1)
-    return rank < torch.minimum(wanted, (size - 1).to(wanted.dtype))
+    return rank < torch.minimum(wanted, (size - left).to(wanted.dtype))
 
 
 def _limited(part: Part, limit: int, generator: torch.Generator) -> Part:

@@ -115,7 +115,7 @@ def _open(name: str, root: Path | None, **options: Any) -> Any:
         try:
             return make(folder, download=True, **options)
         except Exception as error:  # urllib, ssl, tarfile and torchvision each raise their own
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
             raise DataError(
                 f"{name} is not in {folder}, and downloading it failed ({reason}). Put it into "
                 f"{folder / PLACES[name]}, as torchvision.datasets.{name} expects it, or say where it is with data.root"

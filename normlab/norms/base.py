@@ -118,8 +118,8 @@ class Affine(Normalization):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("scale", torch.ones((), dtype=torch.float64))
-        self.register_buffer("shift", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("scale", torch.ones(1, 1, 1, dtype=torch.float64))
+        self.register_buffer("shift", torch.zeros(1, 1, 1, dtype=torch.float64))
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """Set the map to (u - mean)/std.
@@ -145,4 +145,6 @@ class Affine(Normalization):
     def normalize(self, images: Tensor) -> Tensor:
         """Scale * x + shift."""
         scale, shift = self.scale.to(self.dtype), self.shift.to(self.dtype)
-        return images.to(self.dtype).mul(scale).add_(shift)
+        if len(scale) > images.shape[1]:  # greyscale under constants for three channels
+            images = images.expand(-1, len(scale), -1, -1)
+        return images.to(self.dtype).mul_(scale).add_(shift)  # in place: a new tensor costs more than the arithmetic

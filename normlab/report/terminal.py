@@ -67,7 +67,14 @@ def comparison_table(records: Sequence[dict[str, Any]]) -> str:
                 _mean(run["metrics"]["seconds"] for run in runs),
             ]
         )
-    headers = [*varying, "runs", "diverged", "test accuracy", "test loss", *(f"epochs to {t}" for t in targets)]
+    headers = [
+        *(key.removesuffix(".name") for key in varying),
+        "runs",
+        "diverged",
+        "test accuracy",
+        "test loss",
+        *(f"epochs to {t}" for t in targets),
+    ]
     return tabulate(rows, [*headers, "seconds"], tablefmt="simple", disable_numparse=True)
 
 

@@ -39,6 +39,9 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
+READ_LOSSES_EVERY = 50  # steps; at most so many more are made after a divergence, and none of them is recorded
+
+
 class Training(pl.LightningModule):
     """Trains a network and writes every measurement into a curve.
 
@@ -127,8 +130,8 @@ class Training(pl.LightningModule):
         if self.trainer.world_size > 1:
             loss = self.trainer.strategy.reduce(loss, reduce_op="mean")
         self._unread.append((step, loss))
-        # Reading a loss waits for a GPU to finish, so there it is done for many steps at once.
-        if loss.device.type == "cpu" or len(self._unread) >= 50:
+        # Reading a loss waits for a GPU to finish, so it is done for many steps at once.
+        if len(self._unread) >= READ_LOSSES_EVERY:
             self._read_losses()
 
     def _read_losses(self) -> None:

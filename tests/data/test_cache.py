@@ -46,7 +46,7 @@ def test_second_load_decodes_nothing(root, monkeypatch):
     monkeypatch.setattr(data, "decode", refuse)
     second = dataset("folder", root=root)
     assert same(first, second)
-    assert second.notes == ("1 images: alpha channel, dropped",)
+    assert second.notes == ("1 image: alpha channel, dropped",)
 
 
 def test_skipped_files_are_remembered(root, decoded):

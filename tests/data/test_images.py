@@ -116,7 +116,7 @@ def write_broken(path, kind):
     ("kind", "ending", "reason"),
     [
         ("empty", "png", "empty"),
-        ("text", "png", "cannot identify"),
+        ("text", "png", "not an image"),
         ("JPEG", "jpg", "truncated"),
         ("PNG", "png", "truncated"),
     ],

@@ -217,7 +217,7 @@ def test_start_measurements_against_autograd(make):
     network = Network(norm, config.arch, data.shape, data.classes)
     order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:128]
     F.cross_entropy(network(data.train.images[order]), data.train.labels[order]).backward()
-    first = network.body[0]
+    first = network.body.layers[0]
     output = first(norm(data.train.images[order]))
     gradients = torch.cat([p.grad.flatten() for p in network.parameters()])
     assert metrics["first_layer_activation_rms"] == pytest.approx(output.square().mean().sqrt().item(), rel=1e-5)
@@ -297,7 +297,7 @@ def test_starting_from_a_checkpoint(make):
     assert continued["metrics"]["test_accuracy"] == pytest.approx(trained["metrics"]["test_accuracy"], abs=0.01)
     with pytest.raises(CheckpointError, match=r"another network .*arch=cnn"):
         run(make(weights=path, arch="mlp"))
-    with pytest.raises(CheckpointError, match=r"another network .*0.weight is"):
+    with pytest.raises(CheckpointError, match=r"another network .*layers\.0\.weight is"):
         run(make(weights=path, **{"arch.width": 8}))
 
 

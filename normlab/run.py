@@ -50,7 +50,7 @@ def run(config: Config, imports_seconds: float = float("nan")) -> dict[str, Any]
         clock.lap("logger")
         normalized = describe_normalized(norm, data)
         clock.lap("description")
-        outcome = train(config, data, network, folder, [mirror])
+        outcome = train(config, data, network, folder, [mirror] if mirror.run else [])
         clock.lap("training")
         result = {
             **record.describe(config),

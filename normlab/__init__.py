@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any
 STARTED = time.perf_counter()  # for the record of how long imports took
 
 if TYPE_CHECKING:
+    from normlab.analysis.hessian import linear_hessian
     from normlab.data import dataset
     from normlab.norms import normalization
     from normlab.record import curves, records
     from normlab.training.checkpoint import load
 
-__all__ = ["curves", "dataset", "load", "normalization", "records"]
+__all__ = ["curves", "dataset", "linear_hessian", "load", "normalization", "records"]
 
 # Imported when first asked for: the command answers a typing mistake without loading PyTorch.
 _HOMES = {
     "curves": "normlab.record",
     "dataset": "normlab.data",
+    "linear_hessian": "normlab.analysis.hessian",
     "load": "normlab.training.checkpoint",
     "normalization": "normlab.norms",
     "records": "normlab.record",

@@ -32,6 +32,8 @@ class Augment:
     def __call__(self, images: Tensor) -> Tensor:
         """uint8 [B, C, H, W] to uint8 of the same shape."""
         options = self.options
+        if not options.changes_images:
+            return images
         if self._generator is None or self._generator.device != images.device:
             self._generator = torch.Generator(images.device).manual_seed(self._state)
         if options.crop_padding:

@@ -167,6 +167,11 @@ class Augment(Section):
     brightness: Annotated[float, Field(ge=0, le=1)] = 0.0  # factor drawn from 1 - b to 1 + b
     contrast: Annotated[float, Field(ge=0, le=1)] = 0.0  # factor drawn from 1 - c to 1 + c
 
+    @property
+    def changes_images(self) -> bool:
+        """Whether anything is on."""
+        return bool(self.crop_padding or self.resized_crop or self.flip or self.brightness or self.contrast)
+
     @model_validator(mode="after")
     def _ordered(self) -> Augment:
         if self.resized_crop and self.resized_crop[0] > self.resized_crop[1]:
@@ -175,7 +180,7 @@ class Augment(Section):
 
 
 class _Optimizer(Section):
-    lr: PositiveFloat
+    lr: PositiveFloat | Literal["auto"]  # auto: 1/lambda_max of the linear model with squared error
     weight_decay: NonNegativeFloat = 0.0
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_epochs: NonNegativeFloat = 0.0  # linear from 0 to lr
@@ -271,6 +276,10 @@ class Config(Section):
     rerun: bool = False
     weights: Path | None = None  # a checkpoint to start from
 
+    def with_rate(self, rate: float) -> Config:
+        """The same run with this learning rate."""
+        return self.model_copy(update={"optim": self.optim.model_copy(update={"lr": rate})})
+
     def plain(self) -> dict[str, Any]:
         """The configuration as nested dicts of JSON types, every default filled in."""
         return self.model_dump(mode="json", by_alias=True)
@@ -331,7 +340,7 @@ def check(schema: type[S], values: Any, prefix: str = "") -> S:
         return schema.model_validate(values)
     except ValidationError as error:
         problems = [_line(problem, schema, prefix) for problem in error.errors(include_url=False)]
-        raise ConfigError("\n".join(dict.fromkeys(problems))) from None
+        raise ConfigError("\n".join(dict.fromkeys(filter(None, problems)))) from None
 
 
 def _line(problem: Any, schema: type[Section], prefix: str) -> str:
@@ -339,6 +348,9 @@ def _line(problem: Any, schema: type[Section], prefix: str) -> str:
     if problem["type"] == "extra_forbidden":
         known = [name for name in schema.model_fields if name not in ("name", "target", "full_batch")]
         return f"{key}: unknown key{_nearest(str(problem['loc'][-1]), known)}"
+    if key.endswith(".lr.literal['auto']"):
+        return ""  # of the two things that a rate may be, the message about the number says more
+    key = key.removesuffix(".constrained-float").removesuffix(".float")
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if problem["type"] == "missing":
         return f"{key}: missing, and it has no default"

@@ -1,4 +1,4 @@
-"""One run, a line a stage: data, normalization, network, training, record."""
+"""One run, a line a stage: data, normalization, network, theory, training, record."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 import torch
 
 from normlab import record
+from normlab.analysis.prediction import predict
 from normlab.archs import Network
 from normlab.config import Config
 from normlab.data import Dataset, load
 from normlab.norms import Normalization
-from normlab.training import Outcome, divergence, mirrored, start_from, summarize, train
+from normlab.training import Curve, Outcome, divergence, mirrored, start_from, summarize, train
 
 DESCRIBED_IMAGES = 10_000  # at most so many training images are looked at to say what a normalization makes of them
 
@@ -45,20 +46,28 @@ def run(config: Config, imports_seconds: float = float("nan")) -> dict[str, Any]
     if config.weights:
         start_from(network, config.weights)
     clock.lap("model")
+    prediction = predict(config, data, network)
+    clock.lap("theory")
 
     with record.opened(config) as folder, mirrored(config, folder) as mirror:
         clock.lap("logger")
         normalized = describe_normalized(norm, data)
         clock.lap("description")
-        outcome = train(config, data, network, folder, [mirror] if mirror.run else [])
+        resolved = config if prediction is None else config.with_rate(prediction.rate)
+        outcome = train(resolved, data, network, folder, [mirror] if mirror.run else [])
         clock.lap("training")
         result = {
             **record.describe(config),
+            "lr": resolved.optim.lr,
             "normalized": normalized,
             **results(config, data, outcome),
             "seconds": {"imports": imports_seconds, **clock.laps, "to_first_step": outcome.first_step_at - clock.start},
         }
+        if prediction is not None:
+            result["metrics"] |= prediction.metrics() | prediction.compare(outcome.rows)
         if outcome.is_main_process:
+            if prediction is not None:
+                Curve(folder / "curve.csv").append(prediction.rows(outcome.rows))
             record.write(folder, result)
             mirror.send(outcome.rows)
             mirror.finish(result)

@@ -29,10 +29,31 @@ def run_table(record: dict[str, Any]) -> str:
          f"{_percent(metrics['best_validation_accuracy'])})"),
         ("test loss", _number(metrics["test_loss"])),
         ("epochs", f"{reached} validation accuracy" if reached else "no target set"),
+        *_theory(metrics),
         ("seconds", f"{metrics['seconds']:.1f} training, {sum_known(seconds):.1f} in all"),
         ("record", f"{record['path']}/record.json"),
     ]  # fmt: skip
     return tabulate(rows, tablefmt="plain")
+
+
+def _theory(metrics: dict[str, Any]) -> list[tuple[str, str]]:
+    """What theory says of a linear model, beside what was measured."""
+    if "lambda_max" not in metrics:
+        return []
+    lines = [
+        (
+            "theory",
+            f"lambda_max {_number(metrics['lambda_max'])}, condition number {_number(metrics['condition_number'])} "
+            f"(rank {metrics['rank']} of {metrics['features']}), stable below lr {_number(metrics['stable_rate'])}",
+        )
+    ]
+    if "predicted_iterations" in metrics:
+        pairs = [
+            f"{_number(steps)} (measured {_number(metrics['measured_iterations'][eps])}) to {eps}"
+            for eps, steps in metrics["predicted_iterations"].items()
+        ]
+        lines.append(("iterations", f"{', '.join(pairs)} of the excess loss"))
+    return lines
 
 
 def sum_known(seconds: dict[str, float]) -> float:

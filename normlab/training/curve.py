@@ -17,7 +17,8 @@ class Measurement(NamedTuple):
     Attributes:
         step: updates made before the measurement; the loss at step k is the loss of the weights after k updates.
         epoch: passes over the training images, whole or in part, made before it.
-        split: train, validation, test; or start, for what is measured once on the first batch.
+        split: train, validation, test; start, for what is measured once on the first batch; or theory, for what was
+            predicted.
         metric: such as loss, accuracy, gradient_norm.
         value: NaN and infinities included.
     """
@@ -52,9 +53,13 @@ class Curve:
 
     def flush(self) -> None:
         """Append what is new to the file."""
-        with self.path.open("a", newline="") as file:
-            csv.writer(file).writerows(self.rows[self._written :])
+        self.append(self.rows[self._written :])
         self._written = len(self.rows)
+
+    def append(self, rows: list[Measurement]) -> None:
+        """Append these rows to the file."""
+        with self.path.open("a", newline="") as file:
+            csv.writer(file).writerows(rows)
 
     @classmethod
     def read(cls, path: Path) -> list[Measurement]:

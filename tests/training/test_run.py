@@ -338,3 +338,47 @@ def test_two_processes_train_together(make):
     with torch.no_grad():
         accuracy = (network(data.test.images).argmax(1) == data.test.labels).double().mean().item()
     assert accuracy == pytest.approx(result["metrics"]["test_accuracy"])
+
+
+def test_a_linear_run_carries_its_prediction(make):
+    """Planted data in float64, 1,000 steps: the measured curve is the predicted one to 1e-6 relative."""
+    config = make(
+        data="planted", arch="linear", optim="gd", norm="dataset_mean",
+        **{"trainer.precision": 64, "trainer.max_epochs": 1001, "trainer.eval_every_epochs": 1001},
+    )  # fmt: skip
+    result = run(config)
+    rows = Curve.read(record.Path(result["path"]) / "curve.csv")
+    predicted = [row.value for row in rows if row.split == "theory"]
+    measured = [row.value for row in rows if row.split == "train"]
+    assert len(predicted) == len(measured) == 1001
+    np.testing.assert_allclose(measured, predicted, rtol=1e-6)
+    metrics = result["metrics"]
+    assert result["lr"] == pytest.approx(1 / metrics["lambda_max"])
+    assert metrics["rank"] == metrics["features"] == 17
+    assert metrics["predicted_iterations"]["0.1"] == metrics["measured_iterations"]["0.1"]
+    assert metrics["predicted_iterations"]["0.01"] > 1001
+    assert metrics["measured_iterations"]["0.01"] == math.inf
+    assert metrics["curve_deviation"] < 1e-9
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_descent_is_stable_below_the_predicted_rate_and_not_above(make, momentum):
+    def final(share):
+        rate = share * 2 * (1 + momentum) / lambda_max
+        result = run(
+            make(arch="linear", optim="gd", norm="dataset", **{
+                "optim.lr": rate, "optim.momentum": momentum, "trainer.max_epochs": 800,
+                "trainer.eval_every_epochs": 800, "trainer.precision": 64,
+            })
+        )  # fmt: skip
+        return losses(result)
+
+    lambda_max = run(make(arch="linear", norm="dataset", **{"optim.lr": 1e-3}))["metrics"]["lambda_max"]
+    below, above = final(0.99), final(1.01)
+    assert below[-1] < below[0]
+    assert not above[-1] < above[0]
+
+
+def test_a_rate_from_theory_needs_a_theory(make):
+    with pytest.raises(ConfigError, match=r"optim\.lr=auto is 1/lambda_max of the linear model"):
+        run(make(arch="mlp", optim="gd"))

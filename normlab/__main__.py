@@ -7,6 +7,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
+from typing import Any
 
 import hydra
 import yaml
@@ -18,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from normlab import STARTED
 from normlab.config import CONFIGS, EXPERIMENTS, GROUPS, choices, parse, unknown_choice
-from normlab.errors import NormlabError
+from normlab.errors import ConfigError, NormlabError
 
 
 def main() -> None:
@@ -33,6 +34,8 @@ def main() -> None:
         fail(missing_choice(error))
     except (HydraException, OmegaConfBaseException) as error:
         fail(" ".join(str(error.__cause__ or error).split()))
+    except OSError as error:  # of Hydra's own folders
+        fail(str(error))
     except KeyboardInterrupt:
         print("interrupted; a run in progress leaves no record", file=sys.stderr)
         sys.exit(130)
@@ -55,15 +58,24 @@ def rewritten(arguments: list[str]) -> list[str]:
     result = []
     for argument in [*arguments, *missing_grid(arguments)]:
         key, equals, value = argument.partition("=")
-        if key in ("norm", "+norm"):
+        bare = key.lstrip("+")
+        group, _, option = bare.partition(".")
+        if equals and group in GROUPS and option in ("name", "_target_"):
+            raise ConfigError(f"{bare}={value}: choose it by {group}=NAME, one of {', '.join(choices(group))}")
+        if not value.isascii() and not set(value) & set("'\"[{,("):
+            value = f"'{value}'"  # Hydra's grammar takes other letters only in quotes
+            argument = f"{key}={value}"
+        if bare == "norm" and equals:
             argument = f"+norm={value}"
+        elif equals and bare in GROUPS:
+            argument = f"{bare}={value}"
         elif key.lstrip("+") == "experiment":
             studies = sorted(path.parent.name for path in EXPERIMENTS.glob("*/study.yaml"))
             if value not in studies:
                 raise unknown_choice("experiment", value, studies)
             result.append(f"hydra.searchpath=['file://{EXPERIMENTS.parent}']")
             argument = f"+experiments/{value}@_global_=study"
-        elif equals and key[0] not in "+~-" and key not in GROUPS and not key.startswith("hydra"):
+        elif equals and key[:1] not in "+~-" and key not in GROUPS and not key.startswith("hydra"):
             argument = f"++{argument}"
         result.append(argument)
     return result
@@ -80,68 +92,63 @@ def missing_grid(arguments: list[str]) -> list[str]:
 
 
 def job(composed: DictConfig) -> None:
-    """One run, or one job of a sweep."""
+    """One run, or one job of a sweep. Exceptions end here: beyond, Hydra would add its own lines to them."""
     hydra_config = HydraConfig.get()
-    sweeping = hydra_config.mode == RunMode.MULTIRUN
-    if not sweeping:
-        # Exceptions end here: beyond, Hydra would add its own lines to them.
-        try:
-            print_run(composed)
-        except NormlabError as error:
-            fail(str(error))
-        except Exception:
-            traceback.print_exc()
-            sys.exit(1)
+    if hydra_config.mode == RunMode.MULTIRUN:
+        sweep_job(composed, hydra_config)
         return
+    try:
+        config = parse(plain(composed))
+        from normlab.report.terminal import run_table
+        from normlab.run import run
+
+        print(run_table(run(config, imports_seconds=time.perf_counter() - STARTED)))
+    except NormlabError as error:
+        fail(str(error))
+    except Exception:
+        traceback.print_exc()
+        sys.exit(1)
+
+
+def plain(composed: DictConfig) -> dict[str, Any]:
+    """Hydra's configuration as plain dicts, every interpolation resolved.
+
+    Raises:
+        ConfigError: for an interpolation that leads nowhere, or a value that is missing.
+    """
+    try:
+        return OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).splitlines()[0]) from None
+
+
+def sweep_job(composed: DictConfig, hydra_config: Any) -> None:
+    """Run a job of a sweep, unless it has a record, and leave word of what became of it."""
     from normlab.sweep import note
 
     overrides = [override.lstrip("+") for override in hydra_config.overrides.task]
     number = hydra_config.job.num
-    folder = Path(hydra_config.sweep.dir) / str(hydra_config.sweep.subdir)
-    path = None
+    word = {"job_folder": Path(hydra_config.sweep.dir) / str(number), "number": number, "overrides": overrides}
+    name, status = " ".join(overrides), "refused"
     try:
-        status, path = sweep_job(composed)
-        note(folder, number, overrides, status, folder=path)
-    except NormlabError as error:
-        note(folder, number, overrides, "refused", error=str(error))
-        status = "refused"
-    except Exception as error:
+        config = parse(plain(composed))
         from normlab import record
 
-        path = str(record.folder(parse(plain(composed))))
-        note(folder, number, overrides, "failed", error=f"{type(error).__name__}: {error}", folder=path)
-        status = "failed"
-    print(f"[{number}] {Path(path).name if path else ' '.join(overrides)}: {status}", file=sys.stderr, flush=True)
+        folder = record.folder(config)
+        name, status = folder.name, "failed"
+        if not config.rerun and record.existing(config):
+            status = "skipped"
+        else:
+            from normlab.run import run
 
-
-def plain(composed: DictConfig) -> dict[str, object]:
-    """Hydra's configuration as plain dicts, every interpolation resolved."""
-    return OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
-
-
-def print_run(composed: DictConfig) -> None:
-    """Run, and print the table of the run."""
-    config = parse(plain(composed))
-    from normlab.report.terminal import run_table
-    from normlab.run import run
-
-    print(run_table(run(config, imports_seconds=time.perf_counter() - STARTED)))
-
-
-def sweep_job(composed: DictConfig) -> tuple[str, str]:
-    """Run a job of a sweep, unless it has a record; its status and the folder of its record."""
-    from normlab import record
-
-    config = parse(plain(composed))
-    if not config.rerun and record.existing(config):
-        return "skipped", str(record.folder(config))
-    from normlab.run import run
-
-    # One line a job says enough in a sweep.
-    progress = "none" if config.trainer.progress == "auto" else config.trainer.progress
-    quiet = config.model_copy(update={"trainer": config.trainer.model_copy(update={"progress": progress})})
-    result = run(quiet)
-    return result["status"], result["path"]
+            status = run(config, progress="none")["status"]  # one line a job says enough
+        note(**word, status=status, folder=str(folder))
+    except NormlabError as error:
+        status = "refused"
+        note(**word, status=status, error=str(error))
+    except Exception as error:
+        note(**word, status=status, error=f"{type(error).__name__}: {error}", folder=str(folder))
+    print(f"[{number}] {name}: {status}", file=sys.stderr, flush=True)
 
 
 def missing_choice(error: MissingConfigException) -> str:

@@ -14,7 +14,7 @@ import typing
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import yaml
 from pydantic import (
@@ -38,8 +38,9 @@ EXPERIMENTS = ROOT / "experiments"
 GROUPS = ("data", "augment", "norm", "arch", "optim", "trainer", "logger")
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-PositiveInt = Annotated[int, Field(gt=0)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
+# Strict, because true would else pass as 1.
+PositiveInt = Annotated[int, Field(gt=0, strict=True)]
+NonNegativeInt = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 
@@ -185,7 +186,7 @@ class _Optimizer(Section):
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_epochs: NonNegativeFloat = 0.0  # linear from 0 to lr
     clip_norm: PositiveFloat | None = None  # largest global gradient norm
-    full_batch: bool = False
+    full_batch: ClassVar[bool] = False
 
 
 class GradientDescent(_Optimizer):
@@ -193,7 +194,7 @@ class GradientDescent(_Optimizer):
 
     name: Literal["gd"]
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0  # heavy ball
-    full_batch: Literal[True] = True
+    full_batch: ClassVar[bool] = True
 
 
 class SGD(_Optimizer):
@@ -202,7 +203,6 @@ class SGD(_Optimizer):
     name: Literal["sgd"]
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     nesterov: bool = False
-    full_batch: Literal[False] = False
 
     @model_validator(mode="after")
     def _nesterov_has_momentum(self) -> SGD:
@@ -217,7 +217,6 @@ class Adam(_Optimizer):
     name: Literal["adam", "adamw"]
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
     eps: PositiveFloat = 1e-8
-    full_batch: Literal[False] = False
 
 
 Optim = GradientDescent | SGD | Adam
@@ -229,9 +228,8 @@ class Trainer(Section):
     name: str = "default"
     max_epochs: PositiveInt = 10
     max_steps: PositiveInt | None = None
-    accelerator: Literal["auto", "cpu", "gpu", "cuda"] = "auto"
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: PositiveInt = 1
-    strategy: Literal["auto", "ddp", "ddp_spawn"] = "auto"
     precision: Annotated[Literal["32", "64", "bf16-mixed"], BeforeValidator(str)] = "32"
     eval_every_epochs: PositiveInt = 1
     eval_every_steps: PositiveInt | None = None  # instead
@@ -240,6 +238,12 @@ class Trainer(Section):
     progress: Literal["auto", "bar", "lines", "none"] = "auto"
     threads: PositiveInt | None = None
     checkpoint: bool = True
+
+    @model_validator(mode="after")
+    def _target_to_stop_at(self) -> Trainer:
+        if self.stop_at_target and not self.targets:
+            raise ValueError("stop_at_target=true needs a target in trainer.targets")
+        return self
 
 
 class NoLogger(Section):
@@ -270,11 +274,22 @@ class Config(Section):
     optim: Optim
     trainer: Trainer
     logger: Logger
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
     study: str = "default"
     runs: Path = Path("runs")
     rerun: bool = False
     weights: Path | None = None  # a checkpoint to start from
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Config:
+        if self.optim.full_batch and self.trainer.devices > 1:
+            raise ValueError("optim=gd sums the gradient over all images in one process: use trainer.devices=1")
+        if self.optim.warmup_epochs > self.trainer.max_epochs:
+            raise ValueError(
+                f"optim.warmup_epochs={self.optim.warmup_epochs:g} is longer than "
+                f"trainer.max_epochs={self.trainer.max_epochs}"
+            )
+        return self
 
     def with_rate(self, rate: float) -> Config:
         """The same run with this learning rate."""
@@ -339,22 +354,24 @@ def check(schema: type[S], values: Any, prefix: str = "") -> S:
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        problems = [_line(problem, schema, prefix) for problem in error.errors(include_url=False)]
-        raise ConfigError("\n".join(dict.fromkeys(filter(None, problems)))) from None
+        # Where a value may be one of several types, pydantic reports each; the first, for one field, is enough.
+        problems: dict[str, str] = {}
+        for problem in error.errors(include_url=False):
+            path = [part for place, part in enumerate(problem["loc"]) if place == 0 or isinstance(part, int)]
+            key = prefix + ".".join(map(str, path))
+            problems.setdefault(key, _line(key, problem, schema))
+        raise ConfigError("\n".join(problems.values())) from None
 
 
-def _line(problem: Any, schema: type[Section], prefix: str) -> str:
-    key = prefix + ".".join(str(part) for part in problem["loc"])
+def _line(key: str, problem: Any, schema: type[Section]) -> str:
     if problem["type"] == "extra_forbidden":
-        known = [name for name in schema.model_fields if name not in ("name", "target", "full_batch")]
+        known = [name for name in schema.model_fields if name not in ("name", "target")]
         return f"{key}: unknown key{_nearest(str(problem['loc'][-1]), known)}"
-    if key.endswith(".lr.literal['auto']"):
-        return ""  # of the two things that a rate may be, the message about the number says more
-    key = key.removesuffix(".constrained-float").removesuffix(".float")
-    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if problem["type"] == "missing":
         return f"{key}: missing, and it has no default"
-    return f"{key.rstrip('.')}={_short(problem['input'])}: {message}"
+    if problem["type"] == "value_error":
+        return f"{key.rstrip('.')}: {problem['msg'].removeprefix('Value error, ')}".lstrip(": ")
+    return f"{key}={_short(problem['input'])}: {problem['msg'].removeprefix('Input ')}"
 
 
 def _short(value: Any) -> str:

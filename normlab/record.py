@@ -18,18 +18,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from normlab.config import PACKAGE, Config
-from normlab.errors import ConfigError, NormlabError
+from normlab.data.folder import find, listing
+from normlab.errors import CheckpointError, ConfigError, NormlabError
+from normlab.training.curve import COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 RECORD = "record.json"
+PARTIAL = ".partial"
 DONE = ("finished", "diverged")
 
 # Keys that change where or how fast a run is computed, but not its result.
 OPERATIONAL = {
     "": ("logger", "study", "runs", "rerun"),
-    "data": ("root", "stream", "memory_gb", "workers", "cache"),
+    "data": ("root", "workers", "cache"),
     "trainer": ("accelerator", "progress", "threads", "checkpoint"),
 }
 
@@ -37,19 +40,21 @@ OPERATIONAL = {
 def fingerprint(config: Config) -> str:
     """Hash of what determines the result of a run; 12 hexadecimal digits.
 
-    Paths, logger, study and launcher are left out, so that a study can move to another machine. Of a data folder and
-    of initial weights the name stays, without the path to it: other data is another run.
+    Paths, logger, study and launcher are left out, so that a study can move to another machine. Instead of the path of
+    an image folder the names and sizes of its files count, instead of that of initial weights their content.
     """
     plain = config.plain()
     for group, keys in OPERATIONAL.items():
         part = plain[group] if group else plain
         for key in keys:
-            if key == "root" and part.get(key):
-                part[key] = Path(part[key]).name
-            else:
-                part.pop(key, None)
-    if plain["weights"]:
-        plain["weights"] = Path(plain["weights"]).parent.name
+            part.pop(key, None)
+    root = getattr(config.data, "root", None)
+    if config.data.name == "folder" and root is not None:
+        plain["data"]["files"] = listing(find(root, "data=folder"))
+    if config.weights:
+        if not config.weights.is_file():
+            raise CheckpointError(f"weights={config.weights}: no such checkpoint")
+        plain["weights"] = hashlib.blake2b(config.weights.read_bytes(), digest_size=8).hexdigest()
     return hashlib.blake2b(json.dumps(plain, sort_keys=True).encode(), digest_size=6).hexdigest()
 
 
@@ -105,33 +110,51 @@ def require_writable(runs: Path) -> None:
 
 @contextmanager
 def opened(config: Config) -> Iterator[Path]:
-    """The folder of a run, empty of an earlier try.
+    """A folder for a run that is in progress, which takes its final name when all went well.
 
-    A user's mistake that shows only now leaves no folder. Any other exception leaves a record with status ``failed``
-    and its traceback.
+    Until then an earlier record of the same run stays. A user's mistake leaves nothing behind; another exception leaves
+    a record with status ``failed`` and its traceback, unless there is a better one.
     """
-    path = folder(config)
-    path.mkdir(parents=True, exist_ok=True)
-    # An earlier record goes first, so that a run that is killed halfway does not show the old one's numbers.
-    for name in (RECORD, "curve.csv", "checkpoint.ckpt", "traceback.txt"):
-        (path / name).unlink(missing_ok=True)
+    final = folder(config)
+    path = final.with_name(final.name + PARTIAL)
+    shutil.rmtree(path, ignore_errors=True)  # of a run that was killed
+    path.mkdir(parents=True)
     try:
         yield path
     except NormlabError:
         shutil.rmtree(path, ignore_errors=True)
         raise
     except Exception as error:
-        (path / "traceback.txt").write_text(traceback.format_exc())
-        last_line = traceback.format_exception_only(error)[-1].strip()
-        write(path, describe(config) | {"status": "failed", "error": last_line, "metrics": {}})
+        if existing(config) is None:
+            (path / "traceback.txt").write_text(traceback.format_exc())
+            last_line = traceback.format_exception_only(error)[-1].strip()
+            write(path, describe(config) | {"status": "failed", "error": last_line, "metrics": {}})
+            _replace(path, final)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
         raise
+    _replace(path, final)
+
+
+def _replace(path: Path, final: Path) -> None:
+    """Move a folder to its final name, in place of an earlier one."""
+    earlier = final.with_name(final.name + ".earlier")
+    shutil.rmtree(earlier, ignore_errors=True)
+    if final.exists():
+        final.rename(earlier)
+    path.rename(final)
+    shutil.rmtree(earlier, ignore_errors=True)
+
+
+def _finished(path: Path) -> list[Path]:
+    """Folders of records below a folder, less those of runs in progress or replaced."""
+    return sorted(file.parent for file in path.rglob(RECORD) if not file.parent.name.endswith((PARTIAL, ".earlier")))
 
 
 def describe(config: Config) -> dict[str, Any]:
     """The part of a record that is known before the run."""
     return {
         "fingerprint": fingerprint(config),
-        "status": None,
         "study": config.study,
         "norm": config.norm.name,
         "arch": config.arch.name,
@@ -144,7 +167,17 @@ def describe(config: Config) -> dict[str, Any]:
     }
 
 
-PACKAGES = ("normlab", "torch", "torchvision", "lightning", "hydra-core", "numpy", "scikit-learn", "scikit-image")
+PACKAGES = (
+    "normlab",
+    "torch",
+    "torchvision",
+    "lightning",
+    "hydra-core",
+    "numpy",
+    "scikit-learn",
+    "scikit-image",
+    "pillow",
+)
 
 
 @functools.cache
@@ -197,10 +230,11 @@ def records(path: str | Path = "runs") -> pd.DataFrame:
     import pandas as pd
 
     rows = []
-    for file in sorted(Path(path).rglob(RECORD)):
-        record = read(file.parent)
+    for folder in _finished(Path(path)):
+        record = read(folder)
         metrics = record.pop("metrics", {})
-        rows.append({"path": str(file.parent), **record, **metrics})
+        assert not metrics.keys() & record.keys()
+        rows.append({"path": str(folder), **record, **metrics})
     return pd.json_normalize(rows)
 
 
@@ -214,12 +248,12 @@ def curves(path: str | Path = "runs") -> pd.DataFrame:
 
     keys = ("fingerprint", "study", "norm", "arch", "data", "optim", "lr", "seed")
     frames = []
-    for file in sorted(Path(path).rglob(RECORD)):
-        curve, record = file.parent / "curve.csv", read(file.parent)
+    for folder in _finished(Path(path)):
+        curve, record = folder / "curve.csv", read(folder)
         if curve.is_file():
             frame = pd.read_csv(curve, float_precision="round_trip")
             for place, key in enumerate(keys):
                 frame.insert(place, key, record[key])
-            frame.insert(0, "path", str(file.parent))
+            frame.insert(0, "path", str(folder))
             frames.append(frame)
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["path", *keys])
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["path", *keys, *COLUMNS])

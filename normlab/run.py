@@ -18,12 +18,13 @@ from normlab.training import Curve, Outcome, divergence, mirrored, start_from, s
 DESCRIBED_IMAGES = 10_000  # at most so many training images are looked at to say what a normalization makes of them
 
 
-def run(config: Config, imports_seconds: float = float("nan")) -> dict[str, Any]:
+def run(config: Config, imports_seconds: float = float("nan"), progress: str = "auto") -> dict[str, Any]:
     """Train one network under one normalization, and leave a record.
 
     Args:
         config: checked.
         imports_seconds: what the process spent before, for the record.
+        progress: what is shown where the configuration says ``auto``.
 
     Returns:
         The record, as in ``record.json``, and the ``path`` of its folder.
@@ -35,50 +36,52 @@ def run(config: Config, imports_seconds: float = float("nan")) -> dict[str, Any]
     record.require_writable(config.runs)
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
-
-    data = load(config.data)
-    clock.lap("data")
-    norm = config.norm.build().fit(data.training_images())
-    clock.lap("fit")
-    # Seeded here, so that schemes with and without parameters of their own get the same weights.
-    torch.manual_seed(config.seed)
-    network = Network(norm, config.arch, data.shape, data.classes)
-    if config.weights:
-        start_from(network, config.weights)
-    clock.lap("model")
-    prediction = predict(config, data, network)
-    clock.lap("theory")
-
-    with record.opened(config) as folder, mirrored(config, folder) as mirror:
-        clock.lap("logger")
+    with record.opened(config) as folder:
+        data = load(config.data)
+        clock.lap("data")
+        norm = config.norm.build().fit(data.training_images())
+        clock.lap("fit")
+        # Seeded here, so that schemes with and without parameters of their own get the same weights.
+        torch.manual_seed(config.seed)
+        network = Network(norm, config.arch, data.shape, data.classes)
+        if config.weights:
+            start_from(network, config.weights)
+        clock.lap("model")
+        prediction = predict(config, data, network)
+        resolved = config if prediction is None else config.with_rate(prediction.rate)
+        clock.lap("theory")
         normalized = describe_normalized(norm, data)
         clock.lap("description")
-        resolved = config if prediction is None else config.with_rate(prediction.rate)
-        outcome = train(resolved, data, network, folder, [mirror] if mirror.run else [])
-        clock.lap("training")
-        result = {
-            **record.describe(config),
-            "lr": resolved.optim.lr,
-            "normalized": normalized,
-            **results(config, data, outcome),
-            "seconds": {"imports": imports_seconds, **clock.laps, "to_first_step": outcome.first_step_at - clock.start},
-        }
-        if prediction is not None:
-            result["metrics"] |= prediction.metrics() | prediction.compare(outcome.rows)
-        if outcome.is_main_process:
+
+        with mirrored(config, folder) as mirror:
+            clock.lap("logger")
+            outcome = train(resolved, data, network, folder, [mirror] if mirror.run else [], progress)
+            clock.lap("training")
+            result = {
+                **record.describe(config),
+                "lr": resolved.optim.lr,
+                "normalized": normalized | {"shape": list(network.normalized_shape)},
+                **results(config, data, outcome),
+                "seconds": {
+                    "imports": imports_seconds,
+                    **clock.laps,
+                    "to_first_step": outcome.first_step_at - clock.start,
+                },
+            }
             if prediction is not None:
+                result["metrics"] |= prediction.metrics() | prediction.compare(outcome.rows)
                 Curve(folder / "curve.csv").append(prediction.rows(outcome.rows))
-            record.write(folder, result)
             mirror.send(outcome.rows)
             mirror.finish(result)
-    return result | {"path": str(folder)}
+        record.write(folder, result)
+    return result | {"path": str(record.folder(config))}
 
 
 def results(config: Config, data: Dataset, outcome: Outcome) -> dict[str, Any]:
     """The part of a record that training decides."""
     diverged_at = divergence(outcome.rows)
     metrics: dict[str, Any] = summarize(outcome.rows, config.trainer.targets)
-    metrics["seconds"] = outcome.seconds
+    metrics["training_seconds"] = outcome.seconds
     metrics["images_per_second"] = metrics["epochs"] * len(data.train) / outcome.seconds
     provenance = {
         "device": outcome.device,
@@ -87,7 +90,6 @@ def results(config: Config, data: Dataset, outcome: Outcome) -> dict[str, Any]:
         "data_key": data.key,
         "data_notes": list(data.notes),
         "images": {name: len(split) for name, split in data.splits.items()},
-        "skipped": {name: split.skipped for name, split in data.splits.items()},
     }
     return {
         "status": "finished" if diverged_at is None else "diverged",

@@ -14,6 +14,8 @@ from normlab import record
 from normlab.report.terminal import comparison_table
 
 OUTCOME = "outcome.json"
+WRONG = ("refused", "failed")
+STATUSES = ("finished", "diverged", "skipped", *WRONG)
 
 
 def note(job_folder: Path, number: int, overrides: list[str], status: str, **more: Any) -> None:
@@ -38,17 +40,12 @@ class Summary(Callback):
         """Print the table and what went wrong; a sweep with a failed job ends with status 1."""
         outcomes = [json.loads(path.read_text()) for path in Path(config.hydra.sweep.dir).glob(f"*/{OUTCOME}")]
         outcomes.sort(key=lambda outcome: outcome["number"])
-        done = [
-            outcome for outcome in outcomes if "folder" in outcome and outcome["status"] not in ("failed", "refused")
-        ]
+        done = [outcome for outcome in outcomes if "folder" in outcome and outcome["status"] not in WRONG]
         if done:
             print(comparison_table([record.read(Path(outcome["folder"])) for outcome in done]))
-        counts = {
-            status: sum(o["status"] == status for o in outcomes) for status in ("finished", "diverged", "skipped")
-        }
-        wrong = [outcome for outcome in outcomes if outcome["status"] in ("failed", "refused")]
-        counted = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-        print(f"{len(outcomes)} jobs: {counted or 'none done'}" + (f", {len(wrong)} failed" if wrong else ""))
+        counts = {status: sum(outcome["status"] == status for outcome in outcomes) for status in STATUSES}
+        print(f"{len(outcomes)} jobs: {', '.join(f'{count} {status}' for status, count in counts.items() if count)}")
+        wrong = [outcome for outcome in outcomes if outcome["status"] in WRONG]
         for outcome in wrong:
             where = f" (traceback in {outcome['folder']}/traceback.txt)" if "folder" in outcome else ""
             print(

@@ -1,5 +1,6 @@
 import pytest
 import yaml
+from PIL import Image
 
 from normlab import record
 from normlab.__main__ import rewritten
@@ -71,6 +72,11 @@ def test_files_and_signatures_agree_on_defaults(group):
         ({"norm": "unit"}, "norm=unit: choose it by name"),
         ({"optim": {"lr": 1}}, "optim={'lr': 1}: choose it by name"),
         ({"norm._target_": "normlab.norms.Nothing"}, "there is no such class or function"),
+        ({"norm.std": 0}, "norm.std=0: should be greater than 0"),
+        ({"norm.mean": []}, "norm.mean=[]: "),
+        ({"seed": True}, "seed=True: should be a valid integer"),
+        ({"optim.warmup_epochs": 11}, "optim.warmup_epochs=11 is longer than trainer.max_epochs=10"),
+        ({"trainer.stop_at_target": True, "trainer.targets": []}, "needs a target in trainer.targets"),
     ],
 )
 def test_bad_input_names_the_key_and_what_was_expected(changes, message):
@@ -133,15 +139,34 @@ def test_the_fingerprint_tells_results_apart(changes, same):
     assert (record.fingerprint(parse(composed(**changes))) == record.fingerprint(parse(composed()))) is same
 
 
-def test_the_fingerprint_of_a_folder_follows_its_name_but_not_its_place():
+def test_the_fingerprint_of_a_folder_follows_its_files_but_not_its_place(tmp_path):
     def of(root):
         return record.fingerprint(parse(composed(data="folder", **{"data.root": root})))
 
-    assert of("/here/cats") == of("/there/cats") != of("/here/dogs")
+    for place, size in (("here", 8), ("there", 8), ("other", 9)):
+        for name in ("cat", "dog"):
+            (tmp_path / place / "pets" / name).mkdir(parents=True)
+            Image.new("RGB", (size, size)).save(tmp_path / place / "pets" / name / "0.bmp")
+    assert of(tmp_path / "here" / "pets") == of(tmp_path / "there" / "pets") != of(tmp_path / "other" / "pets")
+
+
+def test_the_fingerprint_of_initial_weights_follows_their_content(tmp_path):
+    def of(name, content):
+        (tmp_path / name).write_bytes(content)
+        return record.fingerprint(parse(composed(weights=tmp_path / name)))
+
+    assert of("a.ckpt", b"one") == of("b.ckpt", b"one") != of("b.ckpt", b"two")
 
 
 def test_arguments_are_rewritten_for_hydra():
     assert rewritten(["norm=raw,unit", "seed=range(0,5)"]) == ["+norm=raw,unit", "++seed=range(0,5)"]
     assert rewritten(["+norm=zca", "norm.eps=1"]) == ["+norm=zca", "++norm.eps=1"]
     untouched = ["-m", "--help", "data=digits", "hydra.verbose=true", "hydra/launcher=joblib", "~augment", "+a.b=1"]
-    assert rewritten(untouched) == untouched
+    assert rewritten([*untouched, "=odd"]) == [*untouched, "=odd"]
+    assert rewritten(["++norm=zca", "+data=digits", "runs=/tmp/ünï"]) == [
+        "+norm=zca",
+        "data=digits",
+        "++runs='/tmp/ünï'",
+    ]
+    with pytest.raises(ConfigError, match=r"norm\.name=x: choose it by norm=NAME"):
+        rewritten(["norm.name=x"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from normlab.archs.linear import Shape
+from normlab.archs.layers import Shape
 from normlab.config import Arch
 from normlab.errors import ConfigError
 from normlab.norms import Normalization
@@ -63,4 +63,7 @@ class Network(nn.Module):
         if self.channels_last:
             # While it is uint8 the rearrangement moves a quarter of the bytes.
             images = images.contiguous(memory_format=torch.channels_last)
-        return self.body(self.norm(images))
+        # Statistics need their digits: mixed precision is for the body.
+        with torch.autocast(images.device.type, enabled=False):
+            normalized = self.norm(images)
+        return self.body(normalized)

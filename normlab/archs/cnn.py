@@ -9,11 +9,11 @@ from normlab.archs.layers import (
     Init,
     InternalNorm,
     Padding,
+    Shape,
     initialise,
     internal_norm_2d,
     make_activation,
 )
-from normlab.archs.linear import Shape
 from normlab.config import PositiveInt
 from normlab.errors import ConfigError
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from normlab.archs.linear import Shape
+from normlab.archs.layers import Shape
 from normlab.errors import ConfigError
 
 

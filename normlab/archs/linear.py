@@ -6,10 +6,16 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from normlab.archs.layers import ActivationName, Init, InternalNorm, initialise, internal_norm_1d, make_activation
+from normlab.archs.layers import (
+    ActivationName,
+    Init,
+    InternalNorm,
+    Shape,
+    initialise,
+    internal_norm_1d,
+    make_activation,
+)
 from normlab.config import NonNegativeInt, PositiveInt
-
-Shape = tuple[int, int, int]  # C, H, W
 
 
 class Linear(nn.Module):

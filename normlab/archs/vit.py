@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from normlab.archs.linear import Shape
+from normlab.archs.layers import Shape
 from normlab.config import PositiveInt
 from normlab.errors import ConfigError
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from normlab.config import Data, choose
 from normlab.data import cache
-from normlab.data.images import decode, read, resize
+from normlab.data.images import decode, read, readable, resize
 from normlab.data.loader import Batch, Loader, MemorySplit, Split, StreamedSplit
 from normlab.data.splits import Files, Part, Source, split
 from normlab.errors import DataError
@@ -100,10 +100,16 @@ def _in_memory(parts: dict[str, Part], image_size: int | None) -> dict[str, Memo
     return splits
 
 
+def _files(part: Part) -> Files:
+    assert isinstance(part.pictures, Files)
+    return part.pictures
+
+
 def _decode(parts: dict[str, Part], config: Data) -> tuple[dict[str, MemorySplit], list[str]]:
     """Decode all splits together, so that they agree on size and colour, or take them from the cache."""
-    paths = [path for part in parts.values() for path in part.pictures.paths]  # type: ignore[union-attr]
-    skip = parts["train"].pictures.skip_corrupt  # type: ignore[union-attr]
+    skip = _files(parts["train"]).skip_corrupt
+    # In an order of their own, so that another split of the same files finds them in the cache.
+    paths = sorted(path for part in parts.values() for path in _files(part).paths)
 
     def make() -> dict[str, Any]:
         images, kept, notes = decode(paths, config.image_size, skip)
@@ -113,16 +119,18 @@ def _decode(parts: dict[str, Part], config: Data) -> tuple[dict[str, MemorySplit
         entry = cache.remember(cache.key(paths, image_size=config.image_size, skip_corrupt=skip), make)
     else:
         entry = make()
-    labels = torch.cat([part.labels for part in parts.values()])[entry["kept"]]
-    splits, start, first_path = {}, 0, 0
+    place = {paths[position]: row for row, position in enumerate(entry["kept"].tolist())}
+    splits = {}
     for name, part in parts.items():
-        inside = (entry["kept"] >= first_path) & (entry["kept"] < first_path + len(part))
-        stop = start + int(inside.sum())
-        if stop == start:
+        rows = torch.tensor([place.get(path, -1) for path in _files(part).paths])
+        if (rows < 0).all():
             raise DataError(f"none of the {len(part)} {name} images could be read")
-        splits[name] = MemorySplit(entry["images"][start:stop], labels[start:stop])
-        start, first_path = stop, first_path + len(part)
-    return splits, [f"{count:,} image{'s' * (count != 1)}: {what}" for what, count in entry["notes"].items()]
+        splits[name] = MemorySplit(entry["images"][rows[rows >= 0]], part.labels[rows >= 0])
+    return splits, [_note(count, what) for what, count in entry["notes"].items()]
+
+
+def _note(count: int, what: str) -> str:
+    return f"{count:,} image{'s' * (count != 1)}: {what}"
 
 
 def _too_large(parts: dict[str, Part], config: Data) -> bool:
@@ -131,7 +139,7 @@ def _too_large(parts: dict[str, Part], config: Data) -> bool:
     if config.image_size is not None:
         one = 3 * config.image_size**2
     else:
-        one = _first_readable(parts["train"].pictures).numel()  # type: ignore[arg-type]
+        one = _first_readable(_files(parts["train"])).numel()
     return count * one > config.memory_gb * 2**30
 
 
@@ -152,15 +160,32 @@ def _stream(parts: dict[str, Part], source: Source, config: Data) -> Dataset:
             "these images stream from disk, because they do not fit data.memory_gb or data.stream=true: "
             "give data.image_size=PIXELS, so that they all have one size"
         )
-    splits, digest = {}, hashlib.blake2b(repr(size).encode(), digest_size=8)
+    splits, skipped = {}, 0
+    digest = hashlib.blake2b(repr(size).encode(), digest_size=8)
     for name, part in parts.items():
-        assert isinstance(part.pictures, Files)
-        splits[name] = StreamedSplit(part.pictures, part.labels, size, config.workers, config.memory_gb * 2**30)
-        for path in part.pictures.paths:
+        files = _files(part)
+        if files.skip_corrupt:
+            # One pass over all files, once: training must know beforehand how many images there are.
+            good = torch.tensor(_readable(files, config))
+            skipped += int((~good).sum())
+            part = part.take(good.nonzero().flatten())
+        paths = _files(part).paths
+        if not paths:
+            raise DataError(f"none of the {len(files)} {name} images could be read")
+        splits[name] = StreamedSplit(paths, part.labels, size, config.workers, config.memory_gb * 2**30)
+        for path in paths:
             if not path.is_file():
                 raise DataError(f"{path}: no such file")
             digest.update(f"{path.parent.name}/{path.name}\0{path.stat().st_size}\n".encode())
-    return Dataset(config.name, **splits, classes=source.classes, key=digest.hexdigest(), notes=source.notes)
+    notes = (*source.notes, *([_note(skipped, "unreadable, skipped")] if skipped else []))
+    return Dataset(config.name, **splits, classes=source.classes, key=digest.hexdigest(), notes=notes)
+
+
+def _readable(files: Files, config: Data) -> list[bool]:
+    def make() -> dict[str, Any]:
+        return {"readable": readable(files.paths)}
+
+    return (cache.remember("readable-" + cache.key(files.paths), make) if config.cache else make())["readable"]
 
 
 def _content_key(splits: dict[str, MemorySplit]) -> str:

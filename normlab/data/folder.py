@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 from pathlib import Path
 from typing import Literal
@@ -91,6 +93,15 @@ def _part(root: Path, classes: tuple[str, ...] | None, skip_corrupt: bool) -> tu
         paths += images
         labels += [classes.index(name)] * len(images)
     return classes, Part(Files(tuple(paths), skip_corrupt), torch.tensor(labels))
+
+
+@functools.cache
+def listing(root: Path) -> str:
+    """Hash of the names and sizes of the images below a folder: the same wherever the folder lies."""
+    digest = hashlib.blake2b(digest_size=8)
+    for path in _images(root):
+        digest.update(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\n".encode())
+    return digest.hexdigest()
 
 
 def _images(root: Path) -> list[Path]:

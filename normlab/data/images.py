@@ -189,5 +189,21 @@ def decode(
     return store[: len(kept)], kept, dict(notes)
 
 
+def readable(paths: Sequence[Path]) -> list[bool]:
+    """Whether each file can be decoded, found out on all cores."""
+
+    def attempt(path: Path) -> bool:
+        try:
+            read(path)
+        except CorruptImageError as error:
+            log.warning("skipped %s", error)
+            return False
+        return True
+
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        warnings.simplefilter("ignore")
+        return list(pool.map(attempt, paths))
+
+
 def _size(image: Tensor) -> str:
     return f"{image.shape[2]}x{image.shape[1]}"

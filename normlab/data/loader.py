@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from normlab.data.images import CorruptImageError, read
-from normlab.data.splits import Files
+from normlab.data.images import read
 from normlab.errors import DataError
 
 Batch = tuple[Tensor, Tensor]  # uint8 [B, C, H, W], int64 [B]
@@ -35,11 +35,6 @@ class MemorySplit:
         channels, height, width = self.images.shape[1:]
         return channels, height, width
 
-    @property
-    def skipped(self) -> int:
-        """Unreadable images met while batching; here none, for they were sorted out before."""
-        return 0
-
     def batches(self, size: int, order: Tensor | None = None) -> Iterator[Batch]:
         """Batches of ``size``, in the given order of positions (int64 [M]), or from first to last."""
         if order is None:
@@ -53,14 +48,15 @@ class StreamedSplit:
     """Images that are decoded when they are needed, by the workers of a DataLoader; always RGB.
 
     Attributes:
+        paths: of the files, N.
         labels: int64 [N].
-        skipped: the most unreadable images that one pass met, where they are skipped.
     """
 
-    def __init__(self, files: Files, labels: Tensor, image_size: int, workers: int, memory_bytes: float) -> None:
-        self.files, self.labels = files, labels
+    def __init__(
+        self, paths: Sequence[Path], labels: Tensor, image_size: int, workers: int, memory_bytes: float
+    ) -> None:
+        self.paths, self.labels = paths, labels
         self.image_size, self.workers, self.memory_bytes = image_size, workers, memory_bytes
-        self.skipped = 0
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -75,59 +71,47 @@ class StreamedSplit:
         """All images, uint8 [N, 3, H, W].
 
         Raises:
-            DataError: if they would not fit in data.memory_gb, or some of them are skipped, so that they would not
-                match the labels; use :meth:`batches` then.
+            DataError: if they would not fit in data.memory_gb; use :meth:`batches` then.
         """
         size = len(self) * 3 * self.image_size**2
         if size > self.memory_bytes:
             raise DataError(f"{size / 2**30:.1f} GiB of images stream from disk: use .batches(size), not .images")
-        parts = [images for images, _ in self.batches(256)]
-        if self.skipped:
-            raise DataError(f"{self.skipped} of {len(self)} files cannot be read: use .batches(size), not .images")
-        return torch.cat(parts)
+        return torch.cat([images for images, _ in self.batches(256)])
 
     def batches(self, size: int, order: Tensor | None = None) -> Iterator[Batch]:
-        """Batches of ``size``, in the given order of positions (int64 [M]), or from first to last."""
+        """Batches of ``size``, in the given order of positions (int64 [M]), or from first to last.
+
+        Raises:
+            DataError: naming a file that cannot be read.
+        """
         order = torch.arange(len(self)) if order is None else order
         loader = DataLoader(
-            _Decoder(self.files, self.labels, self.image_size),
+            _Decoder(self.paths, self.image_size),
             batch_sampler=[index.tolist() for index in order.split(size)],
             num_workers=self.workers,
             collate_fn=_stack,
             pin_memory=torch.cuda.is_available(),
         )
-        delivered = 0
-        for batch, error in loader:
-            if error is not None and not self.files.skip_corrupt:
-                raise error
-            if batch is not None:
-                delivered += len(batch[1])
-                yield batch
-        self.skipped = max(self.skipped, len(order) - delivered)
+        for index, images in zip(order.split(size), loader, strict=True):
+            if isinstance(images, DataError):
+                raise images
+            yield images, self.labels[index]
 
 
-Sample = tuple[Tensor, Tensor] | CorruptImageError
+class _Decoder(Dataset[Tensor | DataError]):
+    def __init__(self, paths: Sequence[Path], image_size: int) -> None:
+        self.paths, self.image_size = paths, image_size
 
-
-class _Decoder(Dataset[Sample]):
-    def __init__(self, files: Files, labels: Tensor, image_size: int) -> None:
-        self.files, self.labels, self.image_size = files, labels, image_size
-
-    def __getitem__(self, position: int) -> Sample:
+    def __getitem__(self, position: int) -> Tensor | DataError:
         try:
-            return read(self.files.paths[position], self.image_size, colour=True)[0], self.labels[position]
-        except CorruptImageError as error:
+            return read(self.paths[position], self.image_size, colour=True)[0]
+        except DataError as error:
             return error  # returned, because a worker would wrap what it raises into a traceback
 
 
-def _stack(samples: Sequence[Sample]) -> tuple[Batch | None, CorruptImageError | None]:
-    """The readable images of a batch, and the first error among the others."""
-    good = [sample for sample in samples if not isinstance(sample, CorruptImageError)]
-    error = next((sample for sample in samples if isinstance(sample, CorruptImageError)), None)
-    if not good:
-        return None, error
-    images, labels = zip(*good, strict=True)
-    return (torch.stack(images), torch.stack(labels)), error
+def _stack(images: Sequence[Tensor | DataError]) -> Tensor | DataError:
+    error = next((image for image in images if isinstance(image, DataError)), None)
+    return error or torch.stack([image for image in images if isinstance(image, Tensor)])
 
 
 Split = MemorySplit | StreamedSplit

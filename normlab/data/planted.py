@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from normlab.config import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -14,7 +16,7 @@ from normlab.errors import DataError
 
 def planted(
     *,
-    side: PositiveInt = 4,
+    side: Annotated[int, Field(gt=0, le=64)] = 4,
     mean: tuple[float, float] = (96.0, 160.0),
     std: tuple[PositiveFloat, PositiveFloat] = (4.0, 64.0),
     common_std: NonNegativeFloat = 0.0,
@@ -25,14 +27,14 @@ def planted(
     """Greyscale images of D = side^2 independent features, whose covariance is known exactly.
 
     Feature j of an image is m_j + s_j h_j + s_0 h_0 with signs h = +-1. Over the training images the signs are the
-    columns of a Hadamard matrix (Sylvester 1867), so that, rounding apart from none, the mean is m, the covariance is
-    diag(s^2) + s_0^2 11', and with s_0 = 0 the condition number is (max s / min s)^2; m and s are whole numbers.
+    columns of a Hadamard matrix (Sylvester 1867), so that the mean is m and the covariance diag(s^2) + s_0^2 11',
+    exactly, and with s_0 = 0 its condition number is (max s / min s)^2; m and s are rounded to whole numbers.
     Validation and test images have random signs.
 
     The class is the largest of ``classes`` random linear functions of the signs: a linear network can learn it.
 
     Args:
-        side: of the images, in pixels.
+        side: of the images, in pixels, 64 at most.
         mean: first and last m_j, the others evenly between.
         std: first and last s_j, the others geometrically between.
         common_std: s_0, which correlates all features.

@@ -59,6 +59,12 @@ class Normalization(nn.Module):
         """Whether :meth:`fit` looks at images at all."""
         return type(self).update is not Normalization.update
 
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the fitted tensors are there."""
+        tensors = [*self._parameters.values(), *self._buffers.values()]
+        return any(tensor is not None and tensor.numel() > 0 for tensor in tensors)
+
     def begin(self, channels: int, height: int, width: int) -> None:
         """Prepare to gather statistics of images of this shape."""
 
@@ -76,9 +82,11 @@ class Normalization(nn.Module):
         """Normalize uint8 [B, C, H, W] to float32 [B, C', H, W].
 
         Raises:
-            DataError: for another type or shape, which would be scaled wrongly in silence.
+            DataError: for another type or shape, which would be scaled wrongly in silence, or before :meth:`fit`.
         """
         check_images(images)
+        if self.is_fitted_from_data and not self.is_fitted:
+            raise DataError(f"{type(self).__name__} is not fitted: call fit(batches of training images) first")
         return self.normalize(images)
 
     @property
@@ -118,8 +126,8 @@ class Affine(Normalization):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("scale", torch.ones(1, 1, 1, dtype=torch.float64))
-        self.register_buffer("shift", torch.zeros(1, 1, 1, dtype=torch.float64))
+        self.register_buffer("scale", torch.ones(0, 1, 1, dtype=torch.float64))
+        self.register_buffer("shift", torch.zeros(0, 1, 1, dtype=torch.float64))
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """Set the map to (u - mean)/std.
@@ -132,6 +140,13 @@ class Affine(Normalization):
         self.scale = 1 / (255 * std)
         self.shift = -mean / std
 
+    def require_shape(self, images: Tensor) -> None:
+        """Refuse images that the fitted tensors would broadcast against without belonging to them."""
+        channels, height, width = self.scale.shape
+        if images.shape[1] != channels or ((height, width) != (1, 1) and images.shape[2:] != (height, width)):
+            fitted = f"{channels} channels" if (height, width) == (1, 1) else f"images of {list(self.scale.shape)}"
+            raise DataError(f"fitted on {fitted}, given images of {list(images.shape[1:])}")
+
     @property
     def mean(self) -> Tensor:
         """What is subtracted, in units of u."""
@@ -143,7 +158,12 @@ class Affine(Normalization):
         return 1 / (255 * self.scale)
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Scale * x + shift."""
+        """The map scale * x + shift.
+
+        Raises:
+            DataError: for images of another shape than the scheme was fitted on.
+        """
+        self.require_shape(images)
         scale, shift = self.scale.to(self.dtype), self.shift.to(self.dtype)
         if len(scale) > images.shape[1]:  # greyscale under constants for three channels
             images = images.expand(-1, len(scale), -1, -1)

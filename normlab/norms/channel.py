@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from normlab.config import PositiveFloat
 from normlab.errors import DataError
-from normlab.norms.base import Affine, check_images
+from normlab.norms.base import Affine
 from normlab.norms.moments import ChannelSums, FeatureSums
+
+Numbers = Annotated[list[float], Field(min_length=1)]
+Constants = Annotated[list[PositiveFloat], Field(min_length=1)]
 
 
 class Fixed(Affine):
@@ -23,20 +27,18 @@ class Fixed(Affine):
     Three constants make three channels of a greyscale image, by repeating it.
     """
 
-    def __init__(self, *, mean: float | list[float], std: PositiveFloat | list[PositiveFloat]) -> None:
+    def __init__(self, *, mean: float | Numbers, std: PositiveFloat | Constants) -> None:
         super().__init__()
         columns = [torch.tensor(value, dtype=torch.float64).reshape(-1, 1, 1) for value in (mean, std)]
         if len(columns[0]) != len(columns[1]) and 1 not in (len(columns[0]), len(columns[1])):
-            raise DataError(f"{len(columns[0])} means, but {len(columns[1])} standard deviations")
+            raise DataError(f"norm.mean has {len(columns[0])} numbers, but norm.std has {len(columns[1])}")
         self.set_statistics(*torch.broadcast_tensors(*columns))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(u - mean)/std, uint8 [B, C, H, W] to float32 [B, max(C, number of constants), H, W]."""
-        check_images(images)
+    def require_shape(self, images: Tensor) -> None:
+        """Refuse images of other than one channel or as many as there are constants."""
         channels, constants = images.shape[1], len(self.scale)
         if constants not in (1, channels) and channels != 1:
             raise DataError(f"images of {channels} channels under a normalization with {constants} constants")
-        return self.normalize(images)
 
 
 class ChannelStatistics(Affine):

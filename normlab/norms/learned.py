@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Literal
 
 import numpy as np
@@ -106,7 +107,9 @@ class Adaptive(Normalization):
         self.feature_mean, self.feature_std = features.mean(0), features.std(0, correction=0)
         self.feature_std[self.feature_std == 0] = 1
         standardized = (features - self.feature_mean) / self.feature_std
-        found = KMeans(self.domains, n_init=10, random_state=0).fit(standardized.numpy())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of fewer distinct images than domains, which is dealt with below
+            found = KMeans(self.domains, n_init=10, random_state=0).fit(standardized.numpy())
         self.centers = torch.from_numpy(found.cluster_centers_).to(torch.float64)
         member = torch.cdist(standardized, self.centers).argmin(1)
         statistics = [

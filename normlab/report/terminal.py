@@ -9,11 +9,13 @@ from typing import Any
 
 from tabulate import tabulate
 
+from normlab.record import OPERATIONAL
+
 
 def run_table(record: dict[str, Any]) -> str:
     """The result of one run, as lines for a terminal."""
     metrics, normalized, seconds = record["metrics"], record["normalized"], record["seconds"]
-    reached = ", ".join(f"{_number(epoch)} to {target}" for target, epoch in metrics["epochs_to"].items())
+    reached = ", ".join(f"{_when(epoch)} to {target}" for target, epoch in metrics["epochs_to"].items())
     status = record["status"]
     if status == "diverged":
         status += f" at step {record['diverged_at']} (loss not finite)"
@@ -30,7 +32,7 @@ def run_table(record: dict[str, Any]) -> str:
         ("test loss", _number(metrics["test_loss"])),
         ("epochs", f"{reached} validation accuracy" if reached else "no target set"),
         *_theory(metrics),
-        ("seconds", f"{metrics['seconds']:.1f} training, {sum_known(seconds):.1f} in all"),
+        ("seconds", f"{metrics['training_seconds']:.1f} training, {sum_known(seconds):.1f} in all"),
         ("record", f"{record['path']}/record.json"),
     ]  # fmt: skip
     return tabulate(rows, tablefmt="plain")
@@ -49,7 +51,7 @@ def _theory(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if "predicted_iterations" in metrics:
         pairs = [
-            f"{_number(steps)} (measured {_number(metrics['measured_iterations'][eps])}) to {eps}"
+            f"{_when(steps)} (measured {_when(metrics['measured_iterations'][eps])}) to {eps}"
             for eps, steps in metrics["predicted_iterations"].items()
         ]
         lines.append(("iterations", f"{', '.join(pairs)} of the excess loss"))
@@ -85,7 +87,7 @@ def comparison_table(records: Sequence[dict[str, Any]]) -> str:
                 (_percent(statistics.mean(accuracy)) + spread) if accuracy else "-",
                 _mean(run["metrics"]["test_loss"] for run in finished),
                 *(_median(run["metrics"]["epochs_to"].get(target, math.nan) for run in runs) for target in targets),
-                _mean(run["metrics"]["seconds"] for run in runs),
+                _mean(run["metrics"]["training_seconds"] for run in runs),
             ]
         )
     headers = [
@@ -100,21 +102,19 @@ def comparison_table(records: Sequence[dict[str, Any]]) -> str:
 
 
 def _varying(records: Sequence[dict[str, Any]]) -> list[str]:
-    """Keys of the configuration in which runs differ, the seed apart; the scheme always."""
+    """Keys of the configuration in which runs differ, less the seed and what does not change a result."""
     flat = [_flatten(record["config"]) for record in records]
-    keys = dict.fromkeys(key for config in flat for key in config)
-    named = {f"{group}.name" for group in ("data", "augment", "arch", "optim", "trainer", "logger")}
-    differing = [key for key in keys if len({str(config.get(key)) for config in flat}) > 1]
-    # Where two choices of one group differ, their names say it, and their options need not.
-    chosen = {key.split(".")[0] for key in differing if key in named or key == "norm.name"} | {"norm"}
-    single_norm = "norm.name" not in differing
-    kept = [
+    ignored = {f"{group}.{key}".lstrip(".") for group, keys in OPERATIONAL.items() for key in keys}
+    keys = [
         key
-        for key in differing
-        if key not in ("seed", "runs", "rerun", "study")
-        and (key in named or key.split(".")[0] not in chosen or (single_norm and key.startswith("norm.")))
+        for key in dict.fromkeys(key for config in flat for key in config)
+        if key not in ignored | {"seed"} and key.split(".")[0] not in ignored
     ]
-    return ["norm.name", *(key for key in kept if key != "norm.name")]
+    differing = [key for key in keys if len({str(config.get(key)) for config in flat}) > 1]
+    # Where the choices of a group differ, their names say it, and their options need not.
+    named = {key.removesuffix(".name") for key in differing if key.endswith(".name")}
+    shown = [key for key in differing if key.endswith(".name") or key.split(".")[0] not in named]
+    return ["norm.name", *(key for key in shown if key != "norm.name")]
 
 
 def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -129,9 +129,11 @@ def _lookup(record: dict[str, Any], key: str) -> Any:
 
 
 def _number(value: float) -> str:
-    if math.isnan(value):
-        return "-"
-    return "never" if value == math.inf else f"{value:.4g}"
+    return "-" if math.isnan(value) else f"{value:.4g}"
+
+
+def _when(value: float) -> str:
+    return "never" if value == math.inf else _number(value)
 
 
 def _percent(value: float) -> str:
@@ -145,4 +147,4 @@ def _mean(values: Any) -> str:
 
 def _median(values: Any) -> str:
     known = [value for value in values if not math.isnan(value)]
-    return _number(statistics.median_high(known)) if known else "-"
+    return _when(statistics.median_high(known)) if known else "-"

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sys
 import time
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.callbacks import Callback
+from torch import nn
 
 from normlab.archs import Network
 from normlab.config import Config
@@ -42,6 +42,13 @@ FULL_BATCH_CHUNK = 1024  # images whose gradient is computed at once, in full-ba
 EVALUATION_BATCH = 256
 
 
+# Once, and not around each training: processes that Lightning spawns import this module, and nothing else of ours.
+for name in ("lightning.pytorch", "lightning.fabric"):
+    logging.getLogger(name).setLevel(logging.WARNING)
+warnings.filterwarnings("ignore", module="lightning")
+warnings.filterwarnings("ignore", module="torch.utils")
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What training left.
@@ -51,17 +58,17 @@ class Outcome:
         seconds: of training with its evaluations on validation images.
         first_step_at: when the first step began, by time.perf_counter; NaN if that was in another process.
         device: where it ran.
-        is_main_process: the one among several that writes the record.
     """
 
     rows: list[Measurement]
     seconds: float
     first_step_at: float
     device: str
-    is_main_process: bool
 
 
-def train(config: Config, data: Dataset, network: Network, folder: Path, callbacks: list[Callback]) -> Outcome:
+def train(
+    config: Config, data: Dataset, network: Network, folder: Path, callbacks: list[Callback], progress: str = "auto"
+) -> Outcome:
     """Train on the training split, evaluate on validation along the way and on test at the end.
 
     Args:
@@ -70,35 +77,25 @@ def train(config: Config, data: Dataset, network: Network, folder: Path, callbac
         network: with its normalization fitted; trained in place.
         folder: of the run; takes ``curve.csv`` and ``checkpoint.ckpt``.
         callbacks: further ones.
+        progress: what the configuration leaves to choose, as there.
 
     Raises:
         ConfigError: if a batch is larger than the training set, or the machine lacks what was asked for.
     """
-    options = config.trainer
-    count = len(data.train)
-    if not config.optim.full_batch and config.data.batch_size > count:
-        raise ConfigError(
-            f"data.batch_size={config.data.batch_size}: larger than the training set of {count} images; "
-            f"lower it, or take full batches with optim=gd"
-        )
-    # Full-batch descent sums the gradient over chunks, of equal size within one image.
-    batch_size = -(-count // -(-count // FULL_BATCH_CHUNK)) if config.optim.full_batch else config.data.batch_size
-    with _quiet():
-        trainer = _trainer(config, [*_progress(config), *callbacks])
-        world_size = trainer.world_size
-        loader = Loader(data.train, batch_size, config.seed, world_size)
-        curve = Curve(folder / "curve.csv")
-        if trainer.is_global_zero:
-            curve.create()
-        module = Training(network, config, curve, len(loader), loader.images_per_epoch)
-        validation, test = (
-            Loader(split, EVALUATION_BATCH, world_size=world_size) for split in (data.validation, data.test)
-        )
+    options, world_size = config.trainer, config.trainer.devices
+    batch_size = _batch_size(config, len(data.train), network)
+    loader = Loader(data.train, batch_size, config.seed, world_size)
+    validation, test = (
+        Loader(split, EVALUATION_BATCH, world_size=world_size) for split in (data.validation, data.test)
+    )
+    curve = Curve(folder / "curve.csv")
+    curve.create()
+    module = Training(network, config, curve, len(loader), loader.images_per_epoch)
+    shown = options.progress if options.progress != "auto" else progress
+    trainer = _trainer(config, [*_progress(shown), *callbacks], len(loader))
+    try:
         started = time.perf_counter()
-        try:
-            trainer.fit(module, loader, validation)
-        except SystemExit:  # how Lightning ends after Ctrl-C
-            raise KeyboardInterrupt from None
+        trainer.fit(module, loader, validation)
         seconds = time.perf_counter() - started
         # From the file, because the rows of a spawned process stay there.
         rows = Curve.read(curve.path)
@@ -106,38 +103,55 @@ def train(config: Config, data: Dataset, network: Network, folder: Path, callbac
             module.updates = 1 + max(row.step for row in rows if row.split == "train")
             if not any(row.split == "validation" and row.step == module.updates for row in rows):
                 trainer.validate(module, validation, verbose=False)
+                rows = Curve.read(curve.path)
+        if divergence(rows) is None:
             trainer.test(module, test, verbose=False)
             if options.checkpoint:
                 trainer.save_checkpoint(folder / "checkpoint.ckpt", weights_only=True)
-    return Outcome(
-        rows=Curve.read(curve.path),
-        seconds=seconds,
-        first_step_at=module.first_step_at,
-        device=str(trainer.strategy.root_device),
-        is_main_process=trainer.is_global_zero,
-    )
+    except SystemExit:  # how Lightning ends after Ctrl-C
+        raise KeyboardInterrupt from None
+    return Outcome(Curve.read(curve.path), seconds, module.first_step_at, str(trainer.strategy.root_device))
 
 
-def _trainer(config: Config, callbacks: list[Callback]) -> pl.Trainer:
+def _batch_size(config: Config, count: int, network: Network) -> int:
+    """Images in a batch; for full-batch descent in a chunk whose gradient is added to the others'."""
+    if config.optim.full_batch:
+        chunks = -(-count // FULL_BATCH_CHUNK)
+        return -(-count // chunks)  # equal within one image, so that none is left over alone
+    size, devices = config.data.batch_size, config.trainer.devices
+    if size > count:
+        raise ConfigError(
+            f"data.batch_size={size}: larger than the training set of {count} images; lower it, or take full batches "
+            f"with optim=gd"
+        )
+    if size < devices:
+        raise ConfigError(f"data.batch_size={size}: too few images for trainer.devices={devices}")
+    batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules())
+    if size // devices == 1 and batch_norm:
+        raise ConfigError(f"data.batch_size={size}: batch normalization needs two images a device at least")
+    return size
+
+
+def _trainer(config: Config, callbacks: list[Callback], batches_per_epoch: int) -> pl.Trainer:
     options = config.trainer
-    accelerator = options.accelerator
-    if accelerator == "auto":
-        import torch
-
-        # Not Lightning's own choice, which would take an Apple GPU: that has no float64 for the statistics.
-        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     precision: Any = {"32": "32-true", "64": "64-true"}.get(options.precision, options.precision)
+    # Steps are updates, of which full-batch descent makes one in all the batches of an epoch.
+    batches_per_step = batches_per_epoch if config.optim.full_batch else 1
     try:
         return pl.Trainer(
-            accelerator=accelerator,
+            # Not Lightning's own "auto", which would take an Apple GPU: that has no float64 for the statistics.
+            accelerator=("gpu" if torch.cuda.is_available() else "cpu")
+            if options.accelerator == "auto"
+            else options.accelerator,
             devices=options.devices,
-            strategy=options.strategy,
+            # Not "ddp", which would start the whole command once more for each device.
+            strategy="ddp_spawn" if options.devices > 1 else "auto",
             precision=precision,
             max_epochs=options.max_epochs,
             max_steps=options.max_steps or -1,
             check_val_every_n_epoch=None if options.eval_every_steps else options.eval_every_epochs,
-            val_check_interval=options.eval_every_steps,
-            num_sanity_val_steps=0,
+            val_check_interval=options.eval_every_steps and options.eval_every_steps * batches_per_step,
+            num_sanity_val_steps=-1,  # an evaluation of the untrained network: where the curve begins
             callbacks=callbacks,
             logger=False,
             enable_checkpointing=False,
@@ -150,25 +164,7 @@ def _trainer(config: Config, callbacks: list[Callback]) -> pl.Trainer:
         raise ConfigError(f"{asked}: {str(error).splitlines()[0]}") from None
 
 
-def _progress(config: Config) -> list[Callback]:
-    kind = config.trainer.progress
+def _progress(kind: str) -> list[Callback]:
     if kind == "auto":
         kind = "bar" if sys.stderr.isatty() else "lines"
     return [Bar()] if kind == "bar" else [Lines()] if kind == "lines" else []
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Lightning's advertisements and its advice on loaders to itself; warnings of others pass."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning")
-        warnings.filterwarnings("ignore", module="torch.utils.data")
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)

@@ -39,6 +39,10 @@ def load(path: str | Path) -> Network:
     """
     saved = _read(Path(path))
     about = saved[KEY]
+    for group in ("norm", "arch"):
+        target = str(about[group].get("_target_"))
+        if not target.startswith("normlab."):  # a file must not choose what code runs
+            raise CheckpointError(f"{path}: names {target}, which is not part of normlab")
     network = Network(
         parse_group("norm", about["norm"]).build(),
         parse_group("arch", about["arch"]),

@@ -88,20 +88,24 @@ def summarize(rows: list[Measurement], targets: tuple[float, ...]) -> dict[str, 
 
     Returns:
         Final and best loss and accuracy by split; epochs and steps to each target, by the first evaluation that
-        reaches it; area under the validation accuracy over epochs, divided by the epochs (0..1); what was measured
-        at the start.
+        reaches it; area under the validation accuracy from the start to the last evaluation, divided by the epochs
+        between them (0..1); what was measured at the start. Of a diverged run, up to its divergence.
     """
+    diverged_at = divergence(rows)
+    if diverged_at is not None:
+        rows = [row for row in rows if row.step <= diverged_at]
 
     def series(split: str, metric: str) -> list[Measurement]:
         return [row for row in rows if row.split == split and row.metric == metric]
 
-    accuracy, loss = series("validation", "accuracy"), series("validation", "loss")
+    loss = series("validation", "loss")
+    accuracy = [row for row in series("validation", "accuracy") if not math.isnan(row.value)]
     train_loss = series("train", "loss")
     best = max(accuracy, key=lambda row: row.value, default=None)
     metrics: dict[str, float | dict[str, float]] = {
         "test_accuracy": _last(series("test", "accuracy")),
         "test_loss": _last(series("test", "loss")),
-        "validation_accuracy": _last(accuracy),
+        "validation_accuracy": _last(series("validation", "accuracy")),
         "validation_loss": _last(loss),
         "best_validation_accuracy": best.value if best else math.nan,
         "best_epoch": best.epoch if best else math.nan,

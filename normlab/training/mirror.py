@@ -30,15 +30,16 @@ class Mirror(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Send what is new."""
         assert isinstance(module, Training)
-        self.send(module.curve.rows)
+        if trainer.world_size == 1:  # other processes send nothing; all is sent at the end then
+            self.send(module.curve.rows)
 
     def send(self, rows: list[Measurement]) -> None:
         """Send the rows that were not sent before, grouped by step."""
         new, self._sent = rows[self._sent :], max(self._sent, len(rows))
         for step, group in itertools.groupby(new, lambda row: row.step):
-            values = {f"{row.split}/{row.metric}": row.value for row in group}
-            epoch = next(row.epoch for row in new if row.step == step)
-            self._attempt("log", {**values, "epoch": epoch}, step=step)
+            together = list(group)
+            values = {f"{row.split}/{row.metric}": row.value for row in together}
+            self._attempt("log", {**values, "epoch": together[0].epoch}, step=step)
 
     def finish(self, record: dict[str, Any] | None) -> None:
         """Send the record's metrics and end the run; without a record it ends as failed."""

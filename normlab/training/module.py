@@ -30,6 +30,7 @@ def squared_error(scores: Tensor, labels: Tensor) -> Tensor:
     >>> squared_error(torch.tensor([[1.0, 0.0]]), torch.tensor([1]))
     tensor(1.)
     """
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))  # bfloat16 would round the loss to 8 bits
     return 0.5 * (scores - F.one_hot(labels, scores.shape[1]).to(scores.dtype)).square().sum(1).mean()
 
 
@@ -97,10 +98,8 @@ class Training(pl.LightningModule):
         images, labels = batch
         optimizer: Any = self.optimizers()
         step = self.global_step
-        first_layer = None
-        if step == 0 and batch_index == 0:
-            self.first_step_at = time.perf_counter()
-            first_layer = self._watch_first_layer()
+        if step == 0:
+            self._watch_first_layer(batch_index)
         loss = self.loss(self.network(self.augment(images)), labels)
         if self.full_batch:
             loss = loss * (len(labels) / self.images_per_epoch)
@@ -108,10 +107,10 @@ class Training(pl.LightningModule):
         if batch_index == 0 or not self.full_batch:
             optimizer.zero_grad()
         self.manual_backward(loss)
-        if first_layer:
-            self._measure_start(*first_layer)
         if self.full_batch and batch_index < self.steps_per_epoch - 1:
             return
+        if step == 0:
+            self._measure_start()
         if self.config.optim.clip_norm:
             self.clip_gradients(optimizer, self.config.optim.clip_norm, "norm")
         optimizer.step()
@@ -148,22 +147,29 @@ class Training(pl.LightningModule):
 
     # What the normalization does to the first layer at the start
 
-    def _watch_first_layer(self) -> tuple[nn.Module, list[float], Any]:
-        """The first layer with weights, and a list that takes the root mean square of its output."""
+    def _watch_first_layer(self, batch_index: int) -> None:
+        """Gather the square of the first layer's output in the first step, over all its batches."""
+        if batch_index > 0:
+            return
+        self.first_step_at = time.perf_counter()
         layer = next(m for m in self.network.body.modules() if isinstance(m, nn.Linear | nn.Conv2d))
-        seen: list[float] = []
+        squares: list[float] = [0.0, 0.0]
 
-        def measure(_: nn.Module, __: Any, output: Tensor) -> None:
-            seen.append(output.detach().float().square().mean().sqrt().item())
+        def gather(_: nn.Module, __: Any, output: Tensor) -> None:
+            squares[0] += output.detach().double().square().sum().item()
+            squares[1] += output.numel()
 
-        return layer, seen, layer.register_forward_hook(measure)
+        self._first_layer = layer, squares, layer.register_forward_hook(gather)
 
-    def _measure_start(self, layer: nn.Module, seen: list[float], hook: Any) -> None:
+    def _measure_start(self) -> None:
+        """What the normalization does to the network at the start; parameters of the normalization not counted."""
+        layer, squares, hook = self._first_layer
         hook.remove()
-        gradients = [p.grad.norm() for p in self.network.parameters() if p.grad is not None]
+        gradients = [p.grad.norm() for p in self.network.body.parameters() if p.grad is not None]
+        assert isinstance(layer.weight.grad, Tensor)
         start = {
-            "first_layer_activation_rms": seen[0],
-            "first_layer_gradient_norm": layer.weight.grad.norm().item(),  # type: ignore[union-attr, operator]
+            "first_layer_activation_rms": math.sqrt(squares[0] / squares[1]),
+            "first_layer_gradient_norm": layer.weight.grad.norm().item(),
             "gradient_norm": torch.stack(gradients).norm().item(),
         }
         for metric, value in start.items():
@@ -196,6 +202,8 @@ class Training(pl.LightningModule):
         targets = self.config.trainer.targets if self.config.trainer.stop_at_target else ()
         if not math.isfinite(loss) or (targets and accuracy >= max(targets)):
             self.trainer.should_stop = True
+        if self.trainer.state.fn != TrainerFn.FITTING and self.trainer.is_global_zero:
+            self.curve.flush()
 
     on_test_epoch_start = on_validation_epoch_start
     test_step = validation_step
@@ -211,7 +219,9 @@ class Training(pl.LightningModule):
         if self.trainer.world_size > 1:
             sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
         loss, correct, count = sums.tolist()
-        self.latest = {"loss": loss / count, "accuracy": correct / count}
+        # The largest of scores that are not numbers is the first class, which says nothing.
+        accuracy = correct / count if math.isfinite(loss) else math.nan
+        self.latest = {"loss": loss / count, "accuracy": accuracy}
         for metric, value in self.latest.items():
             self.curve.add(self.updates, self.updates / self.updates_per_epoch, split, metric, value)
-        return loss / count, correct / count
+        return loss / count, accuracy

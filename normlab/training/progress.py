@@ -26,8 +26,7 @@ class Bar(TQDMProgressBar):
 class Lines(Callback):
     """One short line after an evaluation, at most about 20 in a run, for log files and pipes."""
 
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Start the clock."""
+    def __init__(self) -> None:
         self._started = time.perf_counter()
         self._next = 0.0
 
@@ -36,7 +35,7 @@ class Lines(Callback):
         assert isinstance(module, Training)
         epochs = trainer.max_epochs or 1
         done = trainer.global_step / module.updates_per_epoch
-        if trainer.sanity_checking or not trainer.is_global_zero or done < min(self._next, epochs):
+        if not trainer.is_global_zero or done == 0 or done < min(self._next, epochs):
             return
         self._next = done + epochs / 20 * 0.999
         loss, accuracy = module.latest["loss"], module.latest["accuracy"]

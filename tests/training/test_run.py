@@ -175,7 +175,7 @@ def test_evaluation_at_steps(make):
     result = run(make(**{"trainer.eval_every_steps": 4}))
     rows = Curve.read(record.Path(result["path"]) / "curve.csv")
     steps = [row.step for row in rows if (row.split, row.metric) == ("validation", "accuracy")]
-    assert steps == [4, 8, 12, 16, 20, 22]
+    assert steps == [0, 4, 8, 12, 16, 20, 22]
 
 
 def test_max_steps(make):
@@ -327,9 +327,7 @@ def test_a_single_leftover_image_breaks_no_internal_norm(make, internal_norm):
 
 def test_two_processes_train_together(make):
     """Lightning's DDP in spawned processes, on the CPU: rank 0 writes the curve, the record counts every image."""
-    result = run(
-        make(norm="dataset", **{"trainer.devices": 2, "trainer.strategy": "ddp_spawn", "trainer.max_epochs": 6})
-    )
+    result = run(make(norm="dataset", **{"trainer.devices": 2, "trainer.max_epochs": 6}))
     assert result["status"] == "finished"
     assert len(losses(result)) == 6 * 11
     assert result["metrics"]["test_accuracy"] > 0.5

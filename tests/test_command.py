@@ -245,3 +245,25 @@ def test_names_at_the_top_of_the_package():
     assert {"dataset", "load", "curves"} <= set(dir(package))
     with pytest.raises(AttributeError):
         package.nothing  # noqa: B018
+
+
+def test_two_processes_by_the_command(here, tmp_path):
+    status, _, err = here("+norm=unit", "data=digits", "trainer.devices=2", "trainer.max_epochs=3")
+    assert status == 0, err
+    stored, folder = only_record(tmp_path)
+    assert stored["status"] == "finished"
+    assert len(list(folder.glob("wandb/offline-run-*"))) == 1
+    assert "less than the current step" not in err
+
+
+def test_jobs_of_a_sweep_are_runs_of_their_own_in_wandb(here, tmp_path):
+    status, _, err = here("-m", "+norm=unit,raw", "data=digits", "trainer.max_epochs=1")
+    assert status == 0, err
+    assert len(list(tmp_path.glob("runs/*/wandb/offline-run-*/*.wandb"))) == 2
+
+
+def test_keys_that_change_no_result_do_not_split_the_table(here):
+    here("+norm=unit", *QUICK, "trainer.progress=lines")
+    _, out, _ = here("-m", "+norm=unit", "seed=0,1", *QUICK)
+    assert "1 finished, 1 skipped" in out
+    assert [line.split()[:2] for line in out.splitlines()[2:3]] == [["unit", "2"]]

@@ -82,7 +82,7 @@ def _start(config: Config, folder: Path) -> Any:
             name=folder.name,
             config=config.plain(),
             mode=options.mode,
-            dir=folder,
+            dir=folder.absolute(),  # relative, it would be to the folder in which W&B's service was started
             # Jobs of a sweep share one process; each is a run of its own.
             reinit="create_new",
             settings=wandb.Settings(silent=True, console="off"),

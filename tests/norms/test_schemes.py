@@ -240,10 +240,22 @@ def test_fitting_on_nothing_is_refused(name):
         normalization(name).fit([])
 
 
-def test_images_of_other_channels_are_refused():
-    four = torch.zeros(2, 4, 8, 8, dtype=torch.uint8)
+def test_images_of_other_shapes_than_fitted_on_are_refused(random_images):
+    four = torch.zeros(2, 4, 12, 12, dtype=torch.uint8)
     with pytest.raises(DataError, match="4 channels"):
         normalization("imagenet")(four)
+    for name in ("dataset", "feature", "learned", "adaptive", "zca"):
+        for other in (four, four[:, :1]):
+            with pytest.raises(DataError, match="fitted on"):
+                fitted(name, random_images)(other)
+    with pytest.raises(DataError, match=r"fitted on images of \[3, 12, 12\]"):
+        fitted("mean_image", random_images)(random_images[..., :6])
+
+
+@pytest.mark.parametrize("name", ["dataset", "mean_image", "zca", "learned", "adaptive"])
+def test_an_unfitted_scheme_says_so(name, random_images):
+    with pytest.raises(DataError, match="is not fitted"):
+        normalization(name)(random_images)
 
 
 def test_unknown_names_and_options_say_what_was_expected():

@@ -16,6 +16,7 @@ from normlab.data import MemorySplit, load
 from normlab.errors import CheckpointError, ConfigError
 from normlab.run import run
 from normlab.training import Curve
+from normlab.training.module import squared_error
 
 
 def losses(result):
@@ -243,6 +244,8 @@ def test_the_record_holds_what_it_should(make):
     assert len(frame) == 1
     assert frame.loc[0, "test_accuracy"] == stored["metrics"]["test_accuracy"]
     assert frame.loc[0, "epochs_to.0.5"] == stored["metrics"]["epochs_to"]["0.5"]
+    assert frame.loc[0, "seconds.fit"] == stored["seconds"]["fit"]
+    assert frame.loc[0, "training_seconds"] == stored["metrics"]["training_seconds"]
     curve = normlab.curves(config.runs)
     assert curve[curve.metric.eq("loss") & curve.split.eq("train")].value.tolist() == losses(result)
 
@@ -380,3 +383,90 @@ def test_descent_is_stable_below_the_predicted_rate_and_not_above(make, momentum
 def test_a_rate_from_theory_needs_a_theory(make):
     with pytest.raises(ConfigError, match=r"optim\.lr=auto is 1/lambda_max of the linear model"):
         run(make(arch="mlp", optim="gd"))
+
+
+def test_start_measurements_of_full_batches_are_those_of_all_images(make):
+    """On 1,295 images, in two chunks: the same gradient as one batch of all of them."""
+    chunked = run(make(optim="gd", **{"optim.lr": 1e-3, "trainer.max_epochs": 1}))["metrics"]
+    whole = run(make(**{"optim.lr": 1e-3, "trainer.max_epochs": 1, "data.batch_size": 1295}))["metrics"]
+    for metric in ("gradient_norm", "first_layer_gradient_norm", "first_layer_activation_rms"):
+        assert chunked[metric] == pytest.approx(whole[metric], rel=1e-4)
+
+
+def test_evaluation_steps_of_full_batch_descent_are_updates(make):
+    result = run(make(optim="gd", **{"optim.lr": 1e-3, "trainer.max_epochs": 4, "trainer.eval_every_steps": 2}))
+    rows = Curve.read(record.Path(result["path"]) / "curve.csv")
+    assert [row.step for row in rows if (row.split, row.metric) == ("validation", "loss")] == [0, 2, 4]
+
+
+@pytest.mark.parametrize("norm", choices("norm"))
+def test_mixed_precision_leaves_the_normalization_alone(make, norm):
+    data = load(make().data)
+    scheme = normlab.normalization(norm).fit(data.training_images())
+    network = Network(scheme, make(arch="cnn").arch, data.shape, data.classes)
+    seen = []
+    network.body.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert network(data.test.images[:4]).dtype == torch.bfloat16
+    assert torch.equal(seen[0], scheme(data.test.images[:4]))
+
+
+def test_squared_error_keeps_its_digits_in_mixed_precision():
+    scores = torch.tensor([[0.1, 0.7]], dtype=torch.bfloat16)
+    exact = 0.5 * ((scores[0, 0].item()) ** 2 + (scores[0, 1].item() - 1) ** 2)
+    assert squared_error(scores, torch.tensor([1])).item() == pytest.approx(exact, rel=1e-6)
+
+
+def test_a_diverged_run_counts_nothing_after_its_divergence(make):
+    result = run(make(arch="linear", norm="raw", **{"optim.lr": 100.0, "trainer.targets": [0.05]}))
+    metrics = result["metrics"]
+    assert result["status"] == "diverged"
+    assert metrics["steps"] == result["diverged_at"]
+    assert math.isnan(metrics["test_accuracy"])
+    assert metrics["best_epoch"] == 0  # before training, the only evaluation of a network that was whole
+    late = run(make(arch="linear", norm="raw", **{"optim.lr": 1e30, "trainer.max_steps": 2}))
+    assert late["status"] == "diverged"
+    assert math.isnan(late["metrics"]["test_loss"])
+
+
+def test_a_mistake_or_an_interruption_keeps_the_earlier_record(make, monkeypatch):
+    from normlab import run as module
+
+    config = make()
+    first = run(config)
+    with pytest.raises(ConfigError):
+        run(make(**{"trainer.accelerator": "gpu"}))  # the same fingerprint
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    def broken(*_):
+        raise RuntimeError("out of luck")
+
+    for failing, error in ((interrupted, KeyboardInterrupt), (broken, RuntimeError)):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "train", failing)
+            with pytest.raises(error):
+                run(config)
+    stored = record.read(record.Path(first["path"]))
+    assert stored["metrics"]["test_loss"] == first["metrics"]["test_loss"]
+    assert (record.Path(first["path"]) / "checkpoint.ckpt").is_file()
+    assert len(normlab.records(config.runs)) == 1
+    again = run(config)
+    assert again["metrics"]["test_loss"] == first["metrics"]["test_loss"]
+    assert [path.name for path in config.runs.iterdir()] == [record.Path(first["path"]).name]
+
+
+def test_frames_of_nothing_have_their_columns(tmp_path):
+    assert len(normlab.records(tmp_path)) == 0
+    assert {"step", "epoch", "split", "metric", "value"} <= set(normlab.curves(tmp_path))
+
+
+def test_a_checkpoint_cannot_choose_what_code_runs(make):
+    result = run(make(**{"trainer.max_epochs": 1}))
+    path = record.Path(result["path"]) / "checkpoint.ckpt"
+    saved = torch.load(path, weights_only=True)
+    saved["normlab"]["norm"]["_target_"] = "this.s"
+    torch.save(saved, path)
+    with pytest.raises(CheckpointError, match=r"names this\.s, which is not part of normlab"):
+        normlab.load(path)

@@ -190,9 +190,11 @@ def provenance() -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             versions[name] = "not installed"
     commit = _git("rev-parse", "HEAD")
+    # Not results/: a command that writes there would find its own output.
+    changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!results") if commit else None
     return {
         "commit": commit,
-        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None,
+        "dirty": bool(changes) if commit else None,
         "versions": versions,
         "processor": _processor(),
         "cores": os.cpu_count(),

@@ -14,6 +14,7 @@ from PIL import Image
 from normlab import __main__ as command
 from normlab import normalization, record
 from normlab.config import GROUPS, choices
+from normlab.training import has_loopback
 
 QUICK = ["data=digits", "trainer.max_epochs=1", "logger=none"]
 
@@ -247,6 +248,7 @@ def test_names_at_the_top_of_the_package():
         package.nothing  # noqa: B018
 
 
+@pytest.mark.skipif(not has_loopback(), reason="no loopback network")
 def test_two_processes_by_the_command(here, tmp_path):
     status, _, err = here("+norm=unit", "data=digits", "trainer.devices=2", "trainer.max_epochs=3")
     assert status == 0, err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import sys
 import time
 import warnings
@@ -83,6 +84,8 @@ def train(
         ConfigError: if a batch is larger than the training set, or the machine lacks what was asked for.
     """
     options, world_size = config.trainer, config.trainer.devices
+    if world_size > 1 and not has_loopback():  # or they would wait for each other for half an hour
+        raise ConfigError(f"trainer.devices={world_size}: its processes need 127.0.0.1, which cannot be reached here")
     batch_size = _batch_size(config, len(data.train), network)
     loader = Loader(data.train, batch_size, config.seed, world_size)
     validation, test = (
@@ -162,6 +165,18 @@ def _trainer(config: Config, callbacks: list[Callback], batches_per_epoch: int) 
     except Exception as error:  # Lightning raises several kinds for hardware that is not there
         asked = f"trainer.accelerator={options.accelerator} trainer.devices={options.devices}"
         raise ConfigError(f"{asked}: {str(error).splitlines()[0]}") from None
+
+
+def has_loopback() -> bool:
+    """Whether processes of this machine reach each other over 127.0.0.1, as DDP has them do."""
+    with socket.socket() as server:
+        try:
+            server.bind(("127.0.0.1", 0))
+            server.listen()
+            socket.create_connection(server.getsockname(), timeout=1).close()
+        except OSError:
+            return False
+    return True
 
 
 def _progress(kind: str) -> list[Callback]:

@@ -15,7 +15,7 @@ from normlab.config import choices
 from normlab.data import MemorySplit, load
 from normlab.errors import CheckpointError, ConfigError
 from normlab.run import run
-from normlab.training import Curve
+from normlab.training import Curve, has_loopback
 from normlab.training.module import squared_error
 
 
@@ -328,6 +328,7 @@ def test_a_single_leftover_image_breaks_no_internal_norm(make, internal_norm):
     assert len(losses(result)) == 2
 
 
+@pytest.mark.skipif(not has_loopback(), reason="no loopback network")
 def test_two_processes_train_together(make):
     """Lightning's DDP in spawned processes, on the CPU: rank 0 writes the curve, the record counts every image."""
     result = run(make(norm="dataset", **{"trainer.devices": 2, "trainer.max_epochs": 6}))

@@ -27,7 +27,8 @@ def largest_eigenvalues(
         norm: fitted.
         count: of eigenvalues, below the number of features.
         bias: whether the model has a bias.
-        tolerance: relative accuracy of an eigenvalue.
+        tolerance: at which ARPACK stops; where eigenvalues cluster, as after whitening, they may be off by a few times
+            as much.
 
     Returns:
         float64 [count].

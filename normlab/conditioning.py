@@ -1,8 +1,8 @@
-"""Theory without training: ``python -m normlab.conditioning data=NAME [data.KEY=VALUE] [norms=a,b] [bias=false]``.
+"""Theory for every scheme: ``python -m normlab.conditioning data=NAME [data.KEY=VALUE] [norms=a,b] [bias=false]``.
 
 Prints, for every scheme, the rank and the extreme eigenvalues of the linear model's Hessian, its condition number, the
 learning rates that follow, and the iterations of gradient descent that theory predicts; and saves the table and all
-spectra.
+spectra. Nothing is trained, unless ``steps=N`` asks for N steps of descent to be set beside the prediction.
 """
 
 from __future__ import annotations
@@ -20,11 +20,22 @@ from tabulate import tabulate
 from normlab import record
 from normlab.analysis.descent import Descent, descent, iterations_by_condition_number
 from normlab.analysis.moments import is_affine, raw_moments
-from normlab.analysis.prediction import dataset_moments
-from normlab.config import Section, check, choices, unknown_choice
-from normlab.data import Dataset, dataset
+from normlab.analysis.prediction import Prediction, dataset_moments
+from normlab.config import (
+    PositiveInt,
+    Section,
+    check,
+    choices,
+    defaults,
+    parse,
+    parse_group,
+    unknown_choice,
+)
+from normlab.data import Dataset, load
 from normlab.errors import ConfigError, NormlabError
 from normlab.norms import normalization
+from normlab.run import run
+from normlab.training import Curve
 
 EPS = (0.1, 0.01)  # relative excess losses
 
@@ -36,12 +47,14 @@ class Options(Section):
     bias: bool = True
     eps: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = EPS
     out: Path | None = None  # None: runs/conditioning/DATA
+    steps: PositiveInt | None = None  # of real descent under each scheme; None: theory alone
 
 
 def main(arguments: list[str]) -> None:
     """Compute, print and save; a mistake ends as one line and status 2."""
     try:
-        options, data = parsed(arguments)
+        options, chosen = parsed(arguments)
+        data = load(parse_group("data", chosen))
         names = list(options.norms) if options.norms else choices("norm")
         theories: dict[str, Descent] = {}
         reasons: dict[str, str] = {}
@@ -50,7 +63,11 @@ def main(arguments: list[str]) -> None:
                 reasons[name] = found
             else:
                 theories[name] = found
-        frame = pd.DataFrame([row(name, theory, options.eps) for name, theory in theories.items()])
+        rows = [row(name, theory, options.eps) for name, theory in theories.items()]
+        if options.steps:
+            for numbers, (name, theory) in zip(rows, theories.items(), strict=True):
+                numbers |= measured(name, theory, chosen, options)
+        frame = pd.DataFrame(rows)
         out = options.out or Path("runs") / "conditioning" / data.name
         record.require_writable(out)
         save(out, frame, theories, data, options.eps, arguments)
@@ -66,8 +83,8 @@ def main(arguments: list[str]) -> None:
     print(f"saved in {out}/: conditioning.csv, conditioning.md, spectra.csv.gz")
 
 
-def parsed(arguments: list[str]) -> tuple[Options, Dataset]:
-    """Options and data of a command line.
+def parsed(arguments: list[str]) -> tuple[Options, dict[str, Any]]:
+    """Options, and the configuration of the data, of a command line.
 
     Raises:
         ConfigError: for an unknown key or a bad value.
@@ -90,7 +107,7 @@ def parsed(arguments: list[str]) -> tuple[Options, Dataset]:
             raise unknown_choice("norms", name, choices("norm"))
     if "data" not in of_data:
         raise ConfigError(f"which data? Add data=NAME with NAME one of {', '.join(choices('data'))}")
-    return options, dataset(of_data.pop("data"), **of_data)
+    return options, {**defaults("data", str(of_data.pop("data"))), **of_data}
 
 
 def theories_of(data: Dataset, names: list[str], bias: bool) -> Iterator[tuple[str, Descent | str]]:
@@ -134,6 +151,27 @@ def row(name: str, theory: Descent, eps: tuple[float, ...]) -> dict[str, Any]:
     return numbers
 
 
+def measured(name: str, theory: Descent, data: dict[str, Any], options: Options) -> dict[str, Any]:
+    """What a run of the harness measures of the predicted iterations; taken from its record, if it was made before."""
+    if any(True for _ in normalization(name).parameters()):
+        return {}  # a scheme that is trained along with the weights leaves the quadratic that theory describes
+    chosen = {"augment": "none", "norm": name, "arch": "linear", "optim": "gd", "trainer": "default", "logger": "none"}
+    values: dict[str, Any] = {group: defaults(group, choice) for group, choice in chosen.items()}
+    values["arch"]["bias"] = options.bias
+    steps = options.steps or 0
+    # One step more, because the loss at step k is that of the weights after k updates.
+    values["trainer"] |= {"max_epochs": steps + 1, "eval_every_epochs": steps + 1, "checkpoint": False}
+    config = parse({**values, "data": data, "study": "conditioning"})
+    if record.existing(config) is None:
+        run(config, progress="none")
+    rows = [row for row in Curve.read(record.folder(config) / "curve.csv") if row.split == "train"]
+    found = Prediction(theory, 1 / theory.spectrum.lambda_max, 0.0, True).compare(rows, options.eps)
+    if not found:
+        return {}
+    numbers = {f"measured_iterations_to_{eps}": steps for eps, steps in found["measured_iterations"].items()}
+    return {**numbers, "measured_steps": steps, "curve_deviation": found["curve_deviation"]}
+
+
 def printed(frame: pd.DataFrame, eps: tuple[float, ...], form: str = "simple") -> str:
     """The table for people: the main columns, four digits."""
     shown = pd.DataFrame(
@@ -149,7 +187,15 @@ def printed(frame: pd.DataFrame, eps: tuple[float, ...], form: str = "simple") -
     )
     for e in eps:
         shown[f"steps to {e:g}"] = frame[f"iterations_to_{e:g}"].map("{:.4g}".format)
+        if f"measured_iterations_to_{e:g}" in frame:
+            reached = frame[f"measured_iterations_to_{e:g}"]
+            beyond = "> " + frame.measured_steps.map("{:g}".format)
+            shown[f"measured to {e:g}"] = (
+                reached.map("{:g}".format).where(reached < float("inf"), beyond).where(reached.notna(), "-")
+            )
         shown[f"by condition number to {e:g}"] = frame[f"iterations_to_{e:g}_by_condition_number"].map("{:.4g}".format)
+    if "curve_deviation" in frame:
+        shown["curve off by"] = frame.curve_deviation.map("{:.1e}".format)
     return tabulate(shown.to_dict("list"), headers="keys", tablefmt=form, disable_numparse=True)
 
 
@@ -176,7 +222,9 @@ def save(
 {len(data.train):,} training images of {"x".join(map(str, data.shape))} in {len(data.classes)} classes (data key
 {data.key}). Steps are those of full-batch gradient descent on the squared error from zero weights at the rate
 1/lambda_max, until the excess over the least loss is that share of the initial excess; "by condition number" is what
-the condition number alone would promise, at the best constant rate.
+the condition number alone would promise, at the best constant rate. "Measured", where it stands, is a real run in
+float32; "curve off by" the largest distance between its loss and the predicted one over all its steps, as a share of
+the initial excess.
 
 Made by `python -m normlab.conditioning {command}`, commit {about["commit"]}{dirty}; {versions}.
 """

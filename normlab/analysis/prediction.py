@@ -71,12 +71,16 @@ class Prediction:
         curve = self.descent.curve(max(steps), self.rate, self.momentum).tolist()
         return [Measurement(step, float(step), "theory", "loss", curve[step]) for step in steps]
 
-    def compare(self, rows: list[Measurement]) -> dict[str, Any]:
+    def compare(self, rows: list[Measurement], levels: tuple[float, ...] = EPS) -> dict[str, Any]:
         """What the run measured of the predicted quantities.
 
         ``measured_iterations`` is the first step at which the relative excess over the predicted optimum is at most
         eps, infinite if none was; ``curve_deviation`` the largest difference between measured and predicted loss, as
         a share of the initial excess loss.
+
+        Args:
+            rows: of the run.
+            levels: the values of eps.
         """
         if not self.exact:
             return {}
@@ -87,7 +91,7 @@ class Prediction:
             f"{eps:g}": next(
                 (float(step) for step, loss in measured.items() if loss - self.descent.optimum <= eps * span), math.inf
             )
-            for eps in EPS
+            for eps in levels
         }
         off = [abs(measured[step] - loss) / span for step, loss in predicted.items() if math.isfinite(measured[step])]
         return {"measured_iterations": first, "curve_deviation": max(off, default=math.nan)}

@@ -226,7 +226,8 @@ the condition number alone would promise, at the best constant rate. "Measured",
 float32; "curve off by" the largest distance between its loss and the predicted one over all its steps, as a share of
 the initial excess.
 
-Made by `python -m normlab.conditioning {command}`, commit {about["commit"]}{dirty}; {versions}.
+Made by `python -m normlab.conditioning {command}`, commit {about["commit"]}{dirty}; {versions};
+{about["processor"]}, {about["cores"]} cores.
 """
     (out / "conditioning.md").write_text(text)
 

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from normlab import STARTED
 from normlab.config import CONFIGS, EXPERIMENTS, GROUPS, choices, parse, unknown_choice
-from normlab.errors import ConfigError, NormlabError
+from normlab.errors import ConfigError, NormlabError, fail
 
 
 def main() -> None:
@@ -69,13 +69,13 @@ def rewritten(arguments: list[str]) -> list[str]:
             argument = f"+norm={value}"
         elif equals and bare in GROUPS:
             argument = f"{bare}={value}"
-        elif key.lstrip("+") == "experiment":
+        elif bare == "experiment":
             studies = sorted(path.parent.name for path in EXPERIMENTS.glob("*/study.yaml"))
             if value not in studies:
                 raise unknown_choice("experiment", value, studies)
             result.append(f"hydra.searchpath=['file://{EXPERIMENTS.parent}']")
             argument = f"+experiments/{value}@_global_=study"
-        elif equals and key[:1] not in "+~-" and key not in GROUPS and not key.startswith("hydra"):
+        elif equals and key[:1] not in "+~-" and not key.startswith("hydra"):
             argument = f"++{argument}"
         result.append(argument)
     return result
@@ -129,13 +129,13 @@ def sweep_job(composed: DictConfig, hydra_config: Any) -> None:
     overrides = [override.lstrip("+") for override in hydra_config.overrides.task]
     number = hydra_config.job.num
     word = {"job_folder": Path(hydra_config.sweep.dir) / str(number), "number": number, "overrides": overrides}
-    name, status = " ".join(overrides), "refused"
+    name, folder = " ".join(overrides), None
     try:
         config = parse(plain(composed))
         from normlab import record
 
         folder = record.folder(config)
-        name, status = folder.name, "failed"
+        name = folder.name
         if not config.rerun and record.existing(config):
             status = "skipped"
         else:
@@ -147,6 +147,7 @@ def sweep_job(composed: DictConfig, hydra_config: Any) -> None:
         status = "refused"
         note(**word, status=status, error=str(error))
     except Exception as error:
+        status = "failed"
         note(**word, status=status, error=f"{type(error).__name__}: {error}", folder=str(folder))
     print(f"[{number}] {name}: {status}", file=sys.stderr, flush=True)
 
@@ -157,13 +158,6 @@ def missing_choice(error: MissingConfigException) -> str:
     if group in GROUPS:
         return str(unknown_choice(group, name, choices(group)))
     return " ".join(str(error).split())
-
-
-def fail(message: str) -> None:
-    """End with status 2."""
-    for line in message.splitlines():
-        print(f"normlab: {line}", file=sys.stderr)
-    sys.exit(2)
 
 
 if __name__ == "__main__":

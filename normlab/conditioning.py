@@ -32,7 +32,7 @@ from normlab.config import (
     unknown_choice,
 )
 from normlab.data import Dataset, load
-from normlab.errors import ConfigError, NormlabError
+from normlab.errors import ConfigError, NormlabError, fail
 from normlab.norms import normalization
 from normlab.run import run
 from normlab.training import Curve
@@ -72,9 +72,7 @@ def main(arguments: list[str]) -> None:
         record.require_writable(out)
         save(out, frame, theories, data, options.eps, arguments)
     except NormlabError as error:
-        for line in str(error).splitlines():
-            print(f"normlab: {line}", file=sys.stderr)
-        sys.exit(2)
+        fail(str(error))
     count = len(data.train)
     print(f"{data.name}: {count:,} training images of {'x'.join(map(str, data.shape))}, {len(data.classes)} classes")
     print(printed(frame, options.eps))

@@ -93,6 +93,26 @@ def test_same_seed_same_curve_other_seed_another(make):
     assert losses(first) != losses(run(make(augment="jitter", seed=1)))
 
 
+def test_augmentation_differs_between_epochs(make, monkeypatch):
+    """The draws of a whole run: none comes twice, and the same seed draws the same again."""
+    from normlab.training import module
+
+    class Watched(module.Augment):
+        def _uniform(self, images):
+            draws = super()._uniform(images)
+            seen.append(draws[0].item())
+            return draws
+
+    monkeypatch.setattr(module, "Augment", Watched)
+    seen = []
+    config = make(augment="jitter", **{"data.limit": 128, "trainer.max_epochs": 4})
+    run(config)
+    first, seen = seen, []
+    assert len(set(first)) == len(first) == 8  # brightness and contrast in four epochs of one batch
+    run(config)
+    assert seen == first
+
+
 def test_schemes_start_from_the_same_weights_and_batches(make):
     """`learned` has parameters of its own; its network starts as that of `unit`, whose function it equals."""
     assert losses(run(make(norm="learned")))[0] == pytest.approx(losses(run(make(norm="unit")))[0], rel=1e-6)

@@ -238,6 +238,8 @@ class Trainer(Section):
     progress: Literal["auto", "bar", "lines", "none"] = "auto"
     threads: PositiveInt | None = None
     checkpoint: bool = True
+    probe_steps: tuple[NonNegativeInt, ...] = ()  # at which curvature and layer statistics are recorded
+    probe_images: PositiveInt = 512  # training images that a probe looks at
 
     @model_validator(mode="after")
     def _target_to_stop_at(self) -> Trainer:

@@ -7,33 +7,28 @@ spectra. Nothing is trained, unless ``steps=N`` asks for N steps of descent to b
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import pandas as pd
-import yaml
 from pydantic import Field
 from tabulate import tabulate
 
 from normlab import record
 from normlab.analysis.descent import Descent, descent, iterations_by_condition_number
-from normlab.analysis.moments import is_affine, raw_moments
+from normlab.analysis.lanczos import largest_eigenvalues
+from normlab.analysis.moments import MAX_FEATURES, is_affine, raw_moments
 from normlab.analysis.prediction import Prediction, dataset_moments
-from normlab.config import (
-    PositiveInt,
-    Section,
-    check,
-    choices,
-    defaults,
-    parse,
-    parse_group,
-    unknown_choice,
-)
+from normlab.arguments import parsed
+from normlab.config import PositiveInt, Section, choices, defaults, parse, parse_group
 from normlab.data import Dataset, load
-from normlab.errors import ConfigError, NormlabError, fail
+from normlab.errors import NormlabError, fail
 from normlab.norms import normalization
+from normlab.report.origin import made_by
 from normlab.run import run
 from normlab.training import Curve
 
@@ -53,9 +48,14 @@ class Options(Section):
 def main(arguments: list[str]) -> None:
     """Compute, print and save; a mistake ends as one line and status 2."""
     try:
-        options, chosen = parsed(arguments)
-        data = load(parse_group("data", chosen))
+        options, groups = parsed(arguments, Options)
+        data = load(parse_group("data", groups["data"]))
         names = list(options.norms) if options.norms else choices("norm")
+        out = options.out or Path("runs") / "conditioning" / data.name
+        record.require_writable(out)
+        if math.prod(data.shape) > MAX_FEATURES:
+            print(iterative(data, names, options.bias))
+            return
         theories: dict[str, Descent] = {}
         reasons: dict[str, str] = {}
         for name, found in theories_of(data, names, options.bias):
@@ -64,13 +64,16 @@ def main(arguments: list[str]) -> None:
             else:
                 theories[name] = found
         rows = [row(name, theory, options.eps) for name, theory in theories.items()]
+        curves: dict[str, pd.DataFrame] = {}
         if options.steps:
             for numbers, (name, theory) in zip(rows, theories.items(), strict=True):
-                numbers |= measured(name, theory, chosen, options)
+                more, curve = measured(name, theory, groups["data"], options)
+                numbers |= more
+                if curve is not None:
+                    curves[name] = curve
         frame = pd.DataFrame(rows)
-        out = options.out or Path("runs") / "conditioning" / data.name
-        record.require_writable(out)
         save(out, frame, theories, data, options.eps, arguments)
+        draw(out, frame, theories, curves, data, options)
     except NormlabError as error:
         fail(str(error))
     count = len(data.train)
@@ -78,34 +81,27 @@ def main(arguments: list[str]) -> None:
     print(printed(frame, options.eps))
     for name, reason in reasons.items():
         print(f"{name}: {reason}")
-    print(f"saved in {out}/: conditioning.csv, conditioning.md, spectra.csv.gz")
+    print(f"saved in {out}/: conditioning.csv, conditioning.md, spectra.csv.gz, figures")
 
 
-def parsed(arguments: list[str]) -> tuple[Options, dict[str, Any]]:
-    """Options, and the configuration of the data, of a command line.
+def iterative(data: Dataset, names: list[str], bias: bool) -> str:
+    """What can be had without a dense matrix: the largest eigenvalue and the stable rate, as a table for people."""
+    from tqdm import tqdm
 
-    Raises:
-        ConfigError: for an unknown key or a bad value.
-    """
-    own: dict[str, Any] = {}
-    of_data: dict[str, Any] = {}
-    for argument in arguments:
-        key, equals, value = argument.lstrip("+").partition("=")
-        if not equals:
-            raise ConfigError(f"{argument}: expected KEY=VALUE, as in: python -m normlab.conditioning data=digits")
-        if key in ("norms", "eps"):
-            own[key] = [yaml.safe_load(part) for part in value.split(",")]
-        elif key == "data" or key.startswith("data."):
-            of_data[key.removeprefix("data.")] = yaml.safe_load(value)
-        else:
-            own[key] = yaml.safe_load(value)
-    options = check(Options, own)
-    for name in options.norms or ():
-        if name not in choices("norm"):
-            raise unknown_choice("norms", name, choices("norm"))
-    if "data" not in of_data:
-        raise ConfigError(f"which data? Add data=NAME with NAME one of {', '.join(choices('data'))}")
-    return options, {**defaults("data", str(of_data.pop("data"))), **of_data}
+    rows = []
+    for name in tqdm(names, desc="schemes", disable=not sys.stderr.isatty(), leave=False):
+        try:
+            norm = normalization(name).fit(data.training_images())
+            found = largest_eigenvalues(data.train, norm, bias=bias)[0].item()
+            rows.append((name, f"{found:.4g}", f"{2 / found:.4g}"))
+        except NormlabError as error:
+            rows.append((name, str(error), ""))
+    return (
+        tabulate(rows, headers=("scheme", "lambda_max", "stable below lr"), disable_numparse=True)
+        + f"\n{math.prod(data.shape):,} features: above {MAX_FEATURES:,} there is no dense Hessian, so rank, condition "
+        "number and predicted iterations are left out; a smaller data.image_size has them, and python -m "
+        "normlab.curvature arch=linear shows the spectral density"
+    )
 
 
 def theories_of(data: Dataset, names: list[str], bias: bool) -> Iterator[tuple[str, Descent | str]]:
@@ -149,10 +145,16 @@ def row(name: str, theory: Descent, eps: tuple[float, ...]) -> dict[str, Any]:
     return numbers
 
 
-def measured(name: str, theory: Descent, data: dict[str, Any], options: Options) -> dict[str, Any]:
-    """What a run of the harness measures of the predicted iterations; taken from its record, if it was made before."""
+def measured(
+    name: str, theory: Descent, data: dict[str, Any], options: Options
+) -> tuple[dict[str, Any], pd.DataFrame | None]:
+    """What a run of the harness measures of the predicted iterations, and its curve beside the predicted one.
+
+    The run is taken from its record, if it was made before. A scheme that is trained along with the weights leaves the
+    quadratic that theory describes, so nothing is measured for it.
+    """
     if any(True for _ in normalization(name).parameters()):
-        return {}  # a scheme that is trained along with the weights leaves the quadratic that theory describes
+        return {}, None
     chosen = {"augment": "none", "norm": name, "arch": "linear", "optim": "gd", "trainer": "default", "logger": "none"}
     values: dict[str, Any] = {group: defaults(group, choice) for group, choice in chosen.items()}
     values["arch"]["bias"] = options.bias
@@ -163,11 +165,18 @@ def measured(name: str, theory: Descent, data: dict[str, Any], options: Options)
     if record.existing(config) is None:
         run(config, progress="none")
     rows = [row for row in Curve.read(record.folder(config) / "curve.csv") if row.split == "train"]
-    found = Prediction(theory, 1 / theory.spectrum.lambda_max, 0.0, True).compare(rows, options.eps)
-    if not found:
-        return {}
-    numbers = {f"measured_iterations_to_{eps}": steps for eps, steps in found["measured_iterations"].items()}
-    return {**numbers, "measured_steps": steps, "curve_deviation": found["curve_deviation"]}
+    rate = 1 / theory.spectrum.lambda_max
+    found = Prediction(theory, rate, 0.0, True).compare(rows, options.eps)
+    numbers = {"measured_steps": steps, "curve_deviation": found["curve_deviation"]}
+    for eps, reached in found["measured_iterations"].items():
+        predicted = theory.iterations(float(eps), rate)
+        numbers[f"measured_iterations_to_{eps}"] = reached
+        numbers[f"measured_over_predicted_to_{eps}"] = reached / predicted if math.isfinite(reached) else math.nan
+    span = theory.initial - theory.optimum
+    curve = pd.DataFrame({"step": [row.step for row in rows], "measured": [row.value for row in rows]})
+    curve["measured"] = (curve.measured - theory.optimum) / span
+    curve["predicted"] = (theory.curve(int(curve.step.max()), rate).numpy()[curve.step] - theory.optimum) / span
+    return numbers, curve
 
 
 def printed(frame: pd.DataFrame, eps: tuple[float, ...], form: str = "simple") -> str:
@@ -191,6 +200,8 @@ def printed(frame: pd.DataFrame, eps: tuple[float, ...], form: str = "simple") -
             shown[f"measured to {e:g}"] = (
                 reached.map("{:g}".format).where(reached < float("inf"), beyond).where(reached.notna(), "-")
             )
+            ratio = frame[f"measured_over_predicted_to_{e:g}"]
+            shown[f"ratio at {e:g}"] = ratio.map("{:.3f}".format).where(ratio.notna(), "-")
         shown[f"by condition number to {e:g}"] = frame[f"iterations_to_{e:g}_by_condition_number"].map("{:.4g}".format)
     if "curve_deviation" in frame:
         shown["curve off by"] = frame.curve_deviation.map("{:.1e}".format)
@@ -206,13 +217,9 @@ def save(
     arguments: list[str],
 ) -> None:
     """Table as CSV and Markdown, with what made it, and every spectrum."""
-    about = record.provenance()
     frame.to_csv(out / "conditioning.csv", index=False)
     spectra = {name: pd.Series(theory.spectrum.eigenvalues.numpy()) for name, theory in theories.items()}
     pd.DataFrame(spectra).to_csv(out / "spectra.csv.gz", index_label="rank", float_format="%.9e")
-    versions = ", ".join(f"{package} {version}" for package, version in about["versions"].items())
-    dirty = " with uncommitted changes" if about["dirty"] else ""
-    command = " ".join(argument for argument in arguments if not argument.startswith("out="))
     text = f"""# Conditioning of the linear model on {data.name}
 
 {printed(frame, eps, "github")}
@@ -220,14 +227,65 @@ def save(
 {len(data.train):,} training images of {"x".join(map(str, data.shape))} in {len(data.classes)} classes (data key
 {data.key}). Steps are those of full-batch gradient descent on the squared error from zero weights at the rate
 1/lambda_max, until the excess over the least loss is that share of the initial excess; "by condition number" is what
-the condition number alone would promise, at the best constant rate. "Measured", where it stands, is a real run in
-float32; "curve off by" the largest distance between its loss and the predicted one over all its steps, as a share of
-the initial excess.
-
-Made by `python -m normlab.conditioning {command}`, commit {about["commit"]}{dirty}; {versions};
-{about["processor"]}, {about["cores"]} cores.
+the condition number alone would promise, at the best constant rate.
+{told_measured(frame)}
+{made_by("python -m normlab.conditioning", arguments)}
 """
     (out / "conditioning.md").write_text(text)
+
+
+def told_measured(frame: pd.DataFrame) -> str:
+    """What the measured columns are; nothing where nothing was measured."""
+    if "measured_steps" not in frame:
+        return ""
+    return """
+"Measured" is a real run of the harness in float32. "> N": not reached in the N steps that were run, where the predicted
+number says how many it would take. "Curve off by" holds for every run, whether or not it got that far: the largest
+distance between its loss and the predicted one over all steps that were run, as a share of the initial excess. "-":
+the scheme is trained along with the weights, and theory does not cover that.
+"""
+
+
+def draw(
+    out: Path,
+    frame: pd.DataFrame,
+    theories: dict[str, Descent],
+    curves: dict[str, pd.DataFrame],
+    data: Dataset,
+    options: Options,
+) -> None:
+    """The figures: spectra; with measured descent its curves and iterations; for two features the path of descent."""
+    from normlab.report import figures
+
+    spectra = {name: theory.spectrum.eigenvalues.tolist() for name, theory in theories.items()}
+    thresholds = {name: theory.spectrum.threshold for name, theory in theories.items()}
+    figures.spectra(out / "spectra", spectra, thresholds, f"Hessian of the linear model on {data.name}")
+    if curves:
+        figures.predicted_curves(out / "curves", curves, f"Gradient descent on {data.name}")
+        parts = []
+        for eps in options.eps:
+            columns = {f"iterations_to_{eps:g}": "predicted", f"measured_iterations_to_{eps:g}": "measured"}
+            parts.append(frame[["scheme", *columns]].rename(columns=columns).assign(excess=f"{eps:g}"))
+        both = pd.concat(parts)
+        both = both[np.isfinite(both.measured)]
+        if len(both):
+            title = f"Gradient descent on {data.name}"
+            figures.equality(out / "iterations", both, "iterations", title, group="excess")
+    planes = [name for name, theory in theories.items() if len(theory.spectrum.eigenvalues) == 2 and not options.bias]
+    if planes:
+        surfaces = {name: surface(data, name) for name in planes}
+        figures.descent_paths(out / "paths", surfaces, f"First output on {data.name}, best constant rate")
+
+
+def surface(data: Dataset, name: str, steps: int = 40) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Hessian, optimum and path of descent of the first output's two weights, from zero at the best constant rate."""
+    moments = dataset_moments(data, normalization(name).fit(data.training_images()))
+    hessian, cross = moments.second_moment(False).numpy(), moments.cross_moment(False)[:, 0].numpy()
+    rate = descent(moments, bias=False).best_rate
+    path = [np.zeros(2)]
+    for _ in range(steps):
+        path.append(path[-1] - rate * (hessian @ path[-1] - cross))
+    return hessian, np.linalg.lstsq(hessian, cross)[0], np.array(path)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,11 @@ class NormlabError(Exception):
     """A mistake that the message names, with what to do about it."""
 
 
-def fail(message: str) -> NoReturn:
-    """End the process with status 2 and the message on the error stream."""
+def fail(message: str, status: int = 2) -> NoReturn:
+    """End the process with the message on the error stream; status 2 is that of a user's mistake."""
     for line in message.splitlines():
         print(f"normlab: {line}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(status)
 
 
 class ConfigError(NormlabError):

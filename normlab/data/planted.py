@@ -13,6 +13,8 @@ from normlab.config import NonNegativeFloat, NonNegativeInt, PositiveFloat, Posi
 from normlab.data.splits import Part, Source
 from normlab.errors import DataError
 
+Levels = Annotated[int, Field(ge=2, le=256)]
+
 
 def planted(
     *,
@@ -70,6 +72,23 @@ def planted(
     held_out = max(classes, order * repeats // 4)
     names = tuple(f"class {k}" for k in range(classes))
     return Source(names, part(signs.repeat(repeats, 1)), random_part(held_out), random_part(held_out))
+
+
+def two_features(*, levels: tuple[Levels, Levels] = (8, 256)) -> Source:
+    """Images of two grey pixels that are independent and uniform on 0..levels-1, once in every combination.
+
+    So the moments are exact: E[x] = (n - 1)/2, E[x^2] = (n - 1)(2n - 1)/6, and E[x1 x2] = E[x1] E[x2]. The class is
+    whether x1/(n1 - 1) + x2/(n2 - 1) exceeds 1: both features matter as much, on scales that differ. Validation and
+    test are the same images.
+
+    Args:
+        levels: n1 and n2, 2 to 256.
+    """
+    first, second = (grid.flatten() for grid in torch.meshgrid(*(torch.arange(n) for n in levels), indexing="ij"))
+    images = torch.stack([first, second], 1).to(torch.uint8).reshape(-1, 1, 1, 2)
+    above = first * (levels[1] - 1) + second * (levels[0] - 1) > (levels[0] - 1) * (levels[1] - 1)
+    part = Part(images, above.long())
+    return Source(("below", "above"), part, part, part)
 
 
 def hadamard(order: int) -> Tensor:

@@ -24,6 +24,7 @@ from normlab.training.checkpoint import load, start_from
 from normlab.training.curve import Curve, Measurement, divergence, summarize
 from normlab.training.mirror import mirrored
 from normlab.training.module import Training
+from normlab.training.probe import Probe
 from normlab.training.progress import Bar, Lines
 
 __all__ = [
@@ -95,7 +96,8 @@ def train(
     curve.create()
     module = Training(network, config, curve, len(loader), loader.images_per_epoch)
     shown = options.progress if options.progress != "auto" else progress
-    trainer = _trainer(config, [*_progress(shown), *callbacks], len(loader))
+    probe = [Probe(options.probe_steps, data.train, options.probe_images)] if options.probe_steps else []
+    trainer = _trainer(config, [*_progress(shown), *probe, *callbacks], len(loader))
     try:
         started = time.perf_counter()
         trainer.fit(module, loader, validation)

@@ -17,8 +17,8 @@ class Measurement(NamedTuple):
     Attributes:
         step: updates made before the measurement; the loss at step k is the loss of the weights after k updates.
         epoch: passes over the training images, whole or in part, made before it.
-        split: train, validation, test; start, for what is measured once on the first batch; or theory, for what was
-            predicted.
+        split: train, validation, test; start, for what is measured once on the first batch; probe, for curvature and
+            layers (see :class:`normlab.training.probe.Probe`); or theory, for what was predicted.
         metric: such as loss, accuracy, gradient_norm.
         value: NaN and infinities included.
     """
@@ -89,7 +89,8 @@ def summarize(rows: list[Measurement], targets: tuple[float, ...]) -> dict[str, 
     Returns:
         Final and best loss and accuracy by split; epochs and steps to each target, by the first evaluation that
         reaches it; area under the validation accuracy from the start to the last evaluation, divided by the epochs
-        between them (0..1); what was measured at the start. Of a diverged run, up to its divergence.
+        between them (0..1); the Hessian's largest eigenvalue at probed steps; what was measured at the
+        start. Of a diverged run, up to its divergence.
     """
     diverged_at = divergence(rows)
     if diverged_at is not None:
@@ -119,6 +120,9 @@ def summarize(rows: list[Measurement], targets: tuple[float, ...]) -> dict[str, 
     reached = {target: next((row for row in accuracy if row.value >= target), None) for target in targets}
     metrics["epochs_to"] = {f"{target:g}": row.epoch if row else math.inf for target, row in reached.items()}
     metrics["steps_to"] = {f"{target:g}": row.step if row else math.inf for target, row in reached.items()}
+    probed = {str(row.step): row.value for row in series("probe", "lambda_max")}
+    if probed:
+        metrics["lambda_max_at"] = probed
     return metrics | {row.metric: row.value for row in rows if row.split == "start"}
 
 

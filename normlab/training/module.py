@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
+from normlab.analysis.activations import first_layer
 from normlab.archs import Network
 from normlab.augment import Augment
 from normlab.config import Config
@@ -121,7 +122,7 @@ class Training(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Write the losses of the epoch."""
-        self._read_losses()
+        self.read_losses()
         if self.trainer.is_global_zero:
             self.curve.flush()
 
@@ -131,10 +132,10 @@ class Training(pl.LightningModule):
         self._unread.append((step, loss))
         # Reading a loss waits for a GPU to finish, so it is done for many steps at once.
         if len(self._unread) >= READ_LOSSES_EVERY:
-            self._read_losses()
+            self.read_losses()
 
-    def _read_losses(self) -> None:
-        """Add the losses to the curve, and stop at the first that is not finite."""
+    def read_losses(self) -> None:
+        """Add the losses of the last steps to the curve, and stop at the first that is not finite."""
         if not self._unread:
             return
         steps, losses = zip(*self._unread, strict=True)
@@ -152,7 +153,7 @@ class Training(pl.LightningModule):
         if batch_index > 0:
             return
         self.first_step_at = time.perf_counter()
-        layer = next(m for m in self.network.body.modules() if isinstance(m, nn.Linear | nn.Conv2d))
+        layer = first_layer(self.network.body)
         squares: list[float] = [0.0, 0.0]
 
         def gather(_: nn.Module, __: Any, output: Tensor) -> None:
@@ -195,7 +196,7 @@ class Training(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Record loss and accuracy over the whole split; stop at a target or a loss that is not finite."""
-        self._read_losses()
+        self.read_losses()
         if self.trainer.state.fn == TrainerFn.FITTING:
             self.updates = self.global_step
         loss, accuracy = self._evaluated("validation")

@@ -491,3 +491,31 @@ def test_a_checkpoint_cannot_choose_what_code_runs(make):
     torch.save(saved, path)
     with pytest.raises(CheckpointError, match=r"names this\.s, which is not part of normlab"):
         normlab.load(path)
+
+
+def test_a_probe_records_curvature_and_layers_and_changes_nothing(make):
+    """Before the first update lambda_max is that of the theory; the training goes on as without the probe."""
+    changes = {"arch": "linear", "optim": "gd", "norm": "feature", "trainer.max_epochs": 4}
+    plain = run(make(**changes))
+    probed = run(make(**changes, **{"trainer.probe_steps": [0, 2, 4, 9], "trainer.probe_images": 10_000}))
+    found = probed["metrics"]["lambda_max_at"]
+    assert list(found) == ["0", "2", "4"]  # the run ends after 4 updates
+    # The quadratic has the same curvature everywhere.
+    assert list(found.values()) == pytest.approx([plain["metrics"]["lambda_max"]] * 3, rel=2e-3)
+    for key in ("test_loss", "train_loss", "validation_accuracy"):
+        assert probed["metrics"][key] == plain["metrics"][key]
+    rows = [row for row in Curve.read(record.Path(probed["path"]) / "curve.csv")]
+    steps = [row.step for row in rows if row.split != "theory"]
+    assert steps == sorted(steps)
+    assert {row.metric for row in rows if row.split == "probe"} == {
+        "lambda_max",
+        *(f"{name}.layer" for name in ("activation_rms", "gradient_norm", "gradient_spread", "zero_gradients")),
+    }
+    assert "lambda_max_at" not in plain["metrics"]
+
+
+def test_a_probe_under_batch_normalization_leaves_its_averages_alone(make):
+    changes = {"arch": "resnet", "arch.width": 2, "trainer.max_epochs": 1, "data.limit": 200}
+    plain, probed = run(make(**changes)), run(make(**changes, **{"trainer.probe_steps": [1]}))
+    assert probed["metrics"]["test_loss"] == plain["metrics"]["test_loss"]
+    assert probed["metrics"]["lambda_max_at"]["1"] > 0

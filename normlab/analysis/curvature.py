@@ -1,0 +1,170 @@
+"""Curvature of any network's loss, by Hessian-vector products: largest eigenvalue, trace, spectral density.
+
+Nothing of size parameters squared is held. The algorithms are ARPACK's and curvlinops'; the product H v itself is two
+backward passes (Pearlmutter 1994) through autograd. curvlinops would take it from torch.func, whose second derivatives
+of layer and batch normalization are wrong in torch 2.15.0 (pytorch issues 196699 and 196700: such a Hessian is not even
+symmetric, while autograd's agrees with finite differences).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from normlab.errors import DataError
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def training_copy(body: nn.Module) -> nn.Module:
+    """A copy that computes as in training, but whose batch normalization keeps no running averages."""
+    body = copy.deepcopy(body).train().requires_grad_()
+    body.zero_grad()
+    for module in body.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.track_running_stats = False
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+    return body
+
+
+def _curvlinops() -> Any:
+    """The library, imported late and without the warnings of its own imports."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import curvlinops
+    return curvlinops
+
+
+class _MeanLoss(nn.Module):
+    """A loss as curvlinops wants it: a module that says how it is reduced."""
+
+    reduction = "mean"
+
+    def __init__(self, loss: Loss) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
+        return self.loss(scores, targets)
+
+
+class Curvature:
+    """The Hessian of the mean loss over given images, in all parameters of a network, at its present weights.
+
+    The images are one batch. Batch normalization takes its statistics from that batch, as it does in training, and its
+    running averages are left alone.
+
+    >>> layer = nn.Linear(2, 1, bias=False).double()
+    >>> x = torch.tensor([[2.0, 0.0], [0.0, 1.0]]).double()
+    >>> half_square = lambda scores, targets: 0.5 * (scores - targets).square().sum(1).mean()
+    >>> found = Curvature(layer, half_square, x, torch.zeros(2, 1).double())  # its Hessian is diag(2, 1/2)
+    >>> round(found.lambda_max(), 6)
+    2.0
+
+    Args:
+        body: the network behind its normalization; copied, not changed.
+        loss: mean over the batch, twice differentiable almost everywhere.
+        inputs: normalized, [B, ...].
+        targets: what the loss takes, [B, ...].
+
+    Raises:
+        DataError: if a score is not finite, where there is no Hessian.
+    """
+
+    def __init__(self, body: nn.Module, loss: Loss, inputs: Tensor, targets: Tensor) -> None:
+        self.body = training_copy(body)
+        with torch.no_grad():
+            if not self.body(inputs).isfinite().all():
+                raise DataError("the network's scores are not finite, so its loss has no Hessian")
+        self.loss, self.inputs, self.targets = _MeanLoss(loss), inputs, targets
+        self.parameters = list(self.body.parameters())
+        self.size = sum(parameter.numel() for parameter in self.parameters)
+
+    @contextmanager
+    def _operator(self) -> Iterator[Any]:
+        operator = _curvlinops().HessianLinearOperator(
+            self.body, self.loss, self.parameters, [(self.inputs, self.targets)], check_deterministic=False
+        )
+        operator._matmat_batch = self._products
+        with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
+            yield operator
+
+    def _products(self, inputs: Tensor, targets: Tensor, matrix: list[Tensor]) -> list[Tensor]:
+        """H V for the columns of V, which lie along the last dimension of each part; by autograd, see above."""
+        with torch.enable_grad():
+            loss = self.loss(self.body(inputs), targets)
+            gradients = torch.autograd.grad(loss, self.parameters, create_graph=True)
+            columns = [
+                torch.autograd.grad(gradients, self.parameters, vectors, retain_graph=True, materialize_grads=True)
+                for vectors in zip(*(part.unbind(-1) for part in matrix), strict=True)
+            ]
+        return [torch.stack(parts, -1) for parts in zip(*columns, strict=True)]
+
+    def product(self, vector: Tensor) -> Tensor:
+        """H v, [parameters]."""
+        with self._operator() as hessian:
+            return hessian @ vector
+
+    def lambda_max(self, tolerance: float = 1e-3) -> float:
+        """The largest (most positive) eigenvalue, by Lanczos (ARPACK) from a fixed start.
+
+        Args:
+            tolerance: relative, at which ARPACK stops.
+        """
+        if self.size == 1:
+            return self.product(torch.ones_like(self.parameters[0].detach()).flatten()).item()
+        from scipy.sparse.linalg import eigsh
+
+        start = np.random.default_rng(0).standard_normal(self.size)
+        with self._operator() as hessian:
+            operator = hessian.to_scipy()
+            start = start.astype(operator.dtype)
+            found = eigsh(operator, k=1, which="LA", tol=tolerance, v0=start, return_eigenvectors=False)
+        return float(found[0])
+
+    def trace(self, products: int = 10) -> tuple[float, float]:
+        """Estimate of the trace, and its standard error (Hutchinson 1990, with Rademacher vectors).
+
+        Args:
+            products: H v that are spent; 2 at least.
+        """
+        generator = torch.Generator().manual_seed(0)
+        like = self.parameters[0].detach()
+        samples = []
+        for _ in range(products):
+            v = (torch.randint(0, 2, (self.size,), generator=generator) * 2 - 1).to(like)
+            samples.append((v * self.product(v)).sum().item())
+        values = np.array(samples)
+        return float(values.mean()), float(values.std(ddof=1) / math.sqrt(products))
+
+    def density(self, products: int = 40, points: int = 512, repeats: int = 1) -> tuple[Tensor, Tensor]:
+        """Spectral density by stochastic Lanczos quadrature (Papyan 2020, algorithm 2).
+
+        Each eigenvalue is drawn as a Gaussian bump, so the density shows where eigenvalues lie, not single ones.
+
+        Args:
+            products: H v for each random start.
+            points: of the grid.
+            repeats: random starts.
+
+        Returns:
+            Eigenvalues [points], and density [points], which integrates to about 1.
+        """
+        state = torch.random.get_rng_state()  # curvlinops draws from the global generator
+        torch.manual_seed(0)
+        try:
+            with self._operator() as hessian:
+                lanczos = _curvlinops().LanczosApproximateSpectrumCached(hessian, min(products, self.size))
+                grid, density = lanczos.approximate_spectrum(num_repeats=repeats, num_points=points)
+        finally:
+            torch.random.set_rng_state(state)
+        return torch.as_tensor(grid).cpu(), torch.as_tensor(density).cpu()

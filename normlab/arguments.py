@@ -1,0 +1,55 @@
+"""``GROUP=CHOICE GROUP.KEY=VALUE KEY=VALUE`` for the commands beside the main one, which compose no single run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import yaml
+
+from normlab.config import Section, check, choices, defaults, unknown_choice
+from normlab.errors import ConfigError
+
+S = TypeVar("S", bound=Section)
+
+
+def parsed(arguments: Sequence[str], schema: type[S], groups: Sequence[str] = ("data",)) -> tuple[S, dict[str, Any]]:
+    """The command's own options, and the values of each group.
+
+    Args:
+        arguments: of the command line.
+        schema: of the options; a tuple in it takes ``key=a,b``. ``norms``, if it has it, must name schemes.
+        groups: whose choices and keys the command takes; the first must be chosen, another is left out if it is not.
+
+    Raises:
+        ConfigError: for an unknown key or a bad value.
+    """
+    own: dict[str, Any] = {}
+    chosen: dict[str, dict[str, Any]] = {}
+    for argument in arguments:
+        key, equals, text = argument.lstrip("+").partition("=")
+        if not equals:
+            raise ConfigError(f"{argument}: expected KEY=VALUE, as in: data=digits")
+        group, _, option = key.partition(".")
+        value = yaml.safe_load(text)
+        if group in groups:
+            chosen.setdefault(group, {})[option] = value
+        elif _is_list(schema, key):
+            own[key] = [yaml.safe_load(part) for part in text.split(",")]
+        else:
+            own[key] = value
+    options = check(schema, own)
+    for name in getattr(options, "norms", None) or ():
+        if name not in choices("norm"):
+            raise unknown_choice("norms", name, choices("norm"))
+    if "" not in chosen.get(groups[0], {}):
+        raise ConfigError(f"which {groups[0]}? Add {groups[0]}=NAME with NAME one of {', '.join(choices(groups[0]))}")
+    for group, values in chosen.items():
+        if "" not in values:
+            raise ConfigError(f"which {group}? {group}.{next(iter(values))} is given, but not {group}=NAME")
+    return options, {group: {**defaults(group, str(values.pop(""))), **values} for group, values in chosen.items()}
+
+
+def _is_list(schema: type[Section], key: str) -> bool:
+    field = schema.model_fields.get(key)
+    return field is not None and "tuple" in str(field.annotation)

@@ -1,0 +1,179 @@
+"""Figures, each saved as PNG and SVG; a scheme has the same colour, line and marker in all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from normlab.config import choices
+
+# Okabe & Ito's colours, which colour-blind readers tell apart; a family of schemes shares one, and its members differ
+# in line and marker, so that a print without colour can be read too.
+FAMILIES = {
+    "#000000": ("raw", "unit", "yolo", "centered", "inception", "vit"),
+    "#0072B2": ("imagenet", "clip", "dataset", "dataset_mean"),
+    "#D55E00": ("mean_image", "feature"),
+    "#009E73": ("per_image", "per_image_channel", "min_max", "min_max_channel"),
+    "#CC79A7": ("pca", "zca"),
+    "#E69F00": ("learned", "adaptive", "per_region"),
+}
+LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+MARKERS = "osD^vP"
+OTHER = "#56B4E9"  # a scheme that a user added
+
+
+@cache
+def look(scheme: str) -> dict[str, Any]:
+    """Colour, linestyle and marker of a scheme."""
+    for colour, members in FAMILIES.items():
+        if scheme in members:
+            place = members.index(scheme)
+            return {"color": colour, "linestyle": LINES[place], "marker": MARKERS[place]}
+    place = choices("norm").index(scheme) if scheme in choices("norm") else 0
+    return {"color": OTHER, "linestyle": LINES[place % len(LINES)], "marker": MARKERS[place % len(MARKERS)]}
+
+
+@contextmanager
+def figure(path: Path, columns: int = 1, rows: int = 1, size: tuple[float, float] = (7.0, 4.6)) -> Iterator[Any]:
+    """An Axes, or an array of them, saved at the end as ``path`` with .png and .svg.
+
+    Args:
+        path: without ending.
+        columns: of axes.
+        rows: of axes.
+        size: of one axes, in inches.
+    """
+    # The same bytes for the same figure: no date, and no random identifiers.
+    with mpl.rc_context(
+        {"svg.hashsalt": "normlab", "svg.fonttype": "none", "font.size": 9, "axes.grid": True, "grid.alpha": 0.25,
+         "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "legend.fontsize": 7.5}
+    ):  # fmt: skip
+        drawn = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
+        yield drawn.subplots(rows, columns)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        drawn.savefig(path.with_suffix(".png"), dpi=130, metadata={"Software": None})
+        drawn.savefig(path.with_suffix(".svg"), metadata={"Date": None, "Creator": None})
+
+
+def spectra(path: Path, spectra: Mapping[str, Sequence[float]], thresholds: Mapping[str, float], title: str) -> None:
+    """Eigenvalues of the Hessian against their rank, a line a scheme; those that count as zero are left out."""
+    with figure(path, size=(8.6, 5.2)) as axes:
+        for name, values in spectra.items():
+            shown = np.asarray(values)[np.asarray(values) > thresholds[name]]
+            axes.plot(np.arange(1, len(shown) + 1), shown, label=name, lw=1.3, **(look(name) | {"marker": None}))
+        axes.set(xscale="log", yscale="log", xlabel="rank of the eigenvalue", ylabel="eigenvalue", title=title)
+        beside(axes)
+
+
+def predicted_curves(path: Path, curves: Mapping[str, pd.DataFrame], title: str) -> None:
+    """Predicted excess loss as lines, measured as markers.
+
+    Args:
+        path: without ending.
+        curves: by scheme, with columns step, predicted and measured: relative excess losses.
+        title: of the figure.
+    """
+    with figure(path, size=(8.6, 5.2)) as axes:
+        for name, frame in curves.items():
+            style = look(name)
+            axes.plot(frame.step + 1, frame.predicted, label=name, lw=1, **(style | {"marker": None}))
+            # As many markers in every decade.
+            wanted = np.unique(np.geomspace(1, len(frame), 14).round().astype(int)) - 1
+            points = frame.iloc[wanted]
+            axes.plot(points.step + 1, points.measured, style["marker"], color=style["color"], ms=3.5, mfc="none")
+        axes.set(
+            xscale="log", yscale="log", xlabel="step + 1", ylabel="excess loss / initial excess loss",
+            ylim=(1e-7, 2),  # below, float32 has no digits of the measured loss left
+            title=f"{title}: lines predicted, markers measured",
+        )  # fmt: skip
+        beside(axes)
+
+
+def equality(path: Path, frame: pd.DataFrame, label: str, title: str, group: str | None = None) -> None:
+    """Measured against predicted on log axes, with the line of equality.
+
+    Args:
+        path: without ending.
+        frame: with columns scheme, predicted, measured.
+        label: what is predicted and measured.
+        title: of the figure.
+        group: a column whose values are drawn side by side.
+    """
+    parts = list(frame.groupby(group, sort=False)) if group else [("", frame)]
+    with figure(path, columns=len(parts), size=(5.2, 4.6)) as drawn:
+        for axes, (name, part) in zip(np.atleast_1d(drawn), parts, strict=True):
+            values = part[["predicted", "measured"]].to_numpy()
+            ends = np.array([values.min() / 1.5, values.max() * 1.5])
+            axes.plot(ends, ends, color="0.6", lw=1, zorder=0)
+            for scheme, rows in part.groupby("scheme", sort=False):
+                style = look(str(scheme))
+                axes.plot(
+                    rows.predicted, rows.measured, style["marker"], color=style["color"], ms=6, mfc="none", label=scheme
+                )
+            heading = f"{title}, {group} {name!s}" if group else title
+            axes.set(xscale="log", yscale="log", xlabel=f"predicted {label}", ylabel=f"measured {label}", title=heading)
+        beside(np.atleast_1d(drawn)[-1])
+
+
+def densities(path: Path, densities: Mapping[str, tuple[Sequence[float], Sequence[float]]], title: str) -> None:
+    """Spectral densities, one above the other.
+
+    Args:
+        path: without ending.
+        densities: eigenvalues and density by scheme.
+        title: of the figure.
+    """
+    with figure(path, rows=len(densities), size=(7.5, 1.5)) as drawn:
+        for axes, (name, (grid, density)) in zip(np.atleast_1d(drawn), densities.items(), strict=True):
+            shown = np.maximum(np.asarray(density), 1e-8)
+            axes.fill_between(grid, 1e-8, shown, color=look(name)["color"], alpha=0.35, lw=0)
+            axes.plot(grid, shown, color=look(name)["color"], lw=1)
+            axes.set(yscale="log", ylim=(1e-6, None), ylabel=name)
+        np.atleast_1d(drawn)[0].set_title(title)
+        np.atleast_1d(drawn)[-1].set_xlabel("eigenvalue of the Hessian")
+
+
+def descent_paths(path: Path, surfaces: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], title: str) -> None:
+    """Loss over two weights, with the path of gradient descent.
+
+    Args:
+        path: without ending.
+        surfaces: by scheme: Hessian [2, 2], optimum [2] and path [steps, 2].
+        title: of the figure.
+    """
+    columns = min(4, len(surfaces))
+    with figure(path, columns=columns, rows=-(-len(surfaces) // columns), size=(4.2, 3.9)) as drawn:
+        for axes in np.ravel(drawn)[len(surfaces) :]:
+            axes.remove()
+        for axes, (name, (hessian, optimum, steps)) in zip(np.ravel(drawn), surfaces.items(), strict=False):
+            points = np.vstack([steps, optimum])
+            middle = (points.max(0) + points.min(0)) / 2
+            reach = np.maximum(np.ptp(points, 0), 1e-3 * np.ptp(points, 0).max()) * 0.8 + 1e-12
+            first, second = np.meshgrid(*(np.linspace(m - r, m + r, 200) for m, r in zip(middle, reach, strict=True)))
+            away = np.stack([first - optimum[0], second - optimum[1]], -1)
+            excess = 0.5 * np.einsum("...i,ij,...j", away, hessian, away)
+            axes.contour(first, second, np.sqrt(excess), levels=14, colors="0.75", linewidths=0.7)
+            axes.plot(*steps.T, "-o", color=look(name)["color"], lw=1, ms=2.5, label=f"{len(steps) - 1} steps")
+            axes.plot(*optimum, "*", color="#D55E00", ms=11, label="optimum")
+            smallest, largest = np.linalg.eigvalsh(hessian)
+            shape = f"condition number {largest / smallest:.4g}" if smallest > 1e-12 * largest else "singular"
+            axes.set(
+                xlabel="weight of feature 1", ylabel="weight of feature 2",
+                title=f"{name}: {shape}",
+            )  # fmt: skip
+            axes.legend(loc="best")
+        np.ravel(drawn)[0].figure.suptitle(title)
+
+
+def beside(axes: Axes) -> None:
+    """The legend, right of the axes."""
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))

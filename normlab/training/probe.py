@@ -1,0 +1,70 @@
+"""Looks at curvature and layers while a network trains."""
+
+from __future__ import annotations
+
+import math
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from normlab.analysis.activations import layer_statistics
+from normlab.analysis.curvature import Curvature
+from normlab.data import Loader, Split
+from normlab.errors import DataError
+from normlab.training.module import Training
+
+
+class Probe(Callback):
+    """Records, before chosen updates, the largest eigenvalue of the loss's Hessian and the statistics of each layer.
+
+    In the curve their split is ``probe``; the metrics are ``lambda_max`` and, for each layer, ``activation_rms.LAYER``,
+    ``gradient_norm.LAYER``, ``gradient_spread.LAYER`` and ``zero_gradients.LAYER``. They take the same training images,
+    without augmentation, at every step and under every seed. A network whose scores are no longer finite has NaN.
+
+    Args:
+        steps: updates made before each look; one after the last update is taken at the end.
+        split: training images.
+        count: images that are looked at.
+    """
+
+    def __init__(self, steps: tuple[int, ...], split: Split, count: int) -> None:
+        self._left = set(steps)
+        self._split, self._count = split, min(count, len(split))
+
+    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: object, index: int) -> None:
+        """Look, if this is before a chosen update."""
+        self._look(trainer, module)
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Look once more, if the last update is a chosen one."""
+        self._look(trainer, module)
+
+    def _look(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        step = trainer.global_step
+        if step not in self._left or not trainer.is_global_zero:
+            return
+        self._left.remove(step)
+        assert isinstance(module, Training)
+        module.read_losses()  # so that the curve stays in the order of its steps
+        for metric, value in self._measure(module).items():
+            module.curve.add(step, step / module.updates_per_epoch, "probe", metric, value)
+        module.curve.flush()
+
+    def _measure(self, module: Training) -> dict[str, float]:
+        images, labels = next(iter(Loader(self._split, self._count, shuffle_seed=0)))
+        images, labels = images.to(module.device), labels.to(module.device)
+        body = module.network.body
+        with torch.no_grad():
+            inputs = module.network.norm(images)
+        with torch.enable_grad(), torch.autocast(module.device.type, enabled=False):
+            layers = layer_statistics(body, module.loss, inputs, labels)
+            try:
+                lambda_max = Curvature(body, module.loss, inputs, labels).lambda_max()
+            except DataError:
+                lambda_max = math.nan
+        measured = {"lambda_max": lambda_max}
+        for layer in layers:
+            for metric in ("activation_rms", "gradient_norm", "gradient_spread", "zero_gradients"):
+                measured[f"{metric}.{layer.name}"] = getattr(layer, metric)
+        return measured

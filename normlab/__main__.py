@@ -124,12 +124,14 @@ def plain(composed: DictConfig) -> dict[str, Any]:
 
 def sweep_job(composed: DictConfig, hydra_config: Any) -> None:
     """Run a job of a sweep, unless it has a record, and leave word of what became of it."""
-    from normlab.sweep import note
+    from normlab import sweep
 
     overrides = [override.lstrip("+") for override in hydra_config.overrides.task]
     number = hydra_config.job.num
-    word = {"job_folder": Path(hydra_config.sweep.dir) / str(number), "number": number, "overrides": overrides}
-    name, folder = " ".join(overrides), None
+    job_folder = Path(hydra_config.sweep.dir) / str(number)
+    word: dict[str, Any] = {"job_folder": job_folder, "number": number, "overrides": overrides}
+    name = " ".join(overrides)
+    sweep.begin(job_folder)
     try:
         config = parse(plain(composed))
         from normlab import record
@@ -141,15 +143,17 @@ def sweep_job(composed: DictConfig, hydra_config: Any) -> None:
         else:
             from normlab.run import run
 
-            status = run(config, progress="none")["status"]  # one line a job says enough
-        note(**word, status=status, folder=str(folder))
+            threads = config.trainer.threads or sweep.threads_for_each_job(hydra_config.launcher)
+            status = run(config.with_threads(threads), progress="none")["status"]  # one line a job says enough
+        sweep.note(**word, status=status, folder=str(folder))
     except NormlabError as error:
         status = "refused"
-        note(**word, status=status, error=str(error))
+        sweep.note(**word, status=status, error=str(error))
     except Exception as error:
-        status = "failed"
-        note(**word, status=status, error=f"{type(error).__name__}: {error}", folder=str(folder))
-    print(f"[{number}] {name}: {status}", file=sys.stderr, flush=True)
+        status, file = "failed", job_folder / "traceback.txt"
+        file.write_text(traceback.format_exc())
+        sweep.note(**word, status=status, error=f"{type(error).__name__}: {error}", traceback=str(file))
+    print(f"{name}: {status}\n  {sweep.progress(job_folder.parent)}", file=sys.stderr, flush=True)
 
 
 def missing_choice(error: MissingConfigException) -> str:

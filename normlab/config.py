@@ -7,6 +7,7 @@ declares them once, in its own signature, and gets the same checks.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import importlib
 import inspect
@@ -74,6 +75,11 @@ def defaults(group: str, name: str) -> dict[str, Any]:
     path = CONFIGS / group / f"{name}.yaml"
     if not path.is_file():
         raise unknown_choice(group, name, choices(group))
+    return copy.deepcopy(_content(path))
+
+
+@cache
+def _content(path: Path) -> dict[str, Any]:
     return yaml.safe_load(path.read_text())
 
 
@@ -296,6 +302,10 @@ class Config(Section):
     def with_rate(self, rate: float) -> Config:
         """The same run with this learning rate."""
         return self.model_copy(update={"optim": self.optim.model_copy(update={"lr": rate})})
+
+    def with_threads(self, threads: int | None) -> Config:
+        """The same run with so many threads of torch."""
+        return self.model_copy(update={"trainer": self.trainer.model_copy(update={"threads": threads})})
 
     def plain(self) -> dict[str, Any]:
         """The configuration as nested dicts of JSON types, every default filled in."""

@@ -25,3 +25,7 @@ class DataError(NormlabError):
 
 class CheckpointError(NormlabError):
     """A checkpoint that cannot be read, or that belongs to another network."""
+
+
+class RunningError(NormlabError):
+    """A run that another process is making at this moment."""

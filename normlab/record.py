@@ -17,10 +17,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
+
 from normlab.config import PACKAGE, Config
-from normlab.data.folder import find, listing
-from normlab.errors import CheckpointError, ConfigError, NormlabError
-from normlab.training.curve import COLUMNS
+from normlab.errors import CheckpointError, ConfigError, NormlabError, RunningError
+from normlab.curve import COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +51,8 @@ def fingerprint(config: Config) -> str:
             part.pop(key, None)
     root = getattr(config.data, "root", None)
     if config.data.name == "folder" and root is not None:
+        from normlab.data.folder import find, listing  # here, because it brings PyTorch
+
         plain["data"]["files"] = listing(find(root, "data=folder"))
     if config.weights:
         if not config.weights.is_file():
@@ -117,23 +120,36 @@ def opened(config: Config) -> Iterator[Path]:
     """
     final = folder(config)
     path = final.with_name(final.name + PARTIAL)
-    shutil.rmtree(path, ignore_errors=True)  # of a run that was killed
-    path.mkdir(parents=True)
-    try:
-        yield path
-    except NormlabError:
-        shutil.rmtree(path, ignore_errors=True)
-        raise
-    except Exception as error:
-        if existing(config) is None:
-            (path / "traceback.txt").write_text(traceback.format_exc())
-            last_line = traceback.format_exception_only(error)[-1].strip()
-            write(path, describe(config) | {"status": "failed", "error": last_line, "metrics": {}})
-            _replace(path, final)
-        else:
+    with _alone(final):
+        shutil.rmtree(path, ignore_errors=True)  # of a run that was killed
+        path.mkdir(parents=True)
+        try:
+            yield path
+        except NormlabError:
             shutil.rmtree(path, ignore_errors=True)
-        raise
-    _replace(path, final)
+            raise
+        except Exception as error:
+            if existing(config) is None:
+                (path / "traceback.txt").write_text(traceback.format_exc())
+                last_line = traceback.format_exception_only(error)[-1].strip()
+                write(path, describe(config) | {"status": "failed", "error": last_line, "metrics": {}})
+                _replace(path, final)
+            else:
+                shutil.rmtree(path, ignore_errors=True)
+            raise
+        _replace(path, final)
+
+
+@contextmanager
+def _alone(final: Path) -> Iterator[None]:
+    """Keep two processes from making the same run at once; the lock of a process that was killed falls with it."""
+    locks = final.parent / ".locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(locks / final.name, timeout=0):
+            yield
+    except Timeout:
+        raise RunningError(f"{final}: another process is making this run") from None
 
 
 def _replace(path: Path, final: Path) -> None:

@@ -139,7 +139,7 @@ def test_mistakes_end_with_one_line_and_no_record(here, tmp_path, arguments, mes
     assert len(err.splitlines()) == 1, err
     assert out == ""
     assert not list(tmp_path.rglob("record.json"))
-    assert not [path for path in (tmp_path / "runs").glob("*")]
+    assert not list((tmp_path / "runs").glob("[!.]*"))
 
 
 def test_on_corrupt_skip_goes_on_and_counts(here, tmp_path):

@@ -21,7 +21,7 @@ from normlab.config import Config
 from normlab.data import Dataset, Loader
 from normlab.errors import ConfigError
 from normlab.training.checkpoint import load, start_from
-from normlab.training.curve import Curve, Measurement, divergence, summarize
+from normlab.curve import Curve, Measurement, divergence, summarize
 from normlab.training.mirror import mirrored
 from normlab.training.module import Training
 from normlab.training.probe import Probe

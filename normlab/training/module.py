@@ -19,7 +19,7 @@ from normlab.augment import Augment
 from normlab.config import Config
 from normlab.data import Batch
 from normlab.training.checkpoint import KEY, description
-from normlab.training.curve import Curve
+from normlab.curve import Curve
 from normlab.training.optimizers import build_optimizer, schedule
 
 

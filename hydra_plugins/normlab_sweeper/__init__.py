@@ -1,0 +1,41 @@
+"""Where Hydra looks for plugins: the sweeper of normlab, which leaves out what has a record."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.types import Override
+
+from normlab.errors import NormlabError
+from normlab.sweep import left_to_run
+
+
+class NormlabSweeper(BasicSweeper):
+    """Hydra's grid, less the jobs that have a record; see :func:`normlab.sweep.left_to_run`."""
+
+    def split_arguments(  # type: ignore[override]
+        self, overrides: list[Override], max_batch_size: int | None
+    ) -> list[list[list[str]]]:
+        """The jobs that are left to run, in one batch."""
+        (jobs,) = super().split_arguments(overrides, None)
+        assert self.config is not None
+        assert self.hydra_context is not None
+        left = left_to_run(jobs, self.config, self.hydra_context.config_loader)
+        return [left] if left else []
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the grid. A launcher that breaks down ends the sweep, whose summary then says what is missing."""
+        try:
+            return super().sweep(arguments)
+        except NormlabError:
+            raise
+        except Exception as error:
+            lines = str(error).strip().splitlines() or [""]
+            print(f"normlab: the launcher broke down ({type(error).__name__}: {lines[0]})", file=sys.stderr)
+            return []
+
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        """Nothing: Hydra would compose every job twice; a job that cannot be composed is refused on its turn."""

@@ -1,0 +1,235 @@
+"""Sweeps that are stopped, continued, repeated and run in parallel; what is skipped is what Hydra would compose."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from normlab import __main__ as command
+from normlab import record, sweep
+from normlab.config import GROUPS, defaults, parse
+from normlab.errors import RunningError
+from normlab.run import run
+
+QUICK = ["data=digits", "data.limit=60", "data.batch_size=16", "arch.width=4", "trainer.max_epochs=1", "logger=none"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NORMLAB_CACHE", str(tmp_path / "cache"))
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["normlab", *arguments])
+        try:
+            command.main()
+            status = 0
+        except SystemExit as end:
+            status = end.code
+        return status, *capsys.readouterr()
+
+    return call
+
+
+def spawn(folder, *arguments):
+    environment = {**os.environ, "NORMLAB_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "normlab", *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def records(folder):
+    return {path.parent.name: json.loads(path.read_text()) for path in (folder / "runs").glob("*/record.json")}
+
+
+def table(out):
+    """The comparison, without the column of seconds and the line of counts."""
+    return [line.rsplit(None, 1)[0] for line in out.splitlines() if line and "jobs:" not in line]
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_a_sweep_that_is_killed_again_and_again_ends_as_if_undisturbed(tmp_path, parallel):
+    """kill -9 of everything at random moments; then one more call runs what is missing, and nothing twice."""
+    grid = ["-m", "+norm=raw,unit,zca", "seed=range(0,3)", *QUICK]
+    if parallel:
+        grid += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    (tmp_path / "calm").mkdir()
+    (tmp_path / "killed").mkdir()
+    calm = spawn(tmp_path / "calm", *grid)
+    expected, err = calm.communicate(timeout=300)
+    assert calm.returncode == 0, err
+    chance = random.Random(0)
+    for _ in range(3):
+        process = spawn(tmp_path / "killed", *grid)
+        while process.poll() is None and not (tmp_path / "killed/runs").exists():
+            time.sleep(0.02)
+        time.sleep(chance.uniform(0, 2))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        for stored in records(tmp_path / "killed").values():
+            assert stored["status"] == "finished"  # none is half-written
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed/runs").glob("*/record.json")}
+    last = spawn(tmp_path / "killed", *grid)
+    out, err = last.communicate(timeout=300)
+    assert last.returncode == 0, err
+    assert all(path.stat().st_mtime_ns == moment for path, moment in before.items())
+    found, wanted = records(tmp_path / "killed"), records(tmp_path / "calm")
+    assert found.keys() == wanted.keys()
+    assert len(found) == 9
+    for name in wanted:
+        assert found[name]["metrics"]["test_loss"] == wanted[name]["metrics"]["test_loss"]
+    assert table(out) == table(expected)
+    assert not list((tmp_path / "killed/runs").glob("*.partial"))
+
+
+def test_a_killed_worker_ends_a_parallel_sweep_and_repeating_completes_it(tmp_path):
+    grid = ["-m", "+norm=unit", "seed=range(0,6)", *QUICK, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    process = spawn(tmp_path, *grid)
+    killed = False
+    while process.poll() is None and not killed:
+        time.sleep(0.05)
+        if list(tmp_path.glob("runs/sweeps/*/*/started")):
+            found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False)
+            for worker in found.stdout.split():
+                line = Path(f"/proc/{worker}/cmdline").read_bytes().decode().replace("\0", " ")
+                if "loky" in line and "resource_tracker" not in line and not killed:
+                    os.kill(int(worker), signal.SIGKILL)
+                    killed = True
+    out, err = process.communicate(timeout=300)
+    assert killed
+    assert process.returncode == 1
+    assert "the launcher broke down" in err
+    assert "without an outcome" in out
+    assert "the same command runs what is missing" in err
+    assert "Traceback" not in err
+    again = spawn(tmp_path, *grid)
+    out, err = again.communicate(timeout=300)
+    assert again.returncode == 0, err
+    assert len(records(tmp_path)) == 6
+
+
+def test_progress_counts_and_foretells(tmp_path):
+    (tmp_path / sweep.SWEEP).write_text(
+        json.dumps({"total": 10, "skipped": {"0": "a", "1": "b"}, "places": [], "started": time.time() - 60})
+    )
+    for number, status in enumerate(["finished", "finished", "diverged"]):
+        sweep.begin(tmp_path / str(number))
+        sweep.note(tmp_path / str(number), number, [], status)
+    sweep.begin(tmp_path / "3")
+    found = sweep.progress(tmp_path)
+    assert found == "5 of 10 done: 2 finished, 1 diverged, 2 skipped, 1 running, about 2 min left"
+
+
+def test_a_job_that_fails_has_its_traceback_and_leaves_the_others(here, tmp_path, monkeypatch):
+    import normlab.run as running
+
+    train = running.train
+
+    def broken(config, *arguments):
+        if config.seed == 1:
+            raise RuntimeError("out of luck")
+        return train(config, *arguments)
+
+    monkeypatch.setattr(running, "train", broken)
+    status, out, err = here("-m", "+norm=unit", "seed=range(0,3)", *QUICK)
+    assert status == 1
+    assert "3 jobs: 2 finished, 1 failed" in out
+    assert "RuntimeError: out of luck" in err
+    (traceback,) = tmp_path.glob("runs/sweeps/*/1/traceback.txt")
+    assert "out of luck" in traceback.read_text()
+    assert str(traceback.relative_to(tmp_path)) in err
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    status, out, _ = here("-m", "+norm=unit", "seed=range(0,3)", *QUICK)  # a failed run is tried again
+    assert status == 0
+    assert "3 jobs: 1 finished, 2 skipped" in out
+
+
+def test_what_changes_the_result_is_run_again_and_what_does_not_is_not(here, tmp_path):
+    def counts(*more):
+        return here("-m", "+norm=unit", "seed=0,1", *QUICK, *more)[1].splitlines()[-1]
+
+    assert counts() == "2 jobs: 2 finished"
+    assert counts("trainer.progress=lines", "trainer.threads=1", "study=other", "data.workers=0") == "2 jobs: 2 skipped"
+    assert counts("rerun=true") == "2 jobs: 2 finished"
+    for change in ("optim.lr=0.02", "augment=crop_flip", "trainer.targets=[0.3]", "data.split_seed=1", "seed=1,2"):
+        assert "finished" in counts(change), change
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["++seed=3", "++optim.lr=1e-2", "data=digits", "+norm=zca"],
+        ["+experiments/input_ranges@_global_=study", "+norm=raw", "++seed=4"],
+        ["+experiments/input_ranges@_global_=study", "trainer=default", "+norm=raw"],
+        ["+experiments/input_ranges@_global_=study", "++trainer.max_epochs=2", "optim=adam", "+norm=raw", "arch=vit"],
+        ["+norm=imagenet", "++norm.mean=[0,0,0]", "++optim.schedule=cosine", "++optim.clip_norm=null"],
+        ["optim=gd", "++optim.lr=auto", "arch=linear", "++arch.bias=false", "+norm=learned"],
+        ["+norm=unit", "~norm"],
+        ["+norm=unit", "++study='a b'", "++runs=${study}"],
+    ],
+)
+def test_a_skipped_job_is_what_hydra_would_have_composed(overrides, monkeypatch, tmp_path):
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    from normlab.config import CONFIGS, EXPERIMENTS
+    from normlab.errors import NormlabError
+
+    monkeypatch.chdir(tmp_path)
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        paths = [f"hydra.searchpath=['file://{EXPERIMENTS.parent}']"]
+        loader = GlobalHydra.instance().config_loader()
+        master = loader.load_configuration("config", paths, run_mode=RunMode.MULTIRUN)
+        try:
+            values = OmegaConf.to_container(compose("config", [*overrides, *paths]), resolve=True)
+            wanted = record.folder(parse(values))
+        except NormlabError:
+            wanted = None
+        monkeypatch.setattr(record, "existing", lambda config: {"status": "finished"})
+        (found,) = sweep.recorded([overrides], master, loader)
+        assert found == wanted
+
+
+def test_two_processes_do_not_make_the_same_run(tmp_path, monkeypatch):
+    names = {"data": "digits", "augment": "none", "norm": "unit", "arch": "linear", "optim": "gd", "trainer": "default"}
+    values = {group: defaults(group, {**names, "logger": "none"}[group]) for group in GROUPS}
+    values["trainer"]["max_epochs"] = 1
+    config = parse({**values, "runs": tmp_path / "runs"})
+    final = record.folder(config)
+    (final.parent / ".locks").mkdir(parents=True)
+    with FileLock(final.parent / ".locks" / final.name), pytest.raises(RunningError, match="another process"):
+        run(config, progress="none")
+    assert run(config, progress="none")["status"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("launcher", "threads"),
+    [
+        ({}, None),
+        ({"n_jobs": 2}, 1),
+        ({"n_jobs": -1}, 1),
+        ({"n_jobs": 1}, 2),
+        ({"cpus_per_task": 4}, 4),
+        ({"ray": {"remote": {"num_cpus": 3}}}, 3),
+        ({"ray": {"remote": {}}}, 1),
+    ],
+)
+def test_jobs_at_once_share_the_cores(launcher, threads, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    assert sweep.threads_for_each_job(OmegaConf.create(launcher)) == threads

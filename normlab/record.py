@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from normlab.config import PACKAGE, Config
-from normlab.errors import CheckpointError, ConfigError, NormlabError, RunningError
 from normlab.curve import COLUMNS
+from normlab.errors import CheckpointError, ConfigError, NormlabError, RunningError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -245,14 +245,18 @@ def records(path: str | Path = "runs") -> pd.DataFrame:
     target (infinite if missed); ``normalized.mean`` and the like, of the training images as the network sees them;
     ``config.*``, the resolved configuration; ``provenance.*``; ``seconds.*``. A missing number is NaN.
     """
+    return frame({"path": str(folder), **read(folder)} for folder in _finished(Path(path)))
+
+
+def frame(records: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """Records as a table; see :func:`records` for its columns."""
     import pandas as pd
 
     rows = []
-    for folder in _finished(Path(path)):
-        record = read(folder)
-        metrics = record.pop("metrics", {})
+    for record in records:
+        metrics = record.get("metrics", {})
         assert not metrics.keys() & record.keys()
-        rows.append({"path": str(folder), **record, **metrics})
+        rows.append({**{key: value for key, value in record.items() if key != "metrics"}, **metrics})
     return pd.json_normalize(rows)
 
 

@@ -22,7 +22,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from normlab import record
-from normlab.config import EXPERIMENTS, GROUPS, choices, defaults, parse
+from normlab.config import EXPERIMENTS, GROUPS, Config, choices, defaults, parse
 from normlab.errors import NormlabError
 from normlab.report.terminal import comparison_table
 
@@ -40,7 +40,7 @@ def left_to_run(jobs: list[list[str]], master: DictConfig, loader: ConfigLoader)
         master: Hydra's configuration of the sweep.
         loader: Hydra's.
     """
-    found = recorded(jobs, master, loader)
+    found = [_record_of(config) for config in configurations(jobs, master, loader)]
     left = [place for place, path in enumerate(found) if path is None]
     folder = Path(master.hydra.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -52,19 +52,19 @@ def left_to_run(jobs: list[list[str]], master: DictConfig, loader: ConfigLoader)
     return [jobs[place] for place in left]
 
 
-def recorded(jobs: list[list[str]], master: DictConfig, loader: ConfigLoader) -> list[Path | None]:
-    """For each job the folder of its record, or None.
+def configurations(jobs: list[list[str]], master: DictConfig, loader: ConfigLoader) -> list[Config | None]:
+    """For each job the configuration that Hydra would compose; None where that fails.
 
-    Hydra takes 50 ms to compose a job, too long for thousands that are done. So choices of groups that a study leaves
-    alone are read from their files, and values put in their places, as Hydra would; what is left is composed by Hydra,
-    once for each combination.
+    Hydra takes 50 ms for each, too long for thousands that are done. So choices of groups that a study leaves alone are
+    read from their files, and values put in their places, as Hydra would; what is left is composed by Hydra, once for
+    each combination.
     """
     parser = OverridesParser.create(config_loader=loader)
     parsed = {text: parser.parse_override(text) for text in {text for job in jobs for text in job}}
     of_study = _groups_of_study([override.key_or_group for override in parsed.values()])
     simple = {text for text, override in parsed.items() if _is_simple(override, of_study)}
     composed: dict[tuple[str, ...], dict[str, Any] | None] = {}
-    result: list[Path | None] = []
+    result: list[Config | None] = []
     for job in jobs:
         ours = [text for text in job if text in simple]
         hydras = tuple(text for text in job if text not in simple)
@@ -72,7 +72,7 @@ def recorded(jobs: list[list[str]], master: DictConfig, loader: ConfigLoader) ->
             ours, hydras = [], tuple(job)  # something that may depend on the rest
         if hydras not in composed:
             composed[hydras] = _compose(loader, master, hydras)
-        result.append(_record_of(composed[hydras], [parsed[text] for text in ours]))
+        result.append(_configuration(composed[hydras], [parsed[text] for text in ours]))
     return result
 
 
@@ -107,8 +107,8 @@ def _compose(loader: ConfigLoader, master: DictConfig, overrides: tuple[str, ...
         return None
 
 
-def _record_of(composed: dict[str, Any] | None, overrides: list[Override]) -> Path | None:
-    """The folder of a finished record of this configuration."""
+def _configuration(composed: dict[str, Any] | None, overrides: list[Override]) -> Config | None:
+    """What is composed with these simple overrides."""
     if composed is None:
         return None
     values = copy.deepcopy(composed)
@@ -125,8 +125,17 @@ def _record_of(composed: dict[str, Any] | None, overrides: list[Override]) -> Pa
                 return None
         part[last] = value
     try:
-        config = parse(values)
-        return record.folder(config) if not config.rerun and record.existing(config) else None
+        return parse(values)
+    except NormlabError:
+        return None
+
+
+def _record_of(config: Config | None) -> Path | None:
+    """The folder of the finished record of this configuration."""
+    if config is None or config.rerun:
+        return None
+    try:
+        return record.folder(config) if record.existing(config) else None
     except NormlabError:
         return None
 

@@ -177,3 +177,125 @@ def descent_paths(path: Path, surfaces: Mapping[str, tuple[np.ndarray, np.ndarra
 def beside(axes: Axes) -> None:
     """The legend, right of the axes."""
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def _panels(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], size: tuple[float, float]) -> Any:
+    """One axes for each cell of a study, at most three in a row."""
+    columns = min(3, len(cells))
+    return figure(path, columns=columns, rows=-(-len(cells) // columns), size=size)
+
+
+def convergence(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], label: str) -> None:
+    """Validation accuracy against epochs: mean over seeds, with the band of its 95% t interval.
+
+    Args:
+        path: without ending.
+        cells: name, and rows with norm, seed, epoch, value.
+        label: of the learning rates that are shown.
+    """
+    from normlab.statistics import mean_interval
+
+    with _panels(path, cells, (5.2, 3.8)) as drawn:
+        for axes in np.ravel(drawn)[len(cells) :]:
+            axes.remove()
+        for axes, (name, frame) in zip(np.ravel(drawn), cells, strict=False):
+            for scheme, rows in frame.groupby("norm", sort=False):
+                by_epoch = rows.dropna(subset="value").groupby("epoch").value
+                found = pd.DataFrame(
+                    {epoch: vars(mean_interval(values.to_numpy())) for epoch, values in by_epoch}
+                ).T  # fmt: skip
+                if not len(found):
+                    continue
+                style = look(str(scheme))
+                axes.plot(found.index, found.estimate, label=scheme, lw=1.3, ms=3, **(style | {"markevery": 2}))
+                low, high = found.low.astype(float), found.high.astype(float)
+                axes.fill_between(found.index, low, high, color=style["color"], alpha=0.12, lw=0)
+            axes.set(xlabel="epoch", ylabel="validation accuracy", title=" ".join(filter(None, [name, label])))
+        beside(np.ravel(drawn)[len(cells) - 1])
+
+
+def rates(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], limits: Mapping[tuple[str, str], float]) -> None:
+    """Test accuracy against learning rate; a rate at which runs diverged is marked at the bottom.
+
+    Args:
+        path: without ending.
+        cells: name, and rows with norm, lr, status, test_accuracy.
+        limits: predicted largest stable rate by cell and scheme, where theory has one; drawn as a vertical line.
+    """
+    with _panels(path, cells, (5.2, 3.8)) as drawn:
+        for axes in np.ravel(drawn)[len(cells) :]:
+            axes.remove()
+        for axes, (name, frame) in zip(np.ravel(drawn), cells, strict=False):
+            for scheme, rows in frame.groupby("norm", sort=False):
+                style = look(str(scheme))
+                means = rows[rows.status == "finished"].groupby("lr").test_accuracy.mean()
+                axes.plot(means.index, means, label=scheme, lw=1.2, ms=4, **style)
+                lost = rows[rows.status == "diverged"].lr.unique()
+                axes.plot(lost, np.zeros(len(lost)), "x", color=style["color"], ms=6, clip_on=False)
+                if (name, scheme) in limits:
+                    axes.axvline(
+                        limits[name, str(scheme)], color=style["color"], lw=0.8, ls=style["linestyle"], alpha=0.7
+                    )
+            axes.set(
+                xscale="log",
+                xlabel="learning rate",
+                ylabel="test accuracy",
+                ylim=(0, 1),
+                title=name or "crosses: diverged",
+            )
+        beside(np.ravel(drawn)[len(cells) - 1])
+
+
+def reached(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], target: float) -> None:
+    """Share of the runs that have reached the target, against epochs.
+
+    Args:
+        path: without ending.
+        cells: name, and rows with norm and epochs (infinite for a miss).
+        target: validation accuracy.
+    """
+    with _panels(path, cells, (5.2, 3.6)) as drawn:
+        for axes in np.ravel(drawn)[len(cells) :]:
+            axes.remove()
+        for axes, (name, frame) in zip(np.ravel(drawn), cells, strict=False):
+            for scheme, rows in frame.groupby("norm", sort=False):
+                times = np.sort(rows.epochs.to_numpy(dtype=float))
+                hit = times[np.isfinite(times)]
+                steps = np.concatenate([[0.0], hit, [frame.horizon.max()]])
+                share = np.concatenate([[0], np.arange(1, len(hit) + 1), [len(hit)]]) / max(1, len(times))
+                axes.step(steps, share, where="post", label=scheme, lw=1.3, **(look(str(scheme)) | {"marker": None}))
+            axes.set(
+                xlabel="epochs",
+                ylabel=f"share of runs at {target:g}",
+                ylim=(-0.02, 1.02),
+                title=name or "Time to target",
+            )
+        beside(np.ravel(drawn)[len(cells) - 1])
+
+
+def forest(path: Path, frame: pd.DataFrame, names: Sequence[str], reference: str, margin: float) -> None:
+    """Paired differences with their intervals, and the margin within which a difference does not matter.
+
+    Args:
+        path: without ending.
+        frame: with norm, difference, low, high.
+        names: of the rows.
+        reference: what is subtracted.
+        margin: of equivalence.
+    """
+    with figure(path, size=(7.0, 1.2 + 0.28 * len(frame))) as axes:
+        axes.axvspan(-100 * margin, 100 * margin, color="0.92", lw=0)
+        axes.axvline(0, color="0.5", lw=0.8)
+        points = 100 * frame[["difference", "low", "high"]].to_numpy(dtype=float)
+        for place, (norm, name, (middle, low, high)) in enumerate(zip(frame.norm, names, points, strict=True)):
+            style = look(norm)
+            half = [[middle - low], [high - middle]]
+            axes.errorbar(middle, -place, xerr=half, fmt=style["marker"], color=style["color"], capsize=2, ms=4)
+            axes.annotate(
+                name, (0, -place), xycoords=("axes fraction", "data"), xytext=(-6, 0), textcoords="offset points",
+                ha="right", va="center", fontsize=8,
+            )  # fmt: skip
+        axes.set(
+            yticks=[], ylim=(-len(frame) + 0.4, 0.6),
+            xlabel=f"test accuracy minus that of {reference}, points (grey: within the margin of {margin:.1%})",
+        )  # fmt: skip

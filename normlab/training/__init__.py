@@ -18,10 +18,10 @@ from torch import nn
 
 from normlab.archs import Network
 from normlab.config import Config
+from normlab.curve import Curve, Measurement, divergence, summarize
 from normlab.data import Dataset, Loader
 from normlab.errors import ConfigError
 from normlab.training.checkpoint import load, start_from
-from normlab.curve import Curve, Measurement, divergence, summarize
 from normlab.training.mirror import mirrored
 from normlab.training.module import Training
 from normlab.training.probe import Probe

@@ -17,9 +17,9 @@ from normlab.analysis.activations import first_layer
 from normlab.archs import Network
 from normlab.augment import Augment
 from normlab.config import Config
+from normlab.curve import Curve
 from normlab.data import Batch
 from normlab.training.checkpoint import KEY, description
-from normlab.curve import Curve
 from normlab.training.optimizers import build_optimizer, schedule
 
 

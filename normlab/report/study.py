@@ -1,0 +1,246 @@
+"""A study: its question, grid and claims from ``experiments/NAME/study.yaml``, and the records of its runs."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import yaml
+from pydantic import Field
+
+from normlab import record
+from normlab.config import EXPERIMENTS, Config, PositiveFloat, Section, check, parse, unknown_choice
+from normlab.curve import Curve
+from normlab.errors import ConfigError, DataError, NormlabError
+from normlab.statistics.verdicts import Claim
+
+RECORDS, CURVES = "records.jsonl", "curves.csv.gz"
+TRAIN_POINTS = 200  # of the training loss of a run that are kept with the results
+
+
+class Plan(Section):
+    """The part ``experiment:`` of a study's file."""
+
+    question: str
+    grid: dict[str, str | int | float | bool]  # as on the command line: norm: raw,unit
+    budget: str  # runs and hours, for whoever repeats it
+    reference: str | None = None  # the scheme that the others are compared with; None: the first of the grid
+    target: Annotated[float, Field(gt=0, le=1)] = 0.7  # validation accuracy whose time is compared
+    common_lr: PositiveFloat | None = None  # the rate at which all are compared, where the grid has several
+    margin: PositiveFloat = 0.01  # a difference of accuracies that does not matter, for equivalence
+    claims: tuple[Claim, ...] = ()
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study with what has been run of it.
+
+    Attributes:
+        name: its folder in experiments/.
+        plan: what it asks and runs.
+        runs: records, a row a run; see :func:`normlab.records`.
+        curves: their measurements; see :func:`normlab.curves`.
+        expected: runs that the grid has; those without a record are missing.
+    """
+
+    name: str
+    plan: Plan
+    records: tuple[dict[str, Any], ...]
+    curves: pd.DataFrame
+    expected: int
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """The records, a row a run."""
+        return record.frame(self.records)
+
+    @property
+    def missing(self) -> int:
+        """Runs of the grid without a record."""
+        return self.expected - len(self.records)
+
+    @property
+    def factors(self) -> list[str]:
+        """Columns of ``runs`` that vary in the grid, besides scheme, seed and learning rate."""
+        columns = [key if "." not in key else f"config.{key}" for key in self.plan.grid]
+        return [column for column in columns if column not in ("norm", "seed", "config.optim.lr")]
+
+    @property
+    def sweeps_rates(self) -> bool:
+        """Whether the grid has several learning rates."""
+        return "optim.lr" in self.plan.grid and self.runs.lr.nunique() > 1
+
+    @property
+    def reference(self) -> str:
+        """The scheme that the others are compared with."""
+        return self.plan.reference or str(self.plan.grid["norm"]).split(",")[0]
+
+
+def names() -> list[str]:
+    """All studies."""
+    return sorted(path.parent.name for path in EXPERIMENTS.glob("*/study.yaml"))
+
+
+def plan(name: str) -> Plan:
+    """The checked plan of a study.
+
+    Raises:
+        ConfigError: for an unknown study, an unknown key or a bad value.
+    """
+    if name not in names():
+        raise unknown_choice("study", name, names())
+    content = yaml.safe_load((EXPERIMENTS / name / "study.yaml").read_text())
+    return check(Plan, content.get("experiment", {}), prefix=f"experiments/{name}/study.yaml: experiment.")
+
+
+def load(name: str, runs: Path, results: Path, overrides: Sequence[str] = ()) -> Study:
+    """The study with its records: those among ``runs`` that its grid asks for, and those kept in ``results``.
+
+    Args:
+        name: of the study.
+        runs: folder of runs.
+        results: folder of the study's results.
+        overrides: changes to the grid, as they were given to the sweep.
+
+    Raises:
+        DataError: if there is no record at all.
+    """
+    plan_, kept = plan(name), _kept(results)
+    stored = {} if overrides else {_fingerprint(found): found for found, _ in kept}
+    parts = {} if overrides else {_fingerprint(found): part for found, part in kept}
+    jobs = expected(name, overrides)
+    wanted: list[str] = []
+    for config in jobs:
+        folder = record.folder(config.model_copy(update={"runs": runs}))
+        fingerprint = folder.name.rsplit("-", 1)[1]
+        wanted.append(fingerprint)
+        found = record.existing(config.model_copy(update={"runs": runs}))
+        if found is not None:
+            stored[fingerprint], parts[fingerprint] = found | {"study": name}, _curve(folder)
+    wanted = wanted or list(stored)
+    found_ones = [key for key in wanted if key in stored]
+    if not found_ones:
+        command = " ".join(["python -m normlab -m", f"+experiment={name}", *overrides])
+        raise DataError(f"study {name}: none of its {len(wanted)} runs has a record; run them with: {command}")
+    frames = [parts[key].assign(**_labels(stored[key], key)) for key in found_ones]
+    return Study(
+        name,
+        plan_,
+        tuple(stored[key] | {"fingerprint": key} for key in found_ones),
+        pd.concat(frames, ignore_index=True),
+        len(wanted),
+    )
+
+
+def _labels(found: dict[str, Any], fingerprint: str) -> dict[str, Any]:
+    keys = ("norm", "arch", "data", "optim", "lr", "seed")
+    return {"fingerprint": fingerprint, **{key: found[key] for key in keys}}
+
+
+def expected(name: str, overrides: Sequence[str] = ()) -> list[Config]:
+    """The configuration of each run of a study's grid; empty if its data is not here, so that it cannot be known."""
+    from hydra import initialize_config_dir
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.types import RunMode
+
+    from normlab.__main__ import rewritten
+    from normlab.config import CONFIGS
+    from normlab.sweep import configurations
+
+    arguments = rewritten(["-m", f"+experiment={name}", *overrides])[1:]
+    own = [argument for argument in arguments if argument.startswith("hydra.")]
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        master = loader.load_configuration("config", own, run_mode=RunMode.MULTIRUN)
+        parser = OverridesParser.create(config_loader=loader)
+        grid = parser.parse_overrides([argument for argument in arguments if argument not in own])
+        (jobs,) = BasicSweeper.split_arguments(grid, None)
+        made = configurations(jobs, master, loader)
+    found = [config for config in made if config is not None]
+    if len(found) < len(made):
+        wrong = " ".join(jobs[made.index(None)])
+        raise ConfigError(f"study {name}: {len(made) - len(found)} of its jobs are refused, the first is {wrong}")
+    try:
+        for config in found:
+            record.fingerprint(config)
+    except NormlabError:
+        return []
+    return found
+
+
+def _fingerprint(found: dict[str, Any]) -> str:
+    """That of the configuration as today's schema reads it, so that a key with a default may be added to the schema."""
+    try:
+        return record.fingerprint(parse(found["config"]))
+    except NormlabError:
+        return found["fingerprint"]
+
+
+def _curve(folder: Path) -> pd.DataFrame:
+    rows = Curve.read(folder / "curve.csv")
+    train = [row for row in rows if row.split in ("train", "theory")]
+    every = max(1, -(-len(train) // TRAIN_POINTS))
+    kept = [row for row in rows if row.split not in ("train", "theory")] + train[::every]
+    return pd.DataFrame(kept, columns=["step", "epoch", "split", "metric", "value"])
+
+
+def _kept(results: Path) -> list[tuple[dict[str, Any], pd.DataFrame]]:
+    """Records and curves that lie beside the tables."""
+    if not (results / RECORDS).is_file():
+        return []
+    with (results / RECORDS).open() as file:
+        stored = [json.loads(line) for line in file]
+    curves = pd.read_csv(results / CURVES, float_precision="round_trip")
+    by_run = dict(list(curves.groupby("fingerprint", sort=False)))
+    empty = curves.iloc[:0]
+    return [(found, by_run.get(found["fingerprint"], empty).drop(columns="fingerprint")) for found in stored]
+
+
+def keep(study: Study, results: Path) -> None:
+    """Write the records and curves compactly beside the tables: no paths, no host; the same bytes for the same runs."""
+    results.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for found in sorted(study.records, key=lambda found: _order(found)):
+        config = json.loads(json.dumps(found["config"]))
+        config["runs"] = "runs"
+        for group, key in (("data", "root"), (None, "weights")):
+            part = config[group] if group else config
+            if part.get(key):
+                part[key] = Path(part[key]).name
+        lines.append(json.dumps({**found, "config": config}, sort_keys=True))
+    (results / RECORDS).write_text("\n".join(lines) + "\n")
+    columns = ["fingerprint", "step", "epoch", "split", "metric", "value"]
+    order = {json.loads(line)["fingerprint"]: place for place, line in enumerate(lines)}
+    table = study.curves[columns].sort_values("fingerprint", key=lambda names: names.map(order), kind="stable")
+    with gzip.GzipFile(results / CURVES, "wb", mtime=0) as file:
+        file.write(table.to_csv(index=False).encode())
+
+
+def _order(found: dict[str, Any]) -> tuple[Any, ...]:
+    return (
+        found["data"],
+        found["arch"],
+        found["norm"],
+        found["optim"],
+        str(found["lr"]),
+        found["seed"],
+        found["fingerprint"],
+    )
+
+
+def provenance(study: Study) -> str:
+    """What made the runs: commits, versions, machines."""
+    about = [found["provenance"] for found in study.records]
+    commits = sorted({f"{part['commit']}{' with uncommitted changes' * bool(part['dirty'])}" for part in about})
+    machines = sorted({f"{part['processor']}, {part['cores']} cores" for part in about})
+    versions = sorted({", ".join(f"{name} {version}" for name, version in part["versions"].items()) for part in about})
+    return "; ".join(itertools.chain([f"commit {' and '.join(commits)}"], versions, machines))

@@ -1,0 +1,179 @@
+"""The tables of a study: each scheme at the common learning rate and at its own best, and what sets it off from one."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tabulate import tabulate
+
+from normlab.report.study import Study
+from normlab.statistics import holm, mean_interval, paired_difference, t_test, time_to_target
+from normlab.statistics.verdicts import Rate
+
+CHOICE = "validation_accuracy"  # at the end, by which each scheme's learning rate is chosen: no test image takes part
+
+
+def at_rates(study: Study) -> dict[Rate, pd.DataFrame]:
+    """The runs at the common learning rate, at each scheme's best, and all of them.
+
+    The best rate of a scheme, in each cell of the study, has the highest mean of the final validation accuracy over
+    its seeds, in which a run that diverged counts 0. Without several rates in the grid all three are the same runs.
+    """
+    runs = study.runs
+    if not study.sweeps_rates:
+        return {"all": runs, "common": runs, "best": runs}
+    common = runs[np.isclose(runs.lr.astype(float), study.plan.common_lr)] if study.plan.common_lr else runs.iloc[:0]
+    score = runs[CHOICE].where(runs.status == "finished", 0.0)
+    means = runs.assign(score=score).groupby([*study.factors, "norm", "lr"]).score.mean().reset_index()
+    best = means.loc[means.groupby([*study.factors, "norm"]).score.idxmax()]
+    keys = [*study.factors, "norm", "lr"]
+    chosen = runs.merge(best[keys], on=keys)
+    order = list(runs.norm.unique())
+    return {
+        "all": runs,
+        "common": common,
+        "best": chosen.sort_values("norm", key=lambda s: s.map(order.index), kind="stable"),
+    }
+
+
+def wide(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
+    """A row for each scheme in each cell of the study.
+
+    Columns: the cell's factors, norm, lr, at_edge (whether that rate is the grid's lowest or highest), n (runs),
+    diverged (share), accuracy with its 95% t interval over the finished runs, and for the target the median epochs,
+    their mean with a miss counted as the longest run, and the share that reached it.
+    """
+    rates = sorted(study.runs.lr.astype(float).unique())
+    target = f"epochs_to.{study.plan.target:g}"
+    rows = []
+    for values, part in runs.groupby([*study.factors, "norm"], sort=False):
+        finished = part[part.status == "finished"]
+        accuracy = mean_interval(finished.test_accuracy.to_numpy())
+        times = part.get(target, pd.Series(math.nan, index=part.index)).astype(float)
+        times = times.mask((part.status == "diverged") & times.isna(), math.inf)
+        horizon = float(study.runs["config.trainer.max_epochs"].max())
+        reached = time_to_target(times.dropna().to_numpy(), horizon)
+        lr = part.lr.astype(float).unique()
+        rows.append(
+            {
+                **dict(zip([*study.factors, "norm"], values, strict=True)),
+                "lr": lr[0] if len(lr) == 1 else math.nan,
+                "at_edge": len(rates) > 1 and len(lr) == 1 and lr[0] in (rates[0], rates[-1]),
+                "n": len(part),
+                "diverged": float((part.status == "diverged").mean()),
+                "accuracy": accuracy.estimate,
+                "accuracy_low": accuracy.low,
+                "accuracy_high": accuracy.high,
+                "finished": accuracy.n,
+                "epochs_median": reached.median,
+                "epochs_mean": reached.restricted_mean,
+                "reached": reached.share,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def differences(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy of each scheme less that of the reference, at the seeds that both have.
+
+    Columns: the cell's factors, norm, n (pairs), lost (pairs that a divergence takes away), difference with its 95% t
+    interval, p of the paired t test, p_holm corrected for all rows.
+    """
+    rows = []
+    cells: list[tuple[Any, pd.DataFrame]] = [((), runs)]
+    if study.factors:
+        cells = list(runs.groupby(study.factors, sort=False))
+    for values, cell in cells:
+        table = cell.pivot_table(index="seed", columns="norm", values="test_accuracy", sort=False, dropna=False)
+        if study.reference not in table:
+            continue
+        have = {str(norm): set(part.seed) for norm, part in cell.groupby("norm")}
+        for norm in [str(name) for name in table if name != study.reference]:
+            seeds = sorted(have[norm] & have[study.reference])
+            both = table.loc[seeds, [norm, study.reference]].dropna()
+            difference = paired_difference(both[norm].to_numpy(), both[study.reference].to_numpy())
+            rows.append(
+                {
+                    **dict(zip(study.factors, values, strict=True)),
+                    "norm": norm,
+                    "n": difference.n,
+                    "lost": len(seeds) - len(both),
+                    "difference": difference.estimate,
+                    "low": difference.low,
+                    "high": difference.high,
+                    "p": t_test(both[norm].to_numpy(), both[study.reference].to_numpy()),
+                }
+            )
+    frame = pd.DataFrame(rows, columns=[*study.factors, "norm", "n", "lost", "difference", "low", "high", "p"])
+    return frame.assign(p_holm=holm(frame.p.to_numpy(dtype=float)))
+
+
+def shown_wide(study: Study, frame: pd.DataFrame) -> dict[str, list[str]]:
+    """The wide table as people read it."""
+    target = f"{study.plan.target:g}"
+    return {
+        **{_heading(factor): list(map(str, frame[factor])) for factor in study.factors},
+        "scheme": list(frame.norm),
+        "lr": [
+            "auto" if math.isnan(lr) else f"{lr:g}{' (edge of the grid)' * bool(edge)}"
+            for lr, edge in zip(frame.lr, frame.at_edge, strict=True)
+        ],
+        "n": list(map(str, frame.n)),
+        "diverged": [f"{share:.0%}" for share in frame.diverged],
+        "test accuracy": [
+            percent(a, low, high)
+            for a, low, high in zip(frame.accuracy, frame.accuracy_low, frame.accuracy_high, strict=True)
+        ],
+        f"median epochs to {target}": [_epochs(value) for value in frame.epochs_median],
+        f"reached {target}": [f"{share:.0%}" if not math.isnan(share) else "-" for share in frame.reached],
+    }
+
+
+def shown_differences(study: Study, frame: pd.DataFrame) -> dict[str, list[str]]:
+    """The differences as people read them."""
+    return {
+        **{_heading(factor): list(map(str, frame[factor])) for factor in study.factors},
+        "scheme": list(frame.norm),
+        f"minus {study.reference}": [
+            percent(d, low, high, sign=True)
+            for d, low, high in zip(frame.difference, frame.low, frame.high, strict=True)
+        ],
+        "pairs": [
+            f"{n} ({lost} lost to divergence)" if lost else str(n) for n, lost in zip(frame.n, frame.lost, strict=True)
+        ],
+        "p": [_p(value) for value in frame.p],
+        "p, Holm": [_p(value) for value in frame.p_holm],
+    }
+
+
+def percent(value: float, low: float, high: float, sign: bool = False) -> str:
+    """A share with its interval, in percent.
+
+    >>> percent(0.5, 0.4, 0.61), percent(0.5, float("nan"), float("nan")), percent(float("nan"), 0, 0)
+    ('50.0% [40.0, 61.0]', '50.0%', '-')
+    """
+    if math.isnan(value):
+        return "-"
+    form = "+.1f" if sign else ".1f"
+    ends = "" if math.isnan(low) else f" [{100 * low:{form}}, {100 * high:{form}}]"
+    return f"{100 * value:{form}}%{ends}"
+
+
+def _epochs(value: float) -> str:
+    return "-" if math.isnan(value) else "never" if math.isinf(value) else f"{value:g}"
+
+
+def _p(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}" if value >= 0.001 else "< 0.001"
+
+
+def _heading(factor: str) -> str:
+    return factor.removeprefix("config.")
+
+
+def render(columns: dict[str, list[str]], form: str) -> str:
+    """A table as ``github`` (Markdown), ``latex_booktabs`` or ``html``."""
+    return tabulate(columns, headers="keys", tablefmt=form, disable_numparse=True)

@@ -1,0 +1,205 @@
+"""Tests of a difference between two schemes over paired seeds: that there is one, that there is none that matters."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from normlab.statistics.intervals import differences, finite, scale
+
+TIE = 1e-10  # sums closer than this, relative to the largest value, tie: far above rounding, far below a difference
+
+
+def t_test(first: ArrayLike, second: ArrayLike) -> float:
+    """Two-sided p of the paired t test that mean(first - second) is 0 (Student 1908, Biometrika 6:1-25).
+
+    Exact for normal differences. In 1,000 simulated studies with 5 pairs it found a difference of 1.5 standard
+    deviations (of the differences) in 71.6% and one of 2 in 92.1%; with 10 pairs in 99.1% and 100%. Of 1,000 studies
+    without any difference, with 5 schemes against a reference, it found one in 19.4%, after :func:`holm` in 5.1%
+    (tests/statistics/test_planted_truth.py).
+
+    >>> round(t_test([0.0, 2.0], [0.0, 0.0]), 12)  # t = 1 with 1 degree of freedom: a Cauchy distribution's quartile
+    0.5
+
+    Args:
+        first: [n], finite; the value of seed i stands at i in both.
+        second: [n], finite.
+
+    Returns:
+        In [0, 1]; NaN of fewer than 2 pairs. Without variance there is no t: 1 if all differences are 0, else 0.
+
+    Raises:
+        ValueError: if the lengths differ, or a value is NaN or infinite.
+    """
+    return _t(differences(first, second), "two-sided")
+
+
+def permutation_test(
+    first: ArrayLike, second: ArrayLike, generator: np.random.Generator, resamples: int = 9999
+) -> float:
+    """Two-sided p of the sign-flip test that differences are symmetric about 0.
+
+    Fisher's (1935, The Design of Experiments, section 21). It assumes no normality, and pays for it: the least p at n
+    pairs is 2 / 2^n. That is 0.0625 at n = 5, so with 5 seeds this test cannot reject at 5%; at n = 6 it can (0.03125).
+
+    >>> permutation_test([1, 2, 3, 4, 5], [0, 0, 0, 0, 0], np.random.default_rng(0))
+    0.0625
+
+    Args:
+        first: [n], finite; the value of seed i stands at i in both.
+        second: [n], finite.
+        generator: draws the flips where there are too many.
+        resamples: all 2^n flips are made if they are no more than this (n <= 13 of 9,999), and p is exact. Otherwise
+            so many are drawn, and p counts the observed signs among them (Phipson and Smyth 2010), so it is never 0.
+
+    Returns:
+        In (0, 1]; NaN of no pairs. Twice the smaller tail, at most 1.
+
+    Raises:
+        ValueError: if the lengths differ, or a value is NaN or infinite.
+    """
+    found = differences(first, second)
+    if found.size < 2:
+        return 1.0 if found.size else math.nan  # one pair: either sign is as extreme
+    if not found.any():
+        return 1.0
+    # Whole numbers tie exactly: 0.3 - 0.1 - 0.2 is no sum below 0.
+    resolution = TIE * scale(finite(first), finite(second))
+
+    def statistic(signed: NDArray[np.float64], axis: int) -> Any:
+        return np.rint(signed.sum(axis=axis) / resolution)
+
+    return float(
+        stats.permutation_test(
+            (found,), statistic, permutation_type="samples", n_resamples=resamples, rng=generator, vectorized=True
+        ).pvalue
+    )
+
+
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
+    """The p values adjusted for their number by Holm's step-down procedure (Holm 1979, Scand. J. Stat. 6:65-70).
+
+    Rejecting what is at most alpha keeps the chance of any false rejection at alpha, however the tests depend on each
+    other: the i-th smallest of m is max over j <= i of (m - j + 1) p_(j), at most 1.
+
+    >>> holm([0.01, 0.04, 0.03, np.nan]).tolist()
+    [0.03, 0.06, 0.06, nan]
+
+    Args:
+        p_values: [m], in [0, 1]. NaN stands for a test that could not be made: it stays, and does not count among m.
+
+    Returns:
+        float64 [m], in the order given.
+
+    Raises:
+        ValueError: if one is out of range.
+    """
+    found = np.array(p_values, dtype=np.float64)
+    made = ~np.isnan(found)
+    if found.ndim != 1 or ((found[made] < 0) | (found[made] > 1)).any():
+        raise ValueError("expected p values in one dimension, each between 0 and 1 or NaN")
+    p, m = found[made], int(made.sum())
+    order = np.argsort(p)
+    # Not statsmodels' multipletests, which collects garbage at every call: 0.2 s each in a process that holds PyTorch.
+    p[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(m, 0, -1)), 1)
+    found[made] = p
+    return found
+
+
+def equivalence_test(first: ArrayLike, second: ArrayLike, margin: float) -> float:
+    """The p of equivalence, -margin < mean(first - second) < margin, by two one-sided paired t tests (TOST).
+
+    The larger of their two p (Schuirmann 1987, J. Pharmacokinet. Biopharm. 15:657-680). p < 5% is the same as a 90%
+    interval of :func:`~normlab.statistics.paired_difference` that lies inside the margins. With the true difference on
+    a margin of 1 standard deviation (of the differences), equivalence was claimed in 4.6% of 1,000 simulated studies
+    with 5 pairs, in 5.7% with 10. Without any difference it was claimed in 28.5% with 5 pairs and that margin, in 94.7%
+    with one of 2 (tests/statistics/test_planted_truth.py).
+
+    >>> round(equivalence_test([0.0, 2.0], [0.0, 0.0], margin=2.0), 12)  # t = 1 and t = 3, 1 degree of freedom
+    0.25
+
+    Args:
+        first: [n], finite; the value of seed i stands at i in both.
+        second: [n], finite.
+        margin: above 0, the smallest difference that matters, in the unit of the values.
+
+    Returns:
+        In [0, 1]; NaN of fewer than 2 pairs. Of differences without variance: 0 inside the margins, else 1.
+
+    Raises:
+        ValueError: if the margin is not above 0 or not finite, the lengths differ, or a value is NaN or infinite.
+    """
+    margin = _margin(margin)
+    return max(_above(first, second, -margin), _above(second, first, -margin))
+
+
+def non_inferiority_test(first: ArrayLike, second: ArrayLike, margin: float) -> float:
+    """One-sided p, by the paired t test, that mean(first - second) > -margin: first is not worse by the margin.
+
+    The lower of the two tests of :func:`equivalence_test` (Schuirmann 1987). With first worse by exactly the margin,
+    4.5% of 1,000 simulated studies with 5 pairs found it not inferior, 4.3% with 10
+    (tests/statistics/test_planted_truth.py).
+
+    >>> round(non_inferiority_test([0.0, 2.0], [1.0, 1.0], margin=1.0), 12)  # t = 1, 1 degree of freedom
+    0.25
+
+    Args:
+        first: [n], finite, the larger the better; the value of seed i stands at i in both.
+        second: [n], finite.
+        margin: above 0, the least loss that matters, in the unit of the values.
+
+    Returns:
+        In [0, 1]; NaN of fewer than 2 pairs. Of differences without variance: 0 above -margin, else 1.
+
+    Raises:
+        ValueError: if the margin is not above 0 or not finite, the lengths differ, or a value is NaN or infinite.
+    """
+    return _above(first, second, -_margin(margin))
+
+
+def superiority_test(first: ArrayLike, second: ArrayLike, margin: float = 0.0) -> float:
+    """One-sided p, by the paired t test, that mean(first - second) > margin (Student 1908, Biometrika 6:1-25).
+
+    >>> round(superiority_test([0.0, 2.0], [0.0, 0.0]), 12)  # t = 1, 1 degree of freedom
+    0.25
+
+    Args:
+        first: [n], finite, the larger the better; the value of seed i stands at i in both.
+        second: [n], finite.
+        margin: 0 or above, the gain that is to be exceeded, in the unit of the values.
+
+    Returns:
+        In [0, 1]; NaN of fewer than 2 pairs. Of differences without variance: 0 above the margin, else 1.
+
+    Raises:
+        ValueError: if the margin is below 0 or not finite, the lengths differ, or a value is NaN or infinite.
+    """
+    return _above(first, second, margin if margin == 0 else _margin(margin))
+
+
+def _above(first: ArrayLike, second: ArrayLike, bound: float) -> float:
+    """One-sided p that mean(first - second) > bound.
+
+    The bound is added to the second sample, so that what a difference on the bound leaves by rounding counts as 0.
+    """
+    return _t(differences(first, finite(second) + bound), "greater")
+
+
+def _t(found: NDArray[np.float64], alternative: Literal["two-sided", "greater"]) -> float:
+    """The p of the one-sample t test that the mean is 0."""
+    if found.size < 2:
+        return math.nan
+    if np.ptp(found) == 0:
+        return 0.0 if found[0] > 0 or (found[0] < 0 and alternative == "two-sided") else 1.0
+    # Relative to the largest: squares of differences below 1e-162 would be 0, and p NaN.
+    return float(stats.ttest_1samp(found / np.abs(found).max(), 0.0, alternative=alternative).pvalue)
+
+
+def _margin(margin: float) -> float:
+    if not 0 < margin < math.inf:
+        raise ValueError(f"margin is {margin}: expected a finite number above 0")
+    return margin

@@ -1,0 +1,237 @@
+"""Verdicts: what the runs of a study say of a claim, by a rule that stands in the study's file before its runs.
+
+A rule is tested in every cell of the study (each architecture, say). The p-values of all cells of all claims of a
+study are corrected together (Holm 1979). A claim is ``supported`` or ``contradicted`` if all its cells are,
+``conditional`` if some are the one and some the other, and else ``inconclusive``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from normlab.config import NonNegativeFloat, PositiveFloat, Section
+from normlab.statistics.intervals import Interval, paired_difference
+from normlab.statistics.paired import equivalence_test, holm, non_inferiority_test, superiority_test
+
+ALPHA = 0.05
+FEWEST_PAIRS = 5  # a verdict does not rest on fewer seeds
+Result = Literal["supported", "contradicted", "conditional", "inconclusive", "untested"]
+Rate = Literal["common", "best", "all"]
+Where = dict[str, str | int | float | bool]  # columns of the records and the values that they must have
+
+
+class _Rule(Section):
+    metric: str = "test_accuracy"
+    at: Rate = "all"  # learning rate: the common one, each scheme's best on validation, or whatever there is
+    over: tuple[str, ...] = ()  # columns whose combinations are the cells
+    diverged_as: float | None = None  # the metric of a run that diverged; None: such a pair decides nothing
+    horizon: PositiveFloat | None = None  # for times to a target: a miss counts so much
+
+
+class Superior(_Rule):
+    """The mean of ``metric`` is larger for ``first`` than for ``second``, by more than ``margin``."""
+
+    kind: Literal["superior"]
+    first: Where
+    second: Where
+    margin: NonNegativeFloat = 0.0
+
+
+class NonInferior(_Rule):
+    """The mean of ``metric`` is not smaller for ``first`` than for ``second``, but for ``margin`` at most."""
+
+    kind: Literal["non_inferior"]
+    first: Where
+    second: Where
+    margin: PositiveFloat
+
+
+class Equivalent(_Rule):
+    """The means of ``metric`` differ by less than ``margin``."""
+
+    kind: Literal["equivalent"]
+    first: Where
+    second: Where
+    margin: PositiveFloat
+
+
+class Within(_Rule):
+    """``metric`` lies between ``low`` and ``high`` in every run: for numbers that are exact, not drawn."""
+
+    kind: Literal["within"]
+    where: Where = Field(default_factory=dict)
+    low: float
+    high: float
+
+
+Rule = Annotated[Superior | NonInferior | Equivalent | Within, Field(discriminator="kind")]
+
+
+class Claim(Section):
+    """One statement under test."""
+
+    id: str
+    statement: str  # in the project's own words
+    source: str = ""  # the value that the source gives
+    rules: Annotated[tuple[Rule, ...], Field(min_length=1)]  # all must hold
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A rule in one cell.
+
+    Attributes:
+        name: of the cell and the rule.
+        interval: the difference of the means with its 95% interval; of ``within``, mean and range of the values.
+        p_for: one-sided p of the rule.
+        p_against: one-sided p of its opposite.
+        p: two-sided, corrected for all cells of the study.
+        result: what follows.
+        lost: pairs that were left out because a run diverged.
+    """
+
+    name: str
+    interval: Interval
+    p_for: float
+    p_against: float
+    p: float
+    result: Result
+    lost: int = 0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim and what follows from its cells."""
+
+    claim: Claim
+    result: Result
+    cells: tuple[Cell, ...]
+
+
+def judge(claims: Sequence[Claim], runs: Mapping[Rate, pd.DataFrame]) -> list[Verdict]:
+    """The verdict on each claim of a study.
+
+    Args:
+        claims: of the study.
+        runs: records with ``seed``, at the common rate, at each scheme's best, and all.
+    """
+    tested = [[cell for rule in claim.rules for cell in _cells(rule, runs[rule.at])] for claim in claims]
+    flat = [cell for cells in tested for cell in cells]
+    corrected: Iterator[float] = iter(
+        holm([min(1.0, 2 * min(cell.p_for, cell.p_against)) for cell in flat]).tolist() if flat else []
+    )
+    verdicts = []
+    for claim, cells in zip(claims, tested, strict=True):
+        decided = tuple(_decided(replace(cell, p=next(corrected))) for cell in cells)
+        verdicts.append(Verdict(claim, combined([cell.result for cell in decided]), decided))
+    return verdicts
+
+
+def combined(results: Sequence[Result]) -> Result:
+    """The result of a claim from those of its cells.
+
+    >>> combined(["supported", "supported"]), combined(["supported", "contradicted"]), combined([])
+    ('supported', 'conditional', 'untested')
+    >>> combined(["supported", "inconclusive"])
+    'inconclusive'
+    """
+    found = set(results)
+    if not found or found == {"untested"}:
+        return "untested"
+    if len(found) == 1:
+        return results[0]
+    if {"supported", "contradicted"} <= found or "conditional" in found:
+        return "conditional"
+    return "inconclusive"
+
+
+def _decided(cell: Cell) -> Cell:
+    if cell.result != "inconclusive" or math.isnan(cell.p) or cell.p >= ALPHA:
+        return cell
+    return replace(cell, result="supported" if cell.p_for < cell.p_against else "contradicted")
+
+
+def _cells(rule: Rule, runs: pd.DataFrame) -> list[Cell]:
+    """The rule in each cell, before the correction."""
+    groups: list[tuple[Any, pd.DataFrame]] = [((), runs)]
+    if rule.over:
+        groups = list(runs.groupby(list(rule.over), sort=True))
+    return [_cell(rule, part, ", ".join(map(str, values))) for values, part in groups]
+
+
+def _cell(rule: Rule, runs: pd.DataFrame, place: str) -> Cell:
+    nothing = Cell(place, Interval(math.nan, math.nan, math.nan, 0), math.nan, math.nan, math.nan, "untested")
+    if isinstance(rule, Within):
+        values = _values(rule, _where(runs, rule.where)).dropna().to_numpy()
+        name = _joined(place, f"{rule.low:g} <= {rule.metric} <= {rule.high:g}")
+        if not len(values):
+            return replace(nothing, name=name)
+        inside = (values >= rule.low) & (values <= rule.high)
+        result: Result = "supported" if inside.all() else "conditional" if inside.any() else "contradicted"
+        spread = Interval(float(values.mean()), float(values.min()), float(values.max()), len(values))
+        return Cell(name, spread, math.nan, math.nan, math.nan, result)
+    first, second, lost = paired(rule, runs)
+    margin = f" by {rule.margin:g}" if rule.margin else ""
+    relation = {"superior": f">{margin}", "non_inferior": f"not below{margin}", "equivalent": f"within{margin} of"}
+    name = _joined(place, f"{_told(rule.first)} {relation[rule.kind]} {_told(rule.second)}")
+    if len(first) < 2:
+        return replace(nothing, name=name, lost=lost)
+    interval = paired_difference(first, second)
+    if isinstance(rule, Superior):
+        p_for = superiority_test(first, second, rule.margin)
+        p_against = non_inferiority_test(second, first, rule.margin) if rule.margin else superiority_test(second, first)
+    elif isinstance(rule, NonInferior):
+        p_for = non_inferiority_test(first, second, rule.margin)
+        p_against = superiority_test(second, first, rule.margin)
+    else:
+        p_for = equivalence_test(first, second, rule.margin)
+        p_against = min(superiority_test(first, second, rule.margin), superiority_test(second, first, rule.margin))
+    # After a divergence the pairs that are left are no fair sample of all.
+    if lost or len(first) < FEWEST_PAIRS:
+        return Cell(name, interval, math.nan, math.nan, math.nan, "inconclusive", lost)
+    return Cell(name, interval, p_for, p_against, math.nan, "inconclusive")
+
+
+def paired(rule: Superior | NonInferior | Equivalent, runs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, int]:
+    """The metric of both sides at the seeds that both have, and how many such pairs a divergence takes away."""
+    sides = []
+    for where in (rule.first, rule.second):
+        part = _where(runs, where)
+        values = _values(rule, part)
+        values.index = pd.Index(part.seed)
+        if values.index.has_duplicates:
+            values = values.groupby(level=0).mean()  # several schemes or rates of one seed count as one
+        sides.append(values)
+    both = pd.concat(sides, axis=1, join="inner", keys=["first", "second"])
+    whole = both.dropna()
+    return whole["first"].to_numpy(), whole["second"].to_numpy(), len(both) - len(whole)
+
+
+def _where(runs: pd.DataFrame, where: Where) -> pd.DataFrame:
+    for column, value in where.items():
+        runs = runs[runs[column] == value] if column in runs else runs.iloc[:0]
+    return runs
+
+
+def _values(rule: _Rule, runs: pd.DataFrame) -> pd.Series:
+    if rule.metric not in runs:
+        return pd.Series(math.nan, index=runs.index)
+    values = runs[rule.metric].astype(float)
+    if rule.diverged_as is not None:
+        values = values.mask(runs.status == "diverged", rule.diverged_as)
+    return values if rule.horizon is None else values.clip(upper=rule.horizon)
+
+
+def _told(where: Where) -> str:
+    return " ".join(str(value) for value in where.values())
+
+
+def _joined(place: str, text: str) -> str:
+    return f"{place}: {text}" if place else text

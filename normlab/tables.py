@@ -1,0 +1,200 @@
+"""Results of studies: ``python -m normlab.tables [STUDY] [OVERRIDE ...] [runs=FOLDER] [results=FOLDER]``.
+
+For a study: its records beside its tables (CSV, Markdown, LaTeX), figures and verdicts, in results/STUDY/. Without one:
+all studies that have records, and the page results/index.html. What lies in results/ is enough to make all of it again.
+Overrides are those of a sweep, for a study that was run with changes: they want ``results=`` elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from normlab.errors import ConfigError, DataError, NormlabError, fail
+from normlab.report import figures, study, tables
+from normlab.report.study import Study
+from normlab.statistics.verdicts import Rate, Verdict, judge
+
+RATES: dict[Rate, str] = {"common": "at the common learning rate", "best": "at each scheme's best learning rate"}
+
+
+def main(arguments: list[str]) -> None:
+    """Make what the arguments name; a mistake ends as one line and status 2."""
+    try:
+        folders = {"runs": Path("runs"), "results": Path("results")}
+        rest = []
+        for argument in arguments:
+            key, equals, value = argument.partition("=")
+            if equals and key in folders:
+                folders[key] = Path(value)
+            else:
+                rest.append(argument)
+        named, overrides = ([rest[0]], rest[1:]) if rest and "=" not in rest[0] else ([], rest)
+        if overrides and (not named or folders["results"] == Path("results")):
+            raise ConfigError(f"{overrides[0]}: overrides want a study before them, and results=FOLDER of their own")
+        made = [make(name, folders["runs"], folders["results"], overrides) for name in named]
+        if not named:
+            made = list(all_of_them(folders["runs"], folders["results"]))
+            from normlab.report.page import write_page
+
+            print(f"page: {write_page(made, folders['results'])}")
+        if not made:
+            print("no study has records yet; python -m normlab -m +experiment=NAME makes some")
+    except NormlabError as error:
+        fail(str(error))
+
+
+def all_of_them(runs: Path, results: Path) -> list[tuple[Study, list[Verdict]]]:
+    """Every study that has records."""
+    made = []
+    for name in study.names():
+        try:
+            made.append(make(name, runs, results, []))
+        except DataError as error:
+            print(error)
+    return made
+
+
+def make(name: str, runs: Path, results: Path, overrides: list[str]) -> tuple[Study, list[Verdict]]:
+    """Tables, figures and verdicts of one study."""
+    found = study.load(name, runs, results / name, overrides)
+    out = results / name
+    study.keep(found, out)
+    by_rate = tables.at_rates(found)
+    verdicts = judge(found.plan.claims, by_rate)
+    text = [f"# {name}", "", found.plan.question, "", *about(found), ""]
+    shown: dict[Rate, str] = RATES if found.sweeps_rates else {"all": ""}
+    for rate, label in shown.items():
+        if len(by_rate[rate]):
+            text += section(found, by_rate[rate], rate, label, out)
+    if verdicts:
+        text += ["## Verdicts", "", told(verdicts, "github"), ""]
+        (out / "verdicts.json").write_text(json.dumps([plain(verdict) for verdict in verdicts], indent=1) + "\n")
+    text += [f"Runs made by `python -m normlab -m +experiment={name}`, {study.provenance(found)}.",
+             f"This page by `{' '.join(['python -m normlab.tables', name, *overrides])}` from {study.RECORDS} and "
+             f"{study.CURVES} beside it."]  # fmt: skip
+    (out / "README.md").write_text("\n".join(text) + "\n")
+    print(f"{name}: {len(found.records)} of {found.expected} runs, {out}/README.md")
+    for verdict in verdicts:
+        print(f"  {verdict.claim.id}: {verdict.result}")
+    return found, verdicts
+
+
+def about(found: Study) -> list[str]:
+    """How many runs there are, and what is missing."""
+    diverged = int((found.runs.status == "diverged").sum())
+    lines = [f"{len(found.records)} runs" + f", {diverged} of them diverged" * bool(diverged) + "."]
+    if found.missing:
+        lines.append(f"{found.missing} of the grid's {found.expected} runs are missing.")
+    return lines
+
+
+def section(found: Study, runs: pd.DataFrame, rate: Rate, label: str, out: Path) -> list[str]:
+    """Tables and figures of the runs at one choice of learning rates."""
+    suffix = "" if rate == "all" else f"_{rate}"
+    wide, differences = tables.wide(found, runs), tables.differences(found, runs)
+    both = {"accuracy": (wide, tables.shown_wide(found, wide))}
+    if len(differences):
+        both["differences"] = (differences, tables.shown_differences(found, differences))
+    lines = [f"## Accuracy {label}".rstrip(), ""]
+    for kind, (frame, shown) in both.items():
+        frame.to_csv(out / f"{kind}{suffix}.csv", index=False)
+        (out / f"{kind}{suffix}.tex").write_text(tables.render(shown, "latex_booktabs") + "\n")
+        lines += [tables.render(shown, "github"), "", NOTES[kind], ""]
+    for kind, caption in draw(found, runs, differences, rate, label, out).items():
+        lines += [f"![{caption}]({kind}{suffix}.png)", ""]
+    return lines
+
+
+NOTES = {
+    "accuracy": "Mean over the runs that finished, with its 95% interval (Student's t). A run that never reached the "
+    "target counts as infinite in the median.",
+    "differences": "Paired by seed, with 95% intervals (Student's t); p of the paired t test, and corrected for all "
+    "rows by Holm's method.",
+}
+
+
+def draw(
+    found: Study, runs: pd.DataFrame, differences: pd.DataFrame, rate: Rate, label: str, out: Path
+) -> dict[str, str]:
+    """The figures, with their captions by name."""
+    suffix = "" if rate == "all" else f"_{rate}"
+    captions = {}
+    cells = cells_of(found, runs)
+    target = f"epochs_to.{found.plan.target:g}"
+    validation = found.curves[(found.curves.split == "validation") & (found.curves.metric == "accuracy")]
+    curves = [(name, validation[validation.fingerprint.isin(part.fingerprint)]) for name, part in cells]
+    figures.convergence(out / f"convergence{suffix}", curves, label)
+    captions["convergence"] = f"Validation accuracy along training {label}".rstrip()
+    if target in runs:
+        horizon = float(found.runs["config.trainer.max_epochs"].max())
+        times = [(name, part.assign(epochs=part[target].fillna(np.inf), horizon=horizon)) for name, part in cells]
+        figures.reached(out / f"time{suffix}", times, found.plan.target)
+        captions["time"] = f"Share of runs that reached {found.plan.target:g} validation accuracy {label}".rstrip()
+    if len(differences):
+        names = [", ".join(map(str, row)) for row in differences[[*found.factors, "norm"]].itertuples(index=False)]
+        figures.forest(out / f"differences{suffix}", differences, names, found.reference, found.plan.margin)
+        captions["differences"] = f"Test accuracy minus that of {found.reference} {label}".rstrip()
+    if found.sweeps_rates and rate == "best":
+        figures.rates(out / f"rates{suffix}", cells_of(found, found.runs), limits(found))
+        captions["rates"] = "Test accuracy against learning rate; crosses mark runs that diverged"
+    return captions
+
+
+def limits(found: Study) -> dict[tuple[str, str], float]:
+    """The predicted largest stable rate of each cell and scheme, where the runs carry one."""
+    if "stable_rate" not in found.runs:
+        return {}
+    return {
+        (name, str(norm)): float(rows.stable_rate.median())
+        for name, part in cells_of(found, found.runs)
+        for norm, rows in part.groupby("norm")
+        if rows.stable_rate.notna().any()
+    }
+
+
+def cells_of(found: Study, runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The runs by the factors of the study."""
+    if not found.factors:
+        return [("", runs)]
+    return [(", ".join(map(str, values)), part) for values, part in runs.groupby(found.factors, sort=False)]
+
+
+def told(verdicts: list[Verdict], form: str) -> str:
+    """The verdicts as a table, a line for each cell."""
+    rows: dict[str, list[str]] = {
+        key: [] for key in ("claim", "statement", "verdict", "tested", "found", "n", "p, Holm")
+    }
+    for verdict in verdicts:
+        for place, cell in enumerate(verdict.cells):
+            interval = cell.interval
+            rows["claim"].append(verdict.claim.id if place == 0 else "")
+            rows["statement"].append(verdict.claim.statement if place == 0 else "")
+            rows["verdict"].append(verdict.result if place == 0 else "")
+            rows["tested"].append(f"{cell.name}: {cell.result}")
+            rows["found"].append(f"{interval.estimate:.4g} [{interval.low:.4g}, {interval.high:.4g}]")
+            rows["n"].append(f"{interval.n}" + f" ({cell.lost} lost)" * bool(cell.lost))
+            rows["p, Holm"].append("-" if np.isnan(cell.p) else f"{cell.p:.3g}")
+    return tables.render(rows, form)
+
+
+def plain(verdict: Verdict) -> dict[str, Any]:
+    """A verdict as JSON types."""
+    return {
+        "id": verdict.claim.id,
+        "statement": verdict.claim.statement,
+        "source": verdict.claim.source,
+        "verdict": verdict.result,
+        "rules": [rule.model_dump(mode="json") for rule in verdict.claim.rules],
+        "cells": [asdict(cell) for cell in verdict.cells],
+    }
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

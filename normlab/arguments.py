@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
@@ -48,6 +49,12 @@ def parsed(arguments: Sequence[str], schema: type[S], groups: Sequence[str] = ("
         if "" not in values:
             raise ConfigError(f"which {group}? {group}.{next(iter(values))} is given, but not {group}=NAME")
     return options, {group: {**defaults(group, str(values.pop(""))), **values} for group, values in chosen.items()}
+
+
+def data_label(values: dict[str, Any]) -> str:
+    """What to call the data: the folder's name where it is a folder, else the source's."""
+    root = values.get("root")
+    return Path(root).name if values["name"] == "folder" and root else values["name"]
 
 
 def _is_list(schema: type[Section], key: str) -> bool:

@@ -23,7 +23,7 @@ from normlab.analysis.descent import Descent, descent, iterations_by_condition_n
 from normlab.analysis.lanczos import largest_eigenvalues
 from normlab.analysis.moments import MAX_FEATURES, is_affine, raw_moments
 from normlab.analysis.prediction import Prediction, dataset_moments
-from normlab.arguments import parsed
+from normlab.arguments import data_label, parsed
 from normlab.config import PositiveInt, Section, choices, defaults, parse, parse_group
 from normlab.data import Dataset, load
 from normlab.errors import NormlabError, fail
@@ -50,8 +50,9 @@ def main(arguments: list[str]) -> None:
     try:
         options, groups = parsed(arguments, Options)
         data = load(parse_group("data", groups["data"]))
+        label = data_label(groups["data"])
         names = list(options.norms) if options.norms else choices("norm")
-        out = options.out or Path("runs") / "conditioning" / data.name
+        out = options.out or Path("runs") / "conditioning" / label
         record.require_writable(out)
         if math.prod(data.shape) > MAX_FEATURES:
             print(iterative(data, names, options.bias))
@@ -72,12 +73,12 @@ def main(arguments: list[str]) -> None:
                 if curve is not None:
                     curves[name] = curve
         frame = pd.DataFrame(rows)
-        save(out, frame, theories, data, options.eps, arguments)
-        draw(out, frame, theories, curves, data, options)
+        save(out, frame, theories, data, label, options.eps, arguments)
+        draw(out, frame, theories, curves, data, label, options)
     except NormlabError as error:
         fail(str(error))
     count = len(data.train)
-    print(f"{data.name}: {count:,} training images of {'x'.join(map(str, data.shape))}, {len(data.classes)} classes")
+    print(f"{label}: {count:,} training images of {'x'.join(map(str, data.shape))}, {len(data.classes)} classes")
     print(printed(frame, options.eps))
     for name, reason in reasons.items():
         print(f"{name}: {reason}")
@@ -213,6 +214,7 @@ def save(
     frame: pd.DataFrame,
     theories: dict[str, Descent],
     data: Dataset,
+    label: str,
     eps: tuple[float, ...],
     arguments: list[str],
 ) -> None:
@@ -220,7 +222,7 @@ def save(
     frame.to_csv(out / "conditioning.csv", index=False)
     spectra = {name: pd.Series(theory.spectrum.eigenvalues.numpy()) for name, theory in theories.items()}
     pd.DataFrame(spectra).to_csv(out / "spectra.csv.gz", index_label="rank", float_format="%.9e")
-    text = f"""# Conditioning of the linear model on {data.name}
+    text = f"""# Conditioning of the linear model on {label}
 
 {printed(frame, eps, "github")}
 
@@ -252,6 +254,7 @@ def draw(
     theories: dict[str, Descent],
     curves: dict[str, pd.DataFrame],
     data: Dataset,
+    label: str,
     options: Options,
 ) -> None:
     """The figures: spectra; with measured descent its curves and iterations; for two features the path of descent."""
@@ -259,9 +262,9 @@ def draw(
 
     spectra = {name: theory.spectrum.eigenvalues.tolist() for name, theory in theories.items()}
     thresholds = {name: theory.spectrum.threshold for name, theory in theories.items()}
-    figures.spectra(out / "spectra", spectra, thresholds, f"Hessian of the linear model on {data.name}")
+    figures.spectra(out / "spectra", spectra, thresholds, f"Hessian of the linear model on {label}")
     if curves:
-        figures.predicted_curves(out / "curves", curves, f"Gradient descent on {data.name}")
+        figures.predicted_curves(out / "curves", curves, f"Gradient descent on {label}")
         parts = []
         for eps in options.eps:
             columns = {f"iterations_to_{eps:g}": "predicted", f"measured_iterations_to_{eps:g}": "measured"}
@@ -269,12 +272,12 @@ def draw(
         both = pd.concat(parts)
         both = both[np.isfinite(both.measured)]
         if len(both):
-            title = f"Gradient descent on {data.name}"
+            title = f"Gradient descent on {label}"
             figures.equality(out / "iterations", both, "iterations", title, group="excess")
     planes = [name for name, theory in theories.items() if len(theory.spectrum.eigenvalues) == 2 and not options.bias]
     if planes:
         surfaces = {name: surface(data, name) for name in planes}
-        figures.descent_paths(out / "paths", surfaces, f"First output on {data.name}, best constant rate")
+        figures.descent_paths(out / "paths", surfaces, f"First output on {label}, best constant rate")
 
 
 def surface(data: Dataset, name: str, steps: int = 40) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ from normlab import record
 from normlab.analysis.activations import first_layer, layer_statistics, predicted_output_variance, second_moments
 from normlab.analysis.curvature import Curvature
 from normlab.archs import Network
-from normlab.arguments import parsed
+from normlab.arguments import data_label, parsed
 from normlab.config import Arch, NonNegativeInt, PositiveInt, Section, choices, defaults, parse_group
 from normlab.data import Dataset, Loader, load
 from normlab.errors import NormlabError, fail
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> None:
         options, groups = parsed(arguments, Options, ("data", "arch"))
         data = load(parse_group("data", groups["data"]))
         arch: Arch = parse_group("arch", groups.get("arch") or defaults("arch", "cnn"))
-        out = options.out or Path("runs") / "curvature" / f"{data.name}-{arch.name}"
+        out = options.out or Path("runs") / "curvature" / f"{data_label(groups['data'])}-{arch.name}"
         record.require_writable(out)
         rows, layers, densities, reasons = [], [], {}, []
         for name, found in looked_at(data, arch, options):
@@ -60,7 +60,16 @@ def main(arguments: list[str]) -> None:
                 densities[name] = density
         frame = pd.DataFrame(rows)
         if rows:
-            save(out, frame, pd.DataFrame(layers), densities, data, arch, arguments, options)
+            save(
+                out,
+                frame,
+                pd.DataFrame(layers),
+                densities,
+                data,
+                f"{arch.name} on {data_label(groups['data'])}",
+                arguments,
+                options,
+            )
     except NormlabError as error:
         fail(str(error))
     if rows:
@@ -144,7 +153,7 @@ def save(
     layers: pd.DataFrame,
     densities: dict[str, tuple[list[float], list[float]]],
     data: Dataset,
-    arch: Arch,
+    what: str,
     arguments: list[str],
     options: Options,
 ) -> None:
@@ -159,8 +168,8 @@ def save(
             for name, (grid, density) in densities.items()
         )
         table.to_csv(out / "density.csv.gz", index=False, float_format="%.6g")
-        figures.densities(out / "density", densities, f"Hessian of {arch.name} on {data.name} at its start")
-    text = f"""# Curvature of {arch.name} on {data.name} at its start
+        figures.densities(out / "density", densities, f"Hessian of {what} at its start")
+    text = f"""# Curvature of {what} at its start
 
 {printed(frame, "github")}
 

@@ -20,7 +20,7 @@ from tabulate import tabulate
 
 from normlab import record
 from normlab.analysis.stability import largest_stable_rate
-from normlab.arguments import parsed
+from normlab.arguments import data_label, parsed
 from normlab.config import NonNegativeInt, PositiveInt, Section, choices, defaults, parse
 from normlab.errors import NormlabError, fail
 from normlab.norms import Affine, normalization
@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> None:
     try:
         options, groups = parsed(arguments, Options, ("data", "arch"))
         groups.setdefault("arch", defaults("arch", "linear"))
-        arch, data = groups["arch"]["name"], groups["data"]["name"]
+        arch, data = groups["arch"]["name"], data_label(groups["data"])
         out = options.out or Path("runs") / "stability" / f"{data}-{arch}"
         record.require_writable(out)
         names = list(options.norms or affine_schemes())
@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> None:
         fail(str(error))
     except KeyboardInterrupt:
         fail("interrupted; the same command goes on from here", status=130)
-    save(out, frame, arguments, options)
+    save(out, frame, f"{arch} on {data}", arguments, options)
     print(printed(frame))
     print(f"saved in {out}/: stability.csv, stability.md, rates.png, rates.svg")
 
@@ -139,13 +139,13 @@ def printed(frame: pd.DataFrame, form: str = "simple") -> str:
     return tabulate(pd.DataFrame(shown).to_dict("list"), "keys", tablefmt=form, disable_numparse=True)
 
 
-def save(out: Path, frame: pd.DataFrame, arguments: list[str], options: Options) -> None:
+def save(out: Path, frame: pd.DataFrame, what: str, arguments: list[str], options: Options) -> None:
     """Table as CSV and Markdown, with what made it, and the figure."""
     from normlab.report import figures
 
     frame.to_csv(out / "stability.csv", index=False)
-    figures.equality(out / "rates", frame, "largest stable rate", "Stability", group="momentum")
-    text = f"""# Largest stable learning rate
+    figures.equality(out / "rates", frame, "largest stable rate", what, group="momentum")
+    text = f"""# Largest stable learning rate: {what}
 
 {printed(frame, "github")}
 

@@ -16,28 +16,35 @@ from matplotlib.figure import Figure
 
 from normlab.config import choices
 
-# Okabe & Ito's colours, which colour-blind readers tell apart; a family of schemes shares one, and its members differ
-# in line and marker, so that a print without colour can be read too.
+# Colours that colour-blind readers tell apart (Okabe & Ito 2008, and two of Tol's). Schemes of one formula or family
+# share a colour and differ in line and marker, so that a print without colour can be read too.
 FAMILIES = {
-    "#000000": ("raw", "unit", "yolo", "centered", "inception", "vit"),
-    "#0072B2": ("imagenet", "clip", "dataset", "dataset_mean"),
-    "#D55E00": ("mean_image", "feature"),
+    "#000000": ("raw",),
+    "#0072B2": ("unit", "yolo"),
+    "#56B4E9": ("centered", "inception", "vit"),
+    "#D55E00": ("imagenet", "clip"),
+    "#CC79A7": ("dataset", "dataset_mean"),
+    "#E69F00": ("feature", "mean_image"),
     "#009E73": ("per_image", "per_image_channel", "min_max", "min_max_channel"),
-    "#CC79A7": ("pca", "zca"),
-    "#E69F00": ("learned", "adaptive", "per_region"),
+    "#882255": ("zca", "pca"),
+    "#777777": ("learned", "adaptive", "per_region"),
 }
-LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
-MARKERS = "osD^vP"
-OTHER = "#56B4E9"  # a scheme that a user added
+LINES = ("-", "--", ":", "-.")
+MARKERS = "osD^v>P"
+OTHER = "#999933"  # a scheme that a user added
 
 
 @cache
 def look(scheme: str) -> dict[str, Any]:
     """Colour, linestyle and marker of a scheme."""
-    for colour, members in FAMILIES.items():
+    for family, (colour, members) in enumerate(FAMILIES.items()):
         if scheme in members:
             place = members.index(scheme)
-            return {"color": colour, "linestyle": LINES[place], "marker": MARKERS[place]}
+            return {
+                "color": colour,
+                "linestyle": LINES[place],
+                "marker": MARKERS[(family + 3 * place) % len(MARKERS)],
+            }
     place = choices("norm").index(scheme) if scheme in choices("norm") else 0
     return {"color": OTHER, "linestyle": LINES[place % len(LINES)], "marker": MARKERS[place % len(MARKERS)]}
 

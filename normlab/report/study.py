@@ -209,7 +209,7 @@ def keep(study: Study, results: Path) -> None:
     """Write the records and curves compactly beside the tables: no paths, no host; the same bytes for the same runs."""
     results.mkdir(parents=True, exist_ok=True)
     lines = []
-    for found in sorted(study.records, key=lambda found: _order(found)):
+    for found in study.records:  # in the order of the grid
         config = json.loads(json.dumps(found["config"]))
         config["runs"] = "runs"
         for group, key in (("data", "root"), (None, "weights")):
@@ -223,18 +223,6 @@ def keep(study: Study, results: Path) -> None:
     table = study.curves[columns].sort_values("fingerprint", key=lambda names: names.map(order), kind="stable")
     with gzip.GzipFile(results / CURVES, "wb", mtime=0) as file:
         file.write(table.to_csv(index=False).encode())
-
-
-def _order(found: dict[str, Any]) -> tuple[Any, ...]:
-    return (
-        found["data"],
-        found["arch"],
-        found["norm"],
-        found["optim"],
-        str(found["lr"]),
-        found["seed"],
-        found["fingerprint"],
-    )
 
 
 def provenance(study: Study) -> str:

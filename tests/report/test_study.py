@@ -1,0 +1,255 @@
+"""Tables, figures, verdicts and page of a study whose records are planted."""
+
+import json
+import math
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import normlab
+from normlab import record, tables
+from normlab.errors import ConfigError, DataError
+from normlab.report import study
+from normlab.report.page import write_page
+from normlab.report.tables import at_rates, differences, percent, shown_wide, wide
+
+RATES = "optim.lr=1e-4,1e-2,1"
+OVERRIDES = [RATES, "seed=range(0,6)", "trainer.max_epochs=4"]
+BEST = {"raw": 1e-4, "unit": 1.0, "centered": 1e-2, "dataset": 1e-2}
+
+
+def plant(runs, overrides=OVERRIDES):
+    """Records of learning_rates: unit needs a rate of 1, raw diverges above 1e-4, centered never gets to 0.7."""
+    generator = np.random.default_rng(0)
+    for config in study.expected("learning_rates", overrides):
+        config = config.model_copy(update={"runs": runs})
+        norm, lr, seed = config.norm.name, config.optim.lr, config.seed
+        accuracy = 0.8 if lr == BEST[norm] else 0.5
+        accuracy = min(accuracy, 0.65 if norm == "centered" else 1) + 0.01 * seed + 0.001 * generator.normal()
+        diverged = norm == "raw" and lr > 1e-4
+        if diverged:
+            accuracy = math.nan
+        path = record.folder(config)
+        path.mkdir(parents=True)
+        metrics = {
+            "test_accuracy": accuracy,
+            "validation_accuracy": accuracy,
+            "epochs_to": {"0.7": 2.0 + seed if accuracy >= 0.7 else math.inf},
+        }
+        described = record.describe(config) | {"status": "diverged" if diverged else "finished", "metrics": metrics}
+        record.write(path, described)
+        rows = [f"{step},{float(step)},train,loss,{1 / (step + 1)}" for step in range(1000)]
+        rows += [f"{epoch},{float(epoch)},validation,accuracy,{accuracy * epoch / 4}" for epoch in range(5)]
+        (path / "curve.csv").write_text("\n".join(["step,epoch,split,metric,value", *rows]) + "\n")
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    runs = tmp_path_factory.mktemp("planted") / "runs"
+    plant(runs)
+    return runs
+
+
+@pytest.fixture(scope="module")
+def made(planted):
+    return tables.make("learning_rates", planted, planted.parent / "results", OVERRIDES)
+
+
+def test_the_best_rate_is_chosen_for_each_scheme_on_validation(made):
+    found = at_rates(made[0])
+    assert len(found["all"]) == 72
+    assert dict(zip(found["best"].norm, found["best"].lr, strict=True)) == BEST
+    assert set(found["common"].lr) == {0.01}
+    frame = wide(made[0], found["best"]).set_index("norm")
+    assert frame.at_edge.to_dict() == {"raw": True, "unit": True, "centered": False, "dataset": False}
+
+
+def test_each_oddity_is_shown_as_what_it_is(made):
+    runs = at_rates(made[0])["common"]
+    one = wide(made[0], runs).set_index("norm")
+    assert one.diverged["raw"] == 1.0
+    assert math.isnan(one.accuracy["raw"])
+    assert one.reached["centered"] == 0
+    assert math.isinf(one.epochs_median["centered"])
+    shown = shown_wide(made[0], wide(made[0], runs))
+    assert shown["test accuracy"][0] == "-"
+    assert shown["diverged"][0] == "100%"
+    assert shown["median epochs to 0.7"][2] == "never"
+    less = differences(made[0], runs).set_index("norm")
+    assert less.lost["raw"] == 6
+    assert less.n["raw"] == 0
+    assert less.n["unit"] == 6
+
+
+def test_means_intervals_and_pairs_against_pandas(made):
+    found = at_rates(made[0])["best"]
+    for row in wide(made[0], found).itertuples():
+        values = found[found.norm == row.norm].test_accuracy
+        assert row.accuracy == pytest.approx(values.mean())
+        assert row.accuracy_high - row.accuracy_low == pytest.approx(
+            2 * 2.5705818 * values.std() / math.sqrt(6), rel=1e-6
+        )
+        assert row.epochs_median == (math.inf if row.norm == "centered" else np.median([2, 3, 4, 5, 6, 7]))
+        # A run that needs more epochs than the longest run has counts as the longest.
+        assert row.epochs_mean == (
+            4 if row.norm == "centered" else pytest.approx(np.minimum(np.arange(2, 8), 4).mean())
+        )
+    for row in differences(made[0], found).itertuples():
+        pairs = found.pivot_table(index="seed", columns="norm", values="test_accuracy")
+        assert row.difference == pytest.approx((pairs[row.norm] - pairs.dataset).mean())
+
+
+def test_the_verdicts_follow_the_rules(made):
+    found = {verdict.claim.id: verdict.result for verdict in made[1]}
+    # Raw pixels diverge at the common rate, which counts as chance; at its best rate each of the others has 0.8.
+    assert found == {"LR1": "supported", "LR2": "supported", "LR3": "supported", "LR4": "supported"}
+
+
+def test_the_document_names_what_made_it(made, planted):
+    text = (planted.parent / "results/learning_rates/README.md").read_text()
+    assert "72 runs, 12 of them diverged." in text
+    assert "(edge of the grid)" in text
+    assert "python -m normlab -m +experiment=learning_rates" in text
+    assert record.provenance()["processor"] in text
+    for link in ("convergence_best.png", "rates_best.png", "time_common.png", "differences_best.png"):
+        assert f"({link})" in text
+        assert (planted.parent / "results/learning_rates" / link).stat().st_size > 5000
+    assert "\\toprule" in (planted.parent / "results/learning_rates/accuracy_best.tex").read_text()
+
+
+def test_results_alone_make_the_same_again(planted, made, tmp_path, monkeypatch):
+    """From records.jsonl and curves.csv.gz, without a run: the same bytes."""
+    monkeypatch.setattr(study, "expected", lambda name, overrides=(): EXPECTED)
+    EXPECTED = []
+    first, again = planted.parent / "results/learning_rates", tmp_path / "results/learning_rates"
+    again.mkdir(parents=True)
+    for name in (study.RECORDS, study.CURVES):
+        shutil.copy(first / name, again / name)
+    tables.make("learning_rates", tmp_path / "no runs", tmp_path / "results", [])
+    for path in sorted(first.iterdir()):
+        if path.name != "README.md":
+            assert (again / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_kept_records_hold_no_path_and_few_points(planted, made):
+    text = (planted.parent / "results/learning_rates" / study.RECORDS).read_text()
+    assert str(planted.parent) not in text
+    assert len(text.splitlines()) == 72
+    curves = pd.read_csv(planted.parent / "results/learning_rates" / study.CURVES)
+    points = curves[curves.split == "train"].groupby("fingerprint").size()
+    assert points.max() <= study.TRAIN_POINTS
+    assert normlab.records(planted).shape[0] == 72
+
+
+def test_missing_runs_and_a_single_seed(planted, tmp_path):
+    runs = tmp_path / "runs"
+    shutil.copytree(planted, runs)
+    for path in runs.glob("*-centered-*"):
+        if "seed5" in path.name:
+            shutil.rmtree(path)
+    for path in runs.glob("*-unit-*"):
+        if "seed0" not in path.name:
+            shutil.rmtree(path)
+    found, verdicts = tables.make("learning_rates", runs, tmp_path / "results", OVERRIDES)
+    assert (len(found.records), found.missing) == (54, 18)
+    text = (tmp_path / "results/learning_rates/README.md").read_text()
+    assert "18 of the grid's 72 runs are missing." in text
+    frame = wide(found, at_rates(found)["best"]).set_index("norm")
+    assert frame.n.to_dict() == {"raw": 6, "unit": 1, "centered": 5, "dataset": 6}
+    assert math.isnan(frame.accuracy_low["unit"])
+    assert next(v for v in verdicts if v.claim.id == "LR2").result == "untested"
+
+
+def test_a_study_without_records_says_how_to_run_it(tmp_path):
+    with pytest.raises(DataError, match=r"python -m normlab -m \+experiment=learning_rates seed=7"):
+        study.load("learning_rates", tmp_path, tmp_path, ["seed=7"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["learning_rate"], "did you mean learning_rates?"),
+        (["learning_rates", "seed=0"], "overrides want a study before them, and results=FOLDER of their own"),
+        (["seed=0"], "overrides want a study before them"),
+        (["learning_rates", "optim.lrr=0", "results=out"], "of its jobs are refused"),
+    ],
+)
+def test_mistakes_end_with_one_line(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        tables.main(arguments)
+    assert end.value.code == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", study.names())
+def test_every_study_has_a_plan_and_a_header(name):
+    plan = study.plan(name)
+    assert plan.question.endswith("?")
+    header = (study.EXPERIMENTS / name / "README.md").read_text()
+    assert f"+experiment={name}" in header
+    assert len({claim.id for claim in plan.claims}) == len(plan.claims)
+    jobs = study.expected(name)
+    assert len({record.fingerprint(config) for config in jobs}) == len(jobs) > 1
+
+
+def test_a_bad_plan_is_refused(monkeypatch, tmp_path):
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad/study.yaml").write_text("experiment: {question: 'why?', grid: {}, budget: none, refrence: unit}")
+    monkeypatch.setattr(study, "EXPERIMENTS", tmp_path)
+    with pytest.raises(ConfigError, match=r"refrence: unknown key; did you mean reference\?"):
+        study.plan("bad")
+
+
+def test_percent():
+    assert percent(-0.123, -0.2, -0.05, sign=True) == "-12.3% [-20.0, -5.0]"
+
+
+class Page(HTMLParser):
+    """What a page says to those who do not see it, and what it would load."""
+
+    def __init__(self):
+        super().__init__()
+        self.ids, self.links, self.headings, self.loads, self.problems = [], [], [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.ids += [given["id"]] if "id" in given else []
+        if tag == "a":
+            self.links.append(given["href"])
+        if tag[0] == "h" and tag[1:].isdigit():
+            self.headings.append(int(tag[1]))
+        if tag == "img" and not given.get("alt"):
+            self.problems.append("a picture without alternative text")
+        if tag == "th" and "scope" not in given:
+            self.problems.append("a heading of a table without scope")
+        self.loads += [given[key] for key in ("src",) if key in given] + ([given["href"]] if tag == "link" else [])
+        if tag == "html" and given.get("lang") != "en":
+            self.problems.append("no language")
+
+
+def test_the_page_is_whole_and_accessible(made, planted):
+    results = planted.parent / "results"
+    (results / "conditioning/somewhere").mkdir(parents=True, exist_ok=True)
+    (results / "conditioning/somewhere/conditioning.md").write_text("# A & B <script>\n\n| a |\n| - |\n| 1 |\n")
+    text = write_page([made], results).read_text()
+    page = Page()
+    page.feed(text)
+    assert page.problems == []
+    assert all(source.startswith("data:image/png;base64,") for source in page.loads)
+    assert len(page.loads) == 7
+    assert len(set(page.ids)) == len(page.ids)
+    assert {link[1:] for link in page.links} <= set(page.ids)
+    assert page.headings[0] == 1
+    assert all(b - a <= 1 for a, b in zip(page.headings, page.headings[1:], strict=False))
+    assert "<script>" not in text
+    assert "LR1" in text
+    assert json.loads((results / "learning_rates/verdicts.json").read_text())[0]["verdict"] == "supported"
+    assert "http" not in text.replace("http-equiv", "")
+    assert Path(results / "index.html").is_file()

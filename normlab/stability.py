@@ -1,8 +1,11 @@
 """Measured stable rates: ``python -m normlab.stability data=NAME [arch=NAME] [norms=a,b] [momenta=0,0.9] [steps=N]``.
 
 For every scheme the largest learning rate at which full-batch descent is stable is found by bisection on real runs, and
-set beside what the curvature at the start predicts, 2 (1 + beta) / lambda_max (Polyak 1964). A rate counts as unstable
-if after ``steps`` steps the training loss is not finite, or larger than it was at the start.
+set beside what the curvature at the start predicts, 2 (1 + beta) / lambda_max (Polyak 1964).
+
+A rate counts as unstable if the training loss is not finite, or larger than at the start: for the linear model after
+``steps`` steps, because with momentum the loss may rise at first and yet converge; for a network at any of them, because
+it may rise far, lose its hidden units and end low all the same.
 
 Each run leaves its record, so a command that was stopped goes on where it was.
 """
@@ -22,7 +25,7 @@ from normlab import record
 from normlab.analysis.stability import largest_stable_rate
 from normlab.arguments import data_label, parsed
 from normlab.config import NonNegativeInt, PositiveInt, Section, choices, defaults, parse
-from normlab.errors import NormlabError, fail
+from normlab.errors import ConfigError, NormlabError, fail
 from normlab.norms import Affine, normalization
 from normlab.report.origin import made_by
 from normlab.run import run
@@ -35,7 +38,7 @@ class Options(Section):
     """What the command takes besides the keys of data and arch."""
 
     norms: tuple[str, ...] | None = None  # None: all affine ones
-    momenta: tuple[Momentum, ...] = (0.0, 0.9)
+    momenta: tuple[Momentum, ...] | None = None  # None: 0 and 0.9 for the linear model; a network takes 0 only
     steps: PositiveInt = 500
     resolution: Annotated[float, Field(gt=0, lt=1)] = 0.005  # relative
     seed: NonNegativeInt = 0
@@ -47,6 +50,8 @@ def main(arguments: list[str]) -> None:
     try:
         options, groups = parsed(arguments, Options, ("data", "arch"))
         groups.setdefault("arch", defaults("arch", "linear"))
+        if groups["arch"]["name"] != "linear" and any(options.momenta or ()):
+            raise ConfigError("momenta: only 0 for a network, whose loss may rise at first under momentum")
         arch, data = groups["arch"]["name"], data_label(groups["data"])
         out = options.out or Path("runs") / "stability" / f"{data}-{arch}"
         record.require_writable(out)
@@ -70,7 +75,8 @@ def measure(names: list[str], groups: dict[str, Any], options: Options) -> list[
     """A row for each scheme and momentum."""
     from tqdm import tqdm
 
-    pairs = [(name, momentum) for name in names for momentum in options.momenta]
+    momenta = options.momenta or ((0.0, 0.9) if groups["arch"]["name"] == "linear" else (0.0,))
+    pairs = [(name, momentum) for name in names for momentum in momenta]
     shown = tqdm(pairs, desc="stable rates", disable=not sys.stderr.isatty(), leave=False)
     return [measured(name, momentum, groups, options) for name, momentum in shown]
 
@@ -90,7 +96,7 @@ def measured(name: str, momentum: float, groups: dict[str, Any], options: Option
             return False
         rows = Curve.read(Path(found["path"]) / "curve.csv")
         losses = [row.value for row in rows if row.split == "train" and row.metric == "loss"]
-        return losses[-1] <= losses[0]
+        return (losses[-1] if groups["arch"]["name"] == "linear" else max(losses)) <= losses[0]
 
     low, high = largest_stable_rate(stable, predicted, options.resolution)
     found = math.sqrt(low * high)
@@ -151,8 +157,8 @@ def save(out: Path, frame: pd.DataFrame, what: str, arguments: list[str], option
 
 Predicted: 2 (1 + momentum) / lambda_max, with the largest eigenvalue of the Hessian at the start. Measured: the middle
 of the bracket between a rate at which {options.steps} steps of full-batch descent were stable and one at which they
-were not, by bisection on real runs of the harness in float32 to {options.resolution:.1%}. Unstable: the loss is not
-finite in the end, or larger than at the start.
+were not, by bisection on real runs of the harness in float32 to {options.resolution:.1%}. Unstable: the loss is
+not finite, or larger than at the start: at the end for the linear model, at any step for a network.
 
 {made_by("python -m normlab.stability", arguments)}
 """

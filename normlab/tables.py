@@ -141,6 +141,11 @@ def draw(
         names = [", ".join(map(str, row)) for row in differences[[*found.factors, "norm"]].itertuples(index=False)]
         figures.forest(out / f"differences{suffix}", differences, names, found.reference, found.plan.margin)
         captions["differences"] = f"Test accuracy minus that of {found.reference} {label}".rstrip()
+    probed = found.curves[(found.curves.split == "probe") & (found.curves.metric == "lambda_max")]
+    if len(probed):
+        along = [(name, probed[probed.fingerprint.isin(part.fingerprint)]) for name, part in cells]
+        figures.probes(out / f"curvature{suffix}", along, "largest eigenvalue of the Hessian")
+        captions["curvature"] = f"Largest eigenvalue of the loss's Hessian along training {label}".rstrip()
     if found.sweeps_rates and rate == "best":
         figures.rates(out / f"rates{suffix}", cells_of(found, found.runs), limits(found))
         captions["rates"] = "Test accuracy against learning rate; crosses mark runs that diverged"

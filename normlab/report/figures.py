@@ -221,6 +221,29 @@ def convergence(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], label: st
         beside(np.ravel(drawn)[len(cells) - 1])
 
 
+def probes(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], label: str) -> None:
+    """The Hessian's largest eigenvalue along training: each run a thin line, their geometric mean a marked one.
+
+    Args:
+        path: without ending.
+        cells: name, and rows with norm, fingerprint, step, value.
+        label: of the quantity.
+    """
+    with _panels(path, cells, (5.2, 3.8)) as drawn:
+        for axes in np.ravel(drawn)[len(cells) :]:
+            axes.remove()
+        for axes, (name, frame) in zip(np.ravel(drawn), cells, strict=False):
+            frame = frame[frame.value > 0]
+            for scheme, rows in frame.groupby("norm", sort=False):
+                style = look(str(scheme))
+                for _, run in rows.groupby("fingerprint"):
+                    axes.plot(run.step + 1, run.value, color=style["color"], lw=0.5, alpha=0.4)
+                mean = np.exp(np.log(rows.set_index("step").value).groupby(level=0).mean())
+                axes.plot(mean.index + 1, mean, label=scheme, lw=1.4, ms=4, **style)
+            axes.set(xscale="log", yscale="log", xlabel="step + 1", ylabel=label, title=name)
+        beside(np.ravel(drawn)[len(cells) - 1])
+
+
 def rates(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], limits: Mapping[tuple[str, str], float]) -> None:
     """Test accuracy against learning rate; a rate at which runs diverged is marked at the bottom.
 

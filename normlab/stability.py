@@ -4,8 +4,8 @@ For every scheme the largest learning rate at which full-batch descent is stable
 set beside what the curvature at the start predicts, 2 (1 + beta) / lambda_max (Polyak 1964).
 
 A rate counts as unstable if the training loss is not finite, or larger than at the start: for the linear model after
-``steps`` steps, because with momentum the loss may rise at first and yet converge; for a network at any of them, because
-it may rise far, lose its hidden units and end low all the same.
+``steps`` steps, because with momentum the loss may rise at first and yet converge; for a network at any of them,
+because it may rise far, lose its hidden units and end low all the same.
 
 Each run leaves its record, so a command that was stopped goes on where it was.
 """

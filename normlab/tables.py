@@ -65,22 +65,29 @@ def make(name: str, runs: Path, results: Path, overrides: list[str]) -> tuple[St
     """Tables, figures and verdicts of one study."""
     found = study.load(name, runs, results / name, overrides)
     out = results / name
-    study.keep(found, out)
-    by_rate = tables.at_rates(found)
+    by_rate: dict[Rate, pd.DataFrame] = {"measured": found.measurements}
+    if found.records:
+        study.keep(found, out)
+        by_rate |= tables.at_rates(found)
     verdicts = judge(found.plan.claims, by_rate)
     text = [f"# {name}", "", found.plan.question, "", *about(found), ""]
-    shown: dict[Rate, str] = RATES if found.sweeps_rates else {"all": ""}
-    for rate, label in shown.items():
-        if len(by_rate[rate]):
-            text += section(found, by_rate[rate], rate, label, out)
+    if found.records:
+        shown: dict[Rate, str] = RATES if found.sweeps_rates else {"all": ""}
+        for rate, label in shown.items():
+            if len(by_rate[rate]):
+                text += section(found, by_rate[rate], rate, label, out)
+    text += measured(found, out)
     if verdicts:
         text += ["## Verdicts", "", told(verdicts, "github"), ""]
         (out / "verdicts.json").write_text(json.dumps([plain(verdict) for verdict in verdicts], indent=1) + "\n")
-    text += [f"Runs made by `python -m normlab -m +experiment={name}`, {study.provenance(found)}.",
-             f"This page by `{' '.join(['python -m normlab.tables', name, *overrides])}` from {study.RECORDS} and "
-             f"{study.CURVES} beside it."]  # fmt: skip
+    commands = [f"`python -m normlab -m +experiment={name}`"] * bool(found.records)
+    commands += [f"`python -m normlab.measure {name}`"] * bool(found.measured)
+    text += [f"Made by {' and '.join(commands)}, {study.provenance(found)}.",
+             f"This page by `{' '.join(['python -m normlab.tables', name, *overrides])}` from what lies beside it."]  # fmt: skip
     (out / "README.md").write_text("\n".join(text) + "\n")
-    print(f"{name}: {len(found.records)} of {found.expected} runs, {out}/README.md")
+    done = [f"{len(found.records)} of {found.expected} runs"] * bool(found.plan.grid)
+    done += [f"{len(found.measured)} of {len(found.plan.measure)} measurements"] * bool(found.plan.measure)
+    print(f"{name}: {', '.join(done)}, {out}/README.md")
     for verdict in verdicts:
         print(f"  {verdict.claim.id}: {verdict.result}")
     return found, verdicts
@@ -88,8 +95,10 @@ def make(name: str, runs: Path, results: Path, overrides: list[str]) -> tuple[St
 
 def about(found: Study) -> list[str]:
     """How many runs there are, and what is missing."""
-    diverged = int((found.runs.status == "diverged").sum())
-    lines = [f"{len(found.records)} runs" + f", {diverged} of them diverged" * bool(diverged) + "."]
+    lines = []
+    if found.records:
+        diverged = int((found.runs.status == "diverged").sum())
+        lines = [f"{len(found.records)} runs" + f", {diverged} of them diverged" * bool(diverged) + "."]
     if found.missing:
         lines.append(f"{found.missing} of the grid's {found.expected} runs are missing.")
     return lines
@@ -110,6 +119,24 @@ def section(found: Study, runs: pd.DataFrame, rate: Rate, label: str, out: Path)
     for kind, caption in draw(found, runs, differences, rate, label, out).items():
         lines += [f"![{caption}]({kind}{suffix}.png)", ""]
     return lines
+
+
+def measured(found: Study, out: Path) -> list[str]:
+    """A table for each measuring function, its rows from all calls together."""
+    lines = []
+    calls = dict(list(found.measurements.groupby("call", sort=False))) if found.measured else {}
+    for name, rows in calls.items():
+        frame = rows.drop(columns=["call", "status", "seed"]).dropna(axis=1, how="all")
+        frame.to_csv(out / f"{name}.csv", index=False)
+        shown = {column: [_number(value) for value in frame[column]] for column in frame}
+        lines += [f"## {name.replace('_', ' ').capitalize()}", "", tables.render(shown, "github"), ""]
+    return lines
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, float):
+        return "-" if np.isnan(value) else f"{value:.4g}"
+    return str(value)
 
 
 NOTES = {

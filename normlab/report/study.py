@@ -21,15 +21,23 @@ from normlab.curve import Curve
 from normlab.errors import ConfigError, DataError, NormlabError
 from normlab.statistics.verdicts import Claim
 
-RECORDS, CURVES = "records.jsonl", "curves.csv.gz"
+RECORDS, CURVES, MEASUREMENTS = "records.jsonl", "curves.csv.gz", "measurements.jsonl"
 TRAIN_POINTS = 200  # of the training loss of a run that are kept with the results
 
 
+class Measurement(Section):
+    """One call of a function of the package that measures something and returns rows of labels and numbers."""
+
+    call: str  # such as normlab.analysis.hessian.function
+    options: dict[str, Any] = Field(default_factory=dict, alias="with")  # its keyword arguments
+
+
 class Plan(Section):
-    """The part ``experiment:`` of a study's file."""
+    """The part ``experiment:`` of a study's file: a grid of runs, or measurements, or both."""
 
     question: str
-    grid: dict[str, str | int | float | bool]  # as on the command line: norm: raw,unit
+    grid: dict[str, str | int | float | bool] = Field(default_factory=dict)  # as on the command line: norm: raw,unit
+    measure: tuple[Measurement, ...] = ()  # made by python -m normlab.measure
     budget: str  # runs and hours, for whoever repeats it
     reference: str | None = None  # the scheme that the others are compared with; None: the first of the grid
     target: Annotated[float, Field(gt=0, le=1)] = 0.7  # validation accuracy whose time is compared
@@ -48,6 +56,7 @@ class Study:
         runs: records, a row a run; see :func:`normlab.records`.
         curves: their measurements; see :func:`normlab.curves`.
         expected: runs that the grid has; those without a record are missing.
+        measured: calls of the plan's measurements, each with its ``rows`` and ``provenance``.
     """
 
     name: str
@@ -55,11 +64,22 @@ class Study:
     records: tuple[dict[str, Any], ...]
     curves: pd.DataFrame
     expected: int
+    measured: tuple[dict[str, Any], ...] = ()
 
     @cached_property
     def runs(self) -> pd.DataFrame:
         """The records, a row a run."""
         return record.frame(self.records)
+
+    @cached_property
+    def measurements(self) -> pd.DataFrame:
+        """The rows of all measurements; ``call`` is the name of the function."""
+        rows = [
+            {"call": entry["call"].rsplit(".", 1)[1], "status": "finished", "seed": 0, **row}
+            for entry in self.measured
+            for row in entry["rows"]
+        ]
+        return pd.DataFrame(rows)
 
     @property
     def missing(self) -> int:
@@ -113,6 +133,11 @@ def load(name: str, runs: Path, results: Path, overrides: Sequence[str] = ()) ->
         DataError: if there is no record at all.
     """
     plan_, kept = plan(name), _kept(results)
+    measured = tuple(measurements(results))
+    if not plan_.grid:
+        if not measured:
+            raise DataError(f"study {name}: nothing is measured; do it with: python -m normlab.measure {name}")
+        return Study(name, plan_, (), pd.DataFrame(), 0, measured)
     stored = {} if overrides else {_fingerprint(found): found for found, _ in kept}
     parts = {} if overrides else {_fingerprint(found): part for found, part in kept}
     jobs = expected(name, overrides)
@@ -136,6 +161,7 @@ def load(name: str, runs: Path, results: Path, overrides: Sequence[str] = ()) ->
         tuple(stored[key] | {"fingerprint": key} for key in found_ones),
         pd.concat(frames, ignore_index=True),
         len(wanted),
+        measured,
     )
 
 
@@ -205,6 +231,14 @@ def _kept(results: Path) -> list[tuple[dict[str, Any], pd.DataFrame]]:
     return [(found, by_run.get(found["fingerprint"], empty).drop(columns="fingerprint")) for found in stored]
 
 
+def measurements(results: Path) -> list[dict[str, Any]]:
+    """The measurements that lie beside the tables; see :mod:`normlab.measure`."""
+    if not (results / MEASUREMENTS).is_file():
+        return []
+    with (results / MEASUREMENTS).open() as file:
+        return [json.loads(line) for line in file]
+
+
 def keep(study: Study, results: Path) -> None:
     """Write the records and curves compactly beside the tables: no paths, no host; the same bytes for the same runs."""
     results.mkdir(parents=True, exist_ok=True)
@@ -227,7 +261,7 @@ def keep(study: Study, results: Path) -> None:
 
 def provenance(study: Study) -> str:
     """What made the runs: commits, versions, machines."""
-    about = [found["provenance"] for found in study.records]
+    about = [found["provenance"] for found in (*study.records, *study.measured)]
     commits = sorted({f"{part['commit']}{' with uncommitted changes' * bool(part['dirty'])}" for part in about})
     machines = sorted({f"{part['processor']}, {part['cores']} cores" for part in about})
     versions = sorted({", ".join(f"{name} {version}" for name, version in part["versions"].items()) for part in about})

@@ -23,13 +23,14 @@ from normlab.statistics.paired import equivalence_test, holm, non_inferiority_te
 ALPHA = 0.05
 FEWEST_PAIRS = 5  # a verdict does not rest on fewer seeds
 Result = Literal["supported", "contradicted", "conditional", "inconclusive", "untested"]
-Rate = Literal["common", "best", "all"]
+Rate = Literal["common", "best", "all", "measured"]
 Where = dict[str, str | int | float | bool]  # columns of the records and the values that they must have
 
 
 class _Rule(Section):
     metric: str = "test_accuracy"
-    at: Rate = "all"  # learning rate: the common one, each scheme's best on validation, or whatever there is
+    # Runs at the common learning rate, at each scheme's best on validation, or all; or the rows of the measurements.
+    at: Rate = "all"
     over: tuple[str, ...] = ()  # columns whose combinations are the cells
     diverged_as: float | None = None  # the metric of a run that diverged; None: such a pair decides nothing
     horizon: PositiveFloat | None = None  # for times to a target: a miss counts so much
@@ -71,16 +72,30 @@ class Within(_Rule):
     high: float
 
 
-Rule = Annotated[Superior | NonInferior | Equivalent | Within, Field(discriminator="kind")]
+class Estimated(_Rule):
+    """The interval of a measured quantity lies between ``low`` and ``high``, in every row.
+
+    The ends of the interval stand in the columns ``METRIC_low`` and ``METRIC_high``. It supports the rule inside the
+    bounds, contradicts it outside, and decides nothing across one.
+    """
+
+    kind: Literal["estimated"]
+    where: Where = Field(default_factory=dict)
+    low: float
+    high: float
+
+
+Rule = Annotated[Superior | NonInferior | Equivalent | Within | Estimated, Field(discriminator="kind")]
 
 
 class Claim(Section):
     """One statement under test."""
 
     id: str
-    statement: str  # in the project's own words
-    source: str = ""  # the value that the source gives
+    statement: str = ""  # in the project's own words; of a claim of the ledger it stands there
+    source: str = ""  # the value that the source gives; likewise
     rules: Annotated[tuple[Rule, ...], Field(min_length=1)]  # all must hold
+    instead: str = ""  # what is true where the claim is not
 
 
 @dataclass(frozen=True)
@@ -177,6 +192,8 @@ def _cell(rule: Rule, runs: pd.DataFrame, place: str) -> Cell:
         result: Result = "supported" if inside.all() else "conditional" if inside.any() else "contradicted"
         spread = Interval(float(values.mean()), float(values.min()), float(values.max()), len(values))
         return Cell(name, spread, math.nan, math.nan, math.nan, result)
+    if isinstance(rule, Estimated):
+        return _estimated(rule, _where(runs, rule.where), place, nothing)
     first, second, lost = paired(rule, runs)
     margin = f" by {rule.margin:g}" if rule.margin else ""
     relation = {"superior": f">{margin}", "non_inferior": f"not below{margin}", "equivalent": f"within{margin} of"}
@@ -197,6 +214,22 @@ def _cell(rule: Rule, runs: pd.DataFrame, place: str) -> Cell:
     if lost or len(first) < FEWEST_PAIRS:
         return Cell(name, interval, math.nan, math.nan, math.nan, "inconclusive", lost)
     return Cell(name, interval, p_for, p_against, math.nan, "inconclusive")
+
+
+def _estimated(rule: Estimated, rows: pd.DataFrame, place: str, nothing: Cell) -> Cell:
+    name = _joined(place, f"{rule.low:g} <= {rule.metric} <= {rule.high:g}")
+    columns = [rule.metric, f"{rule.metric}_low", f"{rule.metric}_high"]
+    if not set(columns) <= set(rows) or not len(found := rows[columns].dropna()):
+        return replace(nothing, name=name)
+    values, lows, highs = found.astype(float).to_numpy().T
+    inside = (lows >= rule.low) & (highs <= rule.high)
+    outside = (highs < rule.low) | (lows > rule.high)
+    results: list[Result] = [
+        "supported" if yes else "contradicted" if no else "inconclusive"
+        for yes, no in zip(inside, outside, strict=True)
+    ]
+    spread = Interval(float(values.mean()), float(lows.min()), float(highs.max()), len(values))
+    return Cell(name, spread, math.nan, math.nan, math.nan, combined(results))
 
 
 def paired(rule: Superior | NonInferior | Equivalent, runs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, int]:

@@ -1,0 +1,112 @@
+"""The measurements of a study that need no training: ``python -m normlab.measure STUDY [results=FOLDER] [rerun=true]``.
+
+Each is a call of a function of the package, named in the study's file, which returns rows of labels and numbers. They
+are kept in results/STUDY/measurements.jsonl, with what made them; a call that is there is not made again. A call whose
+data is not on this machine is left out with a line that says where to get it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from normlab import record
+from normlab.errors import ConfigError, DataError, NormlabError, fail
+from normlab.report import study
+from normlab.report.study import MEASUREMENTS, Measurement
+
+
+def main(arguments: list[str]) -> None:
+    """Make what is missing; a mistake ends as one line and status 2."""
+    results, rerun, named = Path("results"), False, []
+    try:
+        for argument in arguments:
+            key, equals, value = argument.partition("=")
+            if equals and key == "results":
+                results = Path(value)
+            elif argument in ("rerun=true", "rerun=false"):
+                rerun = value == "true"
+            elif equals:
+                raise ConfigError(f"{key}: unknown key; choose from results, rerun")
+            else:
+                named.append(argument)
+        for name in named or [name for name in study.names() if study.plan(name).measure]:
+            measure(name, results / name, rerun)
+    except NormlabError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        fail("interrupted; the same command goes on from here", status=130)
+
+
+def measure(name: str, out: Path, rerun: bool = False) -> None:
+    """Make the measurements of one study that are not there yet, and write after each."""
+    calls = study.plan(name).measure
+    if not calls:
+        raise ConfigError(
+            f"study {name} has no measurements; its runs are made by python -m normlab -m +experiment={name}"
+        )
+    kept = {} if rerun else {key(entry): entry for entry in study.measurements(out)}
+    entries: list[dict[str, Any]] = []
+    for place, call in enumerate(calls, 1):
+        label = f"{name} {place}/{len(calls)}: {call.call.rsplit('.', 1)[1]} {json.dumps(call.options)}"
+        entry = kept.get(key(call.model_dump(by_alias=True)))
+        if entry is None:
+            started = time.perf_counter()
+            try:
+                rows = function(call)(**call.options)
+            except DataError as error:
+                print(f"{label}: left out: {error}", file=sys.stderr)
+                continue
+            entry = {**call.model_dump(by_alias=True), "rows": rows, "provenance": record.provenance()}
+            print(f"{label}: {len(rows)} rows in {time.perf_counter() - started:.1f} s", file=sys.stderr, flush=True)
+        entries.append(entry)
+        write(out, entries + [other for other in kept.values() if key(other) not in map(key, entries)])
+    write(out, entries)
+
+
+def key(call: dict[str, Any]) -> str:
+    """What tells one call from another."""
+    return json.dumps([call["call"], call["with"]], sort_keys=True)
+
+
+def function(call: Measurement) -> Callable[..., list[dict[str, Any]]]:
+    """The function that a call names.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    module, _, name = call.call.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError):
+        raise ConfigError(f"{call.call}: there is no such function") from None
+
+
+def write(out: Path, entries: list[dict[str, Any]]) -> None:
+    """Write all entries, whole or not at all."""
+    out.mkdir(parents=True, exist_ok=True)
+    temporary = out / f"{MEASUREMENTS}.tmp"
+    temporary.write_text("".join(json.dumps(_plain(entry), sort_keys=True) + "\n" for entry in entries))
+    os.replace(temporary, out / MEASUREMENTS)
+
+
+def _plain(value: Any) -> Any:
+    """JSON types; numbers of numpy and PyTorch become Python's."""
+    if isinstance(value, dict):
+        return {str(name): _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return math.nan if value is None else value
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

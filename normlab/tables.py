@@ -82,8 +82,9 @@ def make(name: str, runs: Path, results: Path, overrides: list[str]) -> tuple[St
         (out / "verdicts.json").write_text(json.dumps([plain(verdict) for verdict in verdicts], indent=1) + "\n")
     commands = [f"`python -m normlab -m +experiment={name}`"] * bool(found.records)
     commands += [f"`python -m normlab.measure {name}`"] * bool(found.measured)
-    text += [f"Made by {' and '.join(commands)}, {study.provenance(found)}.",
-             f"This page by `{' '.join(['python -m normlab.tables', name, *overrides])}` from what lies beside it."]  # fmt: skip
+    again = " ".join(["python -m normlab.tables", name, *overrides])
+    text += [f"Made by {' and '.join(commands)}, {study.provenance(found)}."]
+    text += [f"This page by `{again}` from what lies beside it."]
     (out / "README.md").write_text("\n".join(text) + "\n")
     done = [f"{len(found.records)} of {found.expected} runs"] * bool(found.plan.grid)
     done += [f"{len(found.measured)} of {len(found.plan.measure)} measurements"] * bool(found.plan.measure)
@@ -125,10 +126,10 @@ def measured(found: Study, out: Path) -> list[str]:
     """A table for each measuring function, its rows from all calls together."""
     lines = []
     calls = dict(list(found.measurements.groupby("call", sort=False))) if found.measured else {}
-    for name, rows in calls.items():
+    for name, rows in ((str(call), part) for call, part in calls.items()):
         frame = rows.drop(columns=["call", "status", "seed"]).dropna(axis=1, how="all")
         frame.to_csv(out / f"{name}.csv", index=False)
-        shown = {column: [_number(value) for value in frame[column]] for column in frame}
+        shown = {str(column): [_number(value) for value in frame[column]] for column in frame}
         lines += [f"## {name.replace('_', ' ').capitalize()}", "", tables.render(shown, "github"), ""]
     return lines
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from normlab.errors import ConfigError, DataError, NormlabError, fail
-from normlab.report import figures, study, tables
+from normlab.report import figures, ledger, study, tables
 from normlab.report.study import Study
 from normlab.statistics.verdicts import Rate, Verdict, judge
 
@@ -43,6 +43,8 @@ def main(arguments: list[str]) -> None:
             made = list(all_of_them(folders["runs"], folders["results"]))
             from normlab.report.page import write_page
 
+            folders["results"].mkdir(parents=True, exist_ok=True)
+            print(f"ledger: {ledger.write_ledger(made, folders['results'])}")
             print(f"page: {write_page(made, folders['results'])}")
         if not made:
             print("no study has records yet; python -m normlab -m +experiment=NAME makes some")
@@ -208,7 +210,7 @@ def told(verdicts: list[Verdict], form: str) -> str:
         for place, cell in enumerate(verdict.cells):
             interval = cell.interval
             rows["claim"].append(verdict.claim.id if place == 0 else "")
-            rows["statement"].append(verdict.claim.statement if place == 0 else "")
+            rows["statement"].append(statement(verdict) if place == 0 else "")
             rows["verdict"].append(verdict.result if place == 0 else "")
             rows["tested"].append(f"{cell.name}: {cell.result}")
             rows["found"].append(f"{interval.estimate:.4g} [{interval.low:.4g}, {interval.high:.4g}]")
@@ -217,12 +219,18 @@ def told(verdicts: list[Verdict], form: str) -> str:
     return tables.render(rows, form)
 
 
+def statement(verdict: Verdict) -> str:
+    """The claim in words, from the study or from the ledger."""
+    known = ledger.entries()
+    return verdict.claim.statement or (known[verdict.claim.id].statement if verdict.claim.id in known else "")
+
+
 def plain(verdict: Verdict) -> dict[str, Any]:
     """A verdict as JSON types."""
     return {
         "id": verdict.claim.id,
-        "statement": verdict.claim.statement,
-        "source": verdict.claim.source,
+        "statement": statement(verdict),
+        "instead": verdict.claim.instead,
         "verdict": verdict.result,
         "rules": [rule.model_dump(mode="json") for rule in verdict.claim.rules],
         "cells": [asdict(cell) for cell in verdict.cells],

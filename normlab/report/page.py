@@ -13,6 +13,7 @@ from jinja2 import Template
 from markdown_it import MarkdownIt
 
 from normlab.record import provenance
+from normlab.report.ledger import entries
 from normlab.report.study import Study
 from normlab.statistics.verdicts import Verdict
 
@@ -51,7 +52,9 @@ def write_page(studies: list[tuple[Study, list[Verdict]]], results: Path) -> Pat
         studies: with their verdicts.
         results: folder of all results; the Markdown files in it become the page's articles.
     """
+    known = entries()
     parts = [
+        Part("claims", "The ledger of claims", [article(results / "claims.md", "claims-all")]),
         Part("studies", "Studies", [article(results / s.name / "README.md", f"study-{s.name}") for s, _ in studies])
     ]
     for folder, title in OTHERS.items():
@@ -62,6 +65,10 @@ def write_page(studies: list[tuple[Study, list[Verdict]]], results: Path) -> Pat
         for study, found in studies
         for verdict in found
     ]
+    for verdict in verdicts:
+        if verdict["id"] in known:
+            verdict["statement"] = verdict["statement"] or known[verdict["id"]].statement
+    verdicts.sort(key=lambda verdict: verdict["id"])
     template = Template((Path(__file__).with_name("page.html")).read_text(), autoescape=True)
     text = template.render(
         parts=[_markup(part) for part in parts if part.articles],

@@ -92,8 +92,9 @@ class Claim(Section):
     """One statement under test."""
 
     id: str
-    statement: str = ""  # in the project's own words; of a claim of the ledger it stands there
-    source: str = ""  # the value that the source gives; likewise
+    statement: str = (
+        ""  # in the project's own words; of a claim of the ledger (experiments/claims.yaml) it stands there
+    )
     rules: Annotated[tuple[Rule, ...], Field(min_length=1)]  # all must hold
     instead: str = ""  # what is true where the claim is not
 

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,11 +12,13 @@ import pandas as pd
 import pytest
 
 import normlab
-from normlab import record, tables
+from normlab import measure, record, tables
+from normlab.config import check
 from normlab.errors import ConfigError, DataError
-from normlab.report import study
+from normlab.report import ledger, study
 from normlab.report.page import write_page
 from normlab.report.tables import at_rates, differences, percent, shown_wide, wide
+from normlab.statistics.verdicts import Claim, Verdict
 
 RATES = "optim.lr=1e-4,1e-2,1"
 OVERRIDES = [RATES, "seed=range(0,6)", "trainer.max_epochs=4"]
@@ -193,10 +196,15 @@ def test_every_study_has_a_plan_and_a_header(name):
     plan = study.plan(name)
     assert plan.question.endswith("?")
     header = (study.EXPERIMENTS / name / "README.md").read_text()
-    assert f"+experiment={name}" in header
     assert len({claim.id for claim in plan.claims}) == len(plan.claims)
-    jobs = study.expected(name)
-    assert len({record.fingerprint(config) for config in jobs}) == len(jobs) > 1
+    assert plan.grid or plan.measure
+    for call in plan.measure:
+        measure.function(call)
+        assert f"normlab.measure {name}" in header
+    if plan.grid:
+        assert f"+experiment={name}" in header
+        jobs = study.expected(name)
+        assert len({record.fingerprint(config) for config in jobs}) == len(jobs) > 1
 
 
 def test_a_bad_plan_is_refused(monkeypatch, tmp_path):
@@ -238,6 +246,7 @@ def test_the_page_is_whole_and_accessible(made, planted):
     results = planted.parent / "results"
     (results / "conditioning/somewhere").mkdir(parents=True, exist_ok=True)
     (results / "conditioning/somewhere/conditioning.md").write_text("# A & B <script>\n\n| a |\n| - |\n| 1 |\n")
+    ledger.write_ledger([made], results)
     text = write_page([made], results).read_text()
     page = Page()
     page.feed(text)
@@ -253,3 +262,77 @@ def test_the_page_is_whole_and_accessible(made, planted):
     assert json.loads((results / "learning_rates/verdicts.json").read_text())[0]["verdict"] == "supported"
     assert "http" not in text.replace("http-equiv", "")
     assert Path(results / "index.html").is_file()
+
+
+def test_the_ledger_has_every_claim_once_with_its_verdict(made, planted, tmp_path, monkeypatch):
+    text = ledger.write_ledger([], tmp_path).read_text()
+    known = ledger.entries()
+    assert len(known) == 20 + 9 + 21 + 4
+    assert all(f"| {id_} " in text for id_ in known)
+    assert "54 untested" in text
+    claim = check(Claim, {"id": "C01", "rules": [made[1][0].claim.rules[0].model_dump()], "instead": "Something else."})
+    verdict = Verdict(claim, "contradicted", made[1][0].cells)
+    text = ledger.write_ledger([(made[0], [verdict])], tmp_path).read_text()
+    assert "53 untested, 1 contradicted" in text
+    assert "## C01: contradicted" in text
+    assert "Instead: Something else." in text
+    assert "[learning_rates](learning_rates/README.md)" in text
+    assert "python -m normlab -m +experiment=learning_rates" in text
+    with pytest.raises(ConfigError, match="claim C01 is judged by both learning_rates and learning_rates"):
+        ledger.write_ledger([(made[0], [verdict]), (made[0], [verdict])], tmp_path)
+
+
+def rows_of(*, data, factor=2.0):
+    """A measuring function: a row with the mean pixel times a factor."""
+    import normlab
+
+    images = normlab.dataset(**data).train.images
+    return [{"data": data["name"], "value": images.double().mean() * factor, "value_low": 1.0, "value_high": 9.0}]
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """A study of one measurement, whose function stands in this file."""
+    (tmp_path / "studies/tiny").mkdir(parents=True)
+    calls = [{"call": "measured_here.rows_of", "with": {"data": {"name": "digits", "limit": 50}}}]
+    calls.append({"call": "measured_here.rows_of", "with": {"data": {"name": "folder", "root": "nowhere"}}})
+    rules = [
+        {"kind": "within", "at": "measured", "metric": "value", "where": {"call": "rows_of"}, "low": 0, "high": 600},
+        {"kind": "estimated", "at": "measured", "metric": "value", "low": 0, "high": 5},
+    ]
+    plan = {"question": "Is it so?", "budget": "none", "measure": calls, "claims": [{"id": "A01", "rules": rules}]}
+    (tmp_path / "studies/tiny/study.yaml").write_text(json.dumps({"experiment": plan}))
+    monkeypatch.setattr(study, "EXPERIMENTS", tmp_path / "studies")
+    module = type(json)("measured_here")
+    module.rows_of = rows_of
+    monkeypatch.setitem(sys.modules, "measured_here", module)
+    return tmp_path
+
+
+def test_measurements_are_made_once_kept_and_judged(tiny, capsys):
+    out = tiny / "results"
+    measure.main(["tiny", f"results={out}"])
+    err = capsys.readouterr().err
+    assert "tiny 1/2: rows_of" in err
+    assert "left out: data.root=nowhere: there is no folder" in err
+    before = (out / "tiny" / study.MEASUREMENTS).read_bytes()
+    measure.main(["tiny", f"results={out}"])
+    assert "tiny 1/2" not in capsys.readouterr().err
+    assert (out / "tiny" / study.MEASUREMENTS).read_bytes() == before
+    found, (verdict,) = tables.make("tiny", tiny / "runs", out, [])
+    assert [cell.result for cell in verdict.cells] == ["supported", "inconclusive"]
+    assert verdict.result == "inconclusive"
+    assert len(found.measurements) == 1
+    text = (out / "tiny/README.md").read_text()
+    assert "| digits |" in text
+    assert "python -m normlab.measure tiny" in text
+
+
+def test_a_study_without_measurements_or_a_wrong_function_ends_with_one_line(tiny, capsys, monkeypatch):
+    with pytest.raises(SystemExit):
+        measure.main(["tinny"])
+    assert "did you mean tiny?" in capsys.readouterr().err
+    monkeypatch.delitem(sys.modules, "measured_here")
+    with pytest.raises(SystemExit):
+        measure.main(["tiny", f"results={tiny / 'out'}"])
+    assert "measured_here.rows_of: there is no such function" in capsys.readouterr().err

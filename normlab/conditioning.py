@@ -2,7 +2,8 @@
 
 Prints, for every scheme, the rank and the extreme eigenvalues of the linear model's Hessian, its condition number, the
 learning rates that follow, and the iterations of gradient descent that theory predicts; and saves the table and all
-spectra. Nothing is trained, unless ``steps=N`` asks for N steps of descent to be set beside the prediction.
+spectra. Nothing is trained, unless ``steps=N`` asks for N steps of descent to be set beside the prediction; ``check=M``
+makes it M where theory says that N lead nowhere.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Options(Section):
     eps: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = EPS
     out: Path | None = None  # None: runs/conditioning/DATA
     steps: PositiveInt | None = None  # of real descent under each scheme; None: theory alone
+    check: PositiveInt | None = None  # so many instead, for a scheme that reaches no eps in `steps`; None: as many
 
 
 def main(arguments: list[str]) -> None:
@@ -160,13 +162,15 @@ def measured(
     values: dict[str, Any] = {group: defaults(group, choice) for group, choice in chosen.items()}
     values["arch"]["bias"] = options.bias
     steps = options.steps or 0
+    rate = 1 / theory.spectrum.lambda_max
+    if options.check and theory.iterations(max(options.eps), rate) > steps:
+        steps = min(steps, options.check)
     # One step more, because the loss at step k is that of the weights after k updates.
     values["trainer"] |= {"max_epochs": steps + 1, "eval_every_epochs": steps + 1, "checkpoint": False}
     config = parse({**values, "data": data, "study": "conditioning"})
     if record.existing(config) is None:
         run(config, progress="none")
     rows = [row for row in Curve.read(record.folder(config) / "curve.csv") if row.split == "train"]
-    rate = 1 / theory.spectrum.lambda_max
     found = Prediction(theory, rate, 0.0, True).compare(rows, options.eps)
     numbers = {"measured_steps": steps, "curve_deviation": found["curve_deviation"]}
     for eps, reached in found["measured_iterations"].items():

@@ -17,6 +17,7 @@ import pandas as pd
 from pydantic import Field
 
 from normlab.config import NonNegativeFloat, PositiveFloat, Section
+from normlab.errors import ConfigError
 from normlab.statistics.intervals import Interval, paired_difference
 from normlab.statistics.paired import equivalence_test, holm, non_inferiority_test, superiority_test
 
@@ -138,11 +139,11 @@ def judge(claims: Sequence[Claim], runs: Mapping[Rate, pd.DataFrame]) -> list[Ve
         claims: of the study.
         runs: records with ``seed``, at the common rate, at each scheme's best, and all.
     """
-    tested = [[cell for rule in claim.rules for cell in _cells(rule, runs[rule.at])] for claim in claims]
+    tested = [[cell for rule in claim.rules for cell in _cells(claim, rule, runs)] for claim in claims]
     flat = [cell for cells in tested for cell in cells]
-    corrected: Iterator[float] = iter(
-        holm([min(1.0, 2 * min(cell.p_for, cell.p_against)) for cell in flat]).tolist() if flat else []
-    )
+    # A rule that makes no test (exact numbers, a lost pair) is NaN, and none of the tests that are corrected.
+    p_values = [math.nan if math.isnan(cell.p_for) else min(1.0, 2 * min(cell.p_for, cell.p_against)) for cell in flat]
+    corrected: Iterator[float] = iter(holm(p_values).tolist() if flat else [])
     verdicts = []
     for claim, cells in zip(claims, tested, strict=True):
         decided = tuple(_decided(replace(cell, p=next(corrected))) for cell in cells)
@@ -174,21 +175,35 @@ def _decided(cell: Cell) -> Cell:
     return replace(cell, result="supported" if cell.p_for < cell.p_against else "contradicted")
 
 
-def _cells(rule: Rule, runs: pd.DataFrame) -> list[Cell]:
-    """The rule in each cell, before the correction."""
-    groups: list[tuple[Any, pd.DataFrame]] = [((), runs)]
-    if rule.over:
-        groups = list(runs.groupby(list(rule.over), sort=True))
+def _cells(claim: Claim, rule: Rule, runs: Mapping[Rate, pd.DataFrame]) -> list[Cell]:
+    """The rule in each cell, before the correction.
+
+    Raises:
+        ConfigError: if the rule names a column, or a kind of rows, that the study does not have.
+    """
+    if rule.at not in runs:
+        raise ConfigError(f"claim {claim.id}: at={rule.at}: this study has {', '.join(runs)}")
+    rows = runs[rule.at]
+    wheres = [rule.where] if isinstance(rule, Within | Estimated) else [rule.first, rule.second]
+    for column in {rule.metric, *rule.over, *(column for where in wheres for column in where)}:
+        if len(rows) and column not in rows:
+            raise ConfigError(f"claim {claim.id}: the records have no column {column}")
+    groups: list[tuple[Any, pd.DataFrame]] = [((), rows)]
+    if rule.over and len(rows):
+        groups = list(rows.groupby(list(rule.over), sort=True, dropna=False))
     return [_cell(rule, part, ", ".join(map(str, values))) for values, part in groups]
 
 
 def _cell(rule: Rule, runs: pd.DataFrame, place: str) -> Cell:
     nothing = Cell(place, Interval(math.nan, math.nan, math.nan, 0), math.nan, math.nan, math.nan, "untested")
     if isinstance(rule, Within):
-        values = _values(rule, _where(runs, rule.where)).dropna().to_numpy()
+        rows = _values(rule, _where(runs, rule.where))
+        values, lost = rows.dropna().to_numpy(), int(rows.isna().sum())
         name = _joined(place, f"{rule.low:g} <= {rule.metric} <= {rule.high:g}")
-        if not len(values):
+        if not len(rows):
             return replace(nothing, name=name)
+        if lost:
+            return replace(nothing, name=name, lost=lost, result="inconclusive")
         inside = (values >= rule.low) & (values <= rule.high)
         result: Result = "supported" if inside.all() else "conditional" if inside.any() else "contradicted"
         spread = Interval(float(values.mean()), float(values.min()), float(values.max()), len(values))
@@ -196,9 +211,9 @@ def _cell(rule: Rule, runs: pd.DataFrame, place: str) -> Cell:
     if isinstance(rule, Estimated):
         return _estimated(rule, _where(runs, rule.where), place, nothing)
     first, second, lost = paired(rule, runs)
-    margin = f" by {rule.margin:g}" if rule.margin else ""
-    relation = {"superior": f">{margin}", "non_inferior": f"not below{margin}", "equivalent": f"within{margin} of"}
-    name = _joined(place, f"{_told(rule.first)} {relation[rule.kind]} {_told(rule.second)}")
+    less = f"{_told(rule.first)} - {_told(rule.second)}"
+    relation = {"superior": f"{less} > {rule.margin:g}", "non_inferior": f"{less} > -{rule.margin:g}"}
+    name = _joined(place, relation.get(rule.kind, f"|{less}| < {rule.margin:g}"))
     if len(first) < 2:
         return replace(nothing, name=name, lost=lost)
     interval = paired_difference(first, second)
@@ -211,8 +226,8 @@ def _cell(rule: Rule, runs: pd.DataFrame, place: str) -> Cell:
     else:
         p_for = equivalence_test(first, second, rule.margin)
         p_against = min(superiority_test(first, second, rule.margin), superiority_test(second, first, rule.margin))
-    # After a divergence the pairs that are left are no fair sample of all.
-    if lost or len(first) < FEWEST_PAIRS:
+    # After a divergence the pairs that are left are no fair sample of all; where all diverged nothing was compared.
+    if lost or len(first) < FEWEST_PAIRS or _all_diverged(rule, runs):
         return Cell(name, interval, math.nan, math.nan, math.nan, "inconclusive", lost)
     return Cell(name, interval, p_for, p_against, math.nan, "inconclusive")
 
@@ -240,17 +255,29 @@ def paired(rule: Superior | NonInferior | Equivalent, runs: pd.DataFrame) -> tup
         part = _where(runs, where)
         values = _values(rule, part)
         values.index = pd.Index(part.seed)
-        if values.index.has_duplicates:
-            values = values.groupby(level=0).mean()  # several schemes or rates of one seed count as one
-        sides.append(values)
-    both = pd.concat(sides, axis=1, join="inner", keys=["first", "second"])
-    whole = both.dropna()
-    return whole["first"].to_numpy(), whole["second"].to_numpy(), len(both) - len(whole)
+        # Several runs of one seed count as one, and as none if one of them is lost.
+        by_seed = values.groupby(level=0)
+        sides.append(pd.DataFrame({"value": by_seed.sum(min_count=1) / by_seed.size(), "runs": by_seed.size()}))
+        sides[-1].loc[by_seed.count() < by_seed.size(), "value"] = math.nan
+    first, second = sides
+    seeds = first.index.intersection(second.index)
+    first, second = first.loc[seeds], second.loc[seeds]
+    whole = first.value.notna() & second.value.notna() & (first.runs == second.runs)
+    return first.value[whole].to_numpy(), second.value[whole].to_numpy(), int((~whole).sum())
+
+
+def _all_diverged(rule: Superior | NonInferior | Equivalent, runs: pd.DataFrame) -> bool:
+    sides = [_where(runs, where) for where in (rule.first, rule.second)]
+    return all((side.status == "diverged").all() for side in sides)
 
 
 def _where(runs: pd.DataFrame, where: Where) -> pd.DataFrame:
     for column, value in where.items():
-        runs = runs[runs[column] == value] if column in runs else runs.iloc[:0]
+        if column not in runs:
+            return runs.iloc[:0]
+        if isinstance(value, str) and pd.api.types.is_numeric_dtype(runs[column]):
+            value = float(value)  # YAML takes 1e-2 for text
+        runs = runs[runs[column] == value]
     return runs
 
 
@@ -260,6 +287,8 @@ def _values(rule: _Rule, runs: pd.DataFrame) -> pd.Series:
     values = runs[rule.metric].astype(float)
     if rule.diverged_as is not None:
         values = values.mask(runs.status == "diverged", rule.diverged_as)
+    if rule.horizon is None and values.abs().eq(math.inf).any():
+        raise ConfigError(f"{rule.metric} has misses, which are infinite: the rule wants a horizon")
     return values if rule.horizon is None else values.clip(upper=rule.horizon)
 
 

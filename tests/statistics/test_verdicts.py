@@ -65,8 +65,8 @@ def test_cells_that_disagree_make_it_conditional():
     found = verdict(frame, kind="superior", over=["arch"], **PAIR)
     assert found.result == "conditional"
     assert [(cell.name, cell.result) for cell in found.cells] == [
-        ("cnn: b > a", "supported"),
-        ("vit: b > a", "contradicted"),
+        ("cnn: b - a > 0", "supported"),
+        ("vit: b - a > 0", "contradicted"),
     ]
 
 
@@ -104,7 +104,53 @@ def test_four_seeds_decide_nothing():
 def test_nothing_to_judge_is_untested():
     frame = runs({("cnn", "a"): 0}, seeds=1)
     assert verdict(frame, kind="superior", **PAIR).result == "untested"
-    assert verdict(frame, kind="within", metric="nothing", low=0, high=1).result == "untested"
+    assert verdict(frame.iloc[:0], kind="within", metric="nothing", low=0, high=1).result == "untested"
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"kind": "within", "metric": "nothing", "low": 0, "high": 1},
+        {"kind": "superior", **PAIR, "over": ["color"]},
+        {"kind": "superior", "first": {"nrom": "b"}, "second": {"norm": "a"}},
+        {"kind": "superior", **PAIR, "at": "measured"},
+    ],
+)
+def test_a_rule_that_names_what_is_not_there_is_refused(rule):
+    with pytest.raises(ConfigError, match="claim X"):
+        verdict(runs({("cnn", "a"): 0, ("cnn", "b"): 1}), **rule)
+
+
+def test_exact_rules_do_not_weaken_a_test():
+    frame = runs({("cnn", "a"): 0, ("cnn", "b"): 0.02})
+    test = {"id": "T", "rules": [{"kind": "superior", **PAIR}]}
+    exact = {"id": "E", "rules": [{"kind": "within", "metric": "seed", "low": 0, "high": 100}] * 30}
+    alone, beside = (judge([check(Claim, one) for one in both], {"all": frame})[0] for both in ([test], [test, exact]))
+    assert alone.cells[0].p == beside.cells[0].p < 0.05
+
+
+def test_a_seed_with_one_lost_run_of_several_is_lost():
+    frame = pd.concat([runs({("cnn", "a"): 0, ("cnn", "b"): 0.1}).assign(lr=lr) for lr in (0.1, 0.2)])
+    assert verdict(frame, kind="superior", **PAIR).cells[0].interval.n == 8
+    lost = ((frame.norm == "a") & (frame.seed == 3) & (frame.lr == 0.1)).to_numpy()
+    broken = frame.copy()
+    broken.loc[lost, ["status", "test_accuracy"]] = ["diverged", math.nan]
+    found = verdict(broken, kind="superior", **PAIR)
+    assert (found.result, found.cells[0].lost, found.cells[0].interval.n) == ("inconclusive", 1, 7)
+    found = verdict(frame[~lost], kind="superior", **PAIR)  # a run that is missing: the means are not of like runs
+    assert (found.result, found.cells[0].lost) == ("inconclusive", 1)
+
+
+def test_where_all_diverged_nothing_is_said():
+    frame = runs({("cnn", "a"): 0, ("cnn", "b"): 0}).assign(status="diverged", test_accuracy=math.nan)
+    for rule in ({"kind": "equivalent", "margin": 0.1}, {"kind": "non_inferior", "margin": 0.1}):
+        assert verdict(frame, diverged_as=0.1, **rule, **PAIR).result == "inconclusive"
+
+
+def test_a_number_that_yaml_takes_for_text():
+    frame = pd.concat([runs({("cnn", "a"): 0, ("cnn", "b"): 0.1}).assign(lr=lr) for lr in (0.01, 1.0)])
+    rule = {"kind": "superior", "first": {"norm": "b", "lr": "1e-2"}, "second": {"norm": "a", "lr": "1e-2"}}
+    assert verdict(frame, **rule).result == "supported"
 
 
 def test_exact_numbers():
@@ -112,6 +158,8 @@ def test_exact_numbers():
     near = {"kind": "within", "metric": "ratio", "low": 0.99, "high": 1.01}
     assert verdict(frame, **near).result == "supported"
     assert verdict(frame, **(near | {"low": 1.0})).result == "conditional"
+    lost = frame.assign(ratio=[1.0, 1.0, math.nan])
+    assert (verdict(lost, **near).result, verdict(lost, **near).cells[0].lost) == ("inconclusive", 1)
     assert verdict(frame, **(near | {"low": 1.1, "high": 2})).result == "contradicted"
     assert verdict(frame, **(near | {"low": 1.0, "where": {"norm": "a"}})).result == "supported"
 
@@ -120,6 +168,8 @@ def test_a_miss_counts_as_the_horizon():
     frame = runs({("cnn", "a"): 0, ("cnn", "b"): 0})
     frame["epochs_to.0.7"] = np.where(frame.norm == "a", 2.0 + frame.seed % 2, np.inf)
     rule = {"kind": "superior", "metric": "epochs_to.0.7", "horizon": 10, "margin": 5.0}
+    with pytest.raises(ConfigError, match="wants a horizon"):
+        verdict(frame, **(rule | {"horizon": None}), **PAIR)
     found = verdict(frame, **rule, **PAIR)
     assert found.result == "supported"
     assert found.cells[0].interval.estimate == pytest.approx(7.5)

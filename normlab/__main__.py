@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from normlab import STARTED
 from normlab.config import CONFIGS, EXPERIMENTS, GROUPS, choices, parse, unknown_choice
-from normlab.errors import ConfigError, NormlabError, fail
+from normlab.errors import ConfigError, NormlabError, RunningError, fail
 
 
 def main() -> None:
@@ -144,8 +144,12 @@ def sweep_job(composed: DictConfig, hydra_config: Any) -> None:
             from normlab.run import run
 
             threads = config.trainer.threads or sweep.threads_for_each_job(hydra_config.launcher)
-            status = run(config.with_threads(threads), progress="none")["status"]  # one line a job says enough
+            # One line a job says enough.
+            status = run(config.with_threads(threads), progress="none", again=config.rerun)["status"]
         sweep.note(**word, status=status, folder=str(folder))
+    except RunningError:  # another sweep was faster, or still is at it
+        status = "skipped" if record.existing(config) else "refused"
+        sweep.note(**word, status=status, folder=str(folder), error="another process is making this run")
     except NormlabError as error:
         status = "refused"
         sweep.note(**word, status=status, error=str(error))

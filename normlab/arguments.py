@@ -32,11 +32,14 @@ def parsed(arguments: Sequence[str], schema: type[S], groups: Sequence[str] = ("
         if not equals:
             raise ConfigError(f"{argument}: expected KEY=VALUE, as in: data=digits")
         group, _, option = key.partition(".")
-        value = yaml.safe_load(text)
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ConfigError(f"{argument}: not a value") from None
         if group in groups:
             chosen.setdefault(group, {})[option] = value
         elif _is_list(schema, key):
-            own[key] = [yaml.safe_load(part) for part in text.split(",")]
+            own[key] = [yaml.safe_load(part) for part in text.strip("[]").split(",")]
         else:
             own[key] = value
     options = check(schema, own)

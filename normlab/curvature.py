@@ -77,6 +77,8 @@ def main(arguments: list[str]) -> None:
         print(f"saved in {out}/: curvature.csv, curvature.md, layers.csv" + (", density" if densities else ""))
     for reason in reasons:
         print(reason)
+    if not rows:
+        sys.exit(2)
 
 
 Look = tuple[dict[str, Any], list[dict[str, Any]], tuple[list[float], list[float]] | None]

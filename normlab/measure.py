@@ -93,7 +93,7 @@ def write(out: Path, entries: list[dict[str, Any]]) -> None:
     """Write all entries, whole or not at all."""
     out.mkdir(parents=True, exist_ok=True)
     temporary = out / f"{MEASUREMENTS}.tmp"
-    temporary.write_text("".join(json.dumps(_plain(entry), sort_keys=True) + "\n" for entry in entries))
+    temporary.write_text("".join(json.dumps(_plain(entry)) + "\n" for entry in entries))
     os.replace(temporary, out / MEASUREMENTS)
 
 

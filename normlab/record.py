@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RECORD = "record.json"
-PARTIAL = ".partial"
+PARTIAL, EARLIER = ".partial", ".earlier"
 DONE = ("finished", "diverged")
 
 # Keys that change where or how fast a run is computed, but not its result.
@@ -112,15 +112,27 @@ def require_writable(runs: Path) -> None:
 
 
 @contextmanager
-def opened(config: Config) -> Iterator[Path]:
+def opened(config: Config, again: bool = True) -> Iterator[Path]:
     """A folder for a run that is in progress, which takes its final name when all went well.
 
     Until then an earlier record of the same run stays. A user's mistake leaves nothing behind; another exception leaves
     a record with status ``failed`` and its traceback, unless there is a better one.
+
+    Args:
+        config: of the run.
+        again: make a run that has a record once more.
+
+    Raises:
+        RunningError: if another process is making this run, or has made it, where it is not to be made again.
     """
     final = folder(config)
     path = final.with_name(final.name + PARTIAL)
     with _alone(final):
+        earlier = final.with_name(final.name + EARLIER)
+        if earlier.exists() and not final.exists():  # killed while one folder took the other's place
+            earlier.rename(final)
+        if not again and existing(config):
+            raise RunningError(f"{final}: another process has made this run")
         shutil.rmtree(path, ignore_errors=True)  # of a run that was killed
         path.mkdir(parents=True)
         try:
@@ -154,7 +166,7 @@ def _alone(final: Path) -> Iterator[None]:
 
 def _replace(path: Path, final: Path) -> None:
     """Move a folder to its final name, in place of an earlier one."""
-    earlier = final.with_name(final.name + ".earlier")
+    earlier = final.with_name(final.name + EARLIER)
     shutil.rmtree(earlier, ignore_errors=True)
     if final.exists():
         final.rename(earlier)
@@ -164,7 +176,7 @@ def _replace(path: Path, final: Path) -> None:
 
 def _finished(path: Path) -> list[Path]:
     """Folders of records below a folder, less those of runs in progress or replaced."""
-    return sorted(file.parent for file in path.rglob(RECORD) if not file.parent.name.endswith((PARTIAL, ".earlier")))
+    return sorted(file.parent for file in path.rglob(RECORD) if not file.parent.name.endswith((PARTIAL, EARLIER)))
 
 
 def describe(config: Config) -> dict[str, Any]:
@@ -206,8 +218,10 @@ def provenance() -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             versions[name] = "not installed"
     commit = _git("rev-parse", "HEAD")
-    # Not results/: a command that writes there would find its own output.
-    changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!results") if commit else None
+    # What a run is made of; a scheme that is not tracked yet counts too.
+    changes = (
+        _git("status", "--porcelain", "--", "configs", "experiments", "hydra_plugins", "normlab") if commit else None
+    )
     return {
         "commit": commit,
         "dirty": bool(changes) if commit else None,

@@ -18,13 +18,16 @@ from normlab.training import Curve, Outcome, divergence, mirrored, start_from, s
 DESCRIBED_IMAGES = 10_000  # at most so many training images are looked at to say what a normalization makes of them
 
 
-def run(config: Config, imports_seconds: float = float("nan"), progress: str = "auto") -> dict[str, Any]:
+def run(
+    config: Config, imports_seconds: float = float("nan"), progress: str = "auto", again: bool = True
+) -> dict[str, Any]:
     """Train one network under one normalization, and leave a record.
 
     Args:
         config: checked.
         imports_seconds: what the process spent before, for the record.
         progress: what is shown where the configuration says ``auto``.
+        again: make a run that has a record once more.
 
     Returns:
         The record, as in ``record.json``, and the ``path`` of its folder.
@@ -36,7 +39,7 @@ def run(config: Config, imports_seconds: float = float("nan"), progress: str = "
     record.require_writable(config.runs)
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
-    with record.opened(config) as folder:
+    with record.opened(config, again) as folder:
         data = load(config.data)
         clock.lap("data")
         norm = config.norm.build().fit(data.training_images())

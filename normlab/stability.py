@@ -25,11 +25,13 @@ from normlab import record
 from normlab.analysis.stability import largest_stable_rate
 from normlab.arguments import data_label, parsed
 from normlab.config import NonNegativeInt, PositiveInt, Section, choices, defaults, parse
-from normlab.errors import ConfigError, NormlabError, fail
+from normlab.errors import ConfigError, DataError, NormlabError, fail
 from normlab.norms import Affine, normalization
 from normlab.report.origin import made_by
 from normlab.run import run
 from normlab.training import Curve
+
+PROBED = 2000  # training images at most, over which a network's Hessian is taken
 
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 
@@ -66,6 +68,38 @@ def main(arguments: list[str]) -> None:
     print(f"saved in {out}/: stability.csv, stability.md, rates.png, rates.svg")
 
 
+def stable_rates(
+    *, data: dict[str, Any], arch: dict[str, Any], norms: list[str], momenta: list[float], steps: int, resolution: float
+) -> list[dict[str, Any]]:
+    """The same as a measurement of a study.
+
+    Args:
+        data: name and options of the data set.
+        arch: name and options of the architecture.
+        norms: schemes.
+        momenta: of heavy ball.
+        steps: of each run.
+        resolution: relative, of the bisection.
+
+    Returns:
+        A row for each scheme and momentum: data, arch, and the columns of ``stability.csv``. ``ratio_low`` and
+        ``ratio_high`` are the ends of the bracket over the prediction: the highest rate that was stable, the lowest
+        that was not.
+    """
+    options = Options(norms=tuple(norms), momenta=tuple(momenta), steps=steps, resolution=resolution)
+    groups = {"data": {**defaults("data", data["name"]), **data}, "arch": {**defaults("arch", arch["name"]), **arch}}
+    about = {"data": data_label(groups["data"]), "arch": arch["name"]}
+    return [
+        {
+            **about,
+            **row,
+            "ratio_low": row["stable_at"] / row["predicted"],
+            "ratio_high": row["unstable_at"] / row["predicted"],
+        }
+        for row in measure(norms, groups, options)
+    ]
+
+
 def affine_schemes() -> list[str]:
     """Schemes that are a fixed scale and shift."""
     return [name for name in choices("norm") if isinstance(normalization(name), Affine)]
@@ -77,8 +111,15 @@ def measure(names: list[str], groups: dict[str, Any], options: Options) -> list[
 
     momenta = options.momenta or ((0.0, 0.9) if groups["arch"]["name"] == "linear" else (0.0,))
     pairs = [(name, momentum) for name in names for momentum in momenta]
-    shown = tqdm(pairs, desc="stable rates", disable=not sys.stderr.isatty(), leave=False)
-    return [measured(name, momentum, groups, options) for name, momentum in shown]
+    rows = []
+    for name, momentum in tqdm(pairs, desc="stable rates", disable=not sys.stderr.isatty(), leave=False):
+        try:
+            rows.append(measured(name, momentum, groups, options))
+        except (NormlabError, ValueError) as error:
+            print(f"{name}: {error}", file=sys.stderr)
+    if not rows:
+        raise DataError("no scheme could be measured")
+    return rows
 
 
 def measured(name: str, momentum: float, groups: dict[str, Any], options: Options) -> dict[str, Any]:
@@ -122,7 +163,7 @@ def made(
     # The loss at step k is that of the weights after k updates, so one more makes the last of them seen.
     values["trainer"] |= {"max_epochs": steps + 1, "eval_every_epochs": steps + 1, "checkpoint": False}
     if probe:
-        values["trainer"] |= {"probe_steps": [0], "probe_images": 10**6}
+        values["trainer"] |= {"probe_steps": [0], "probe_images": PROBED}
     values["optim"] |= {"lr": rate, "momentum": momentum}
     config = parse({**values, **groups, "seed": options.seed, "study": "stability"})
     found = record.existing(config) or run(config, progress="none")

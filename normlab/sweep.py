@@ -43,7 +43,7 @@ def left_to_run(jobs: list[list[str]], master: DictConfig, loader: ConfigLoader)
     found = [_record_of(config) for config in configurations(jobs, master, loader)]
     left = [place for place, path in enumerate(found) if path is None]
     folder = Path(master.hydra.sweep.dir)
-    folder.mkdir(parents=True, exist_ok=True)
+    record.require_writable(folder)
     skipped = {place: str(path) for place, path in enumerate(found) if path is not None}
     content = {"total": len(jobs), "skipped": skipped, "places": left, "started": time.time()}
     (folder / SWEEP).write_text(json.dumps(content))
@@ -225,6 +225,8 @@ class Summary(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the table and what went wrong; a sweep with a failed or a missing job ends with status 1."""
         folder = Path(config.hydra.sweep.dir)
+        if not (folder / SWEEP).exists():  # it ended before its jobs were known, and has said why
+            return
         sweep, done = json.loads((folder / SWEEP).read_text()), outcomes(folder)
         places = {int(place): Path(path) for place, path in sweep["skipped"].items()}
         for outcome in done:
@@ -236,7 +238,8 @@ class Summary(Callback):
         counts["skipped"] += len(sweep["skipped"])
         missing = sweep["total"] - counts.total()
         parts = [f"{counts[status]} {status}" for status in STATUSES if counts[status]]
-        print(f"{sweep['total']} jobs: {', '.join(parts)}{f', {missing} without an outcome' * bool(missing)}")
+        parts += [f"{missing} without an outcome"] * bool(missing)
+        print(f"{sweep['total']} job{'s' * (sweep['total'] != 1)}: {', '.join(parts)}")
         wrong = [outcome for outcome in done if outcome["status"] in WRONG]
         for outcome in wrong:
             where = f" (traceback in {outcome['traceback']})" if "traceback" in outcome else ""

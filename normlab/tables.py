@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from normlab.errors import ConfigError, DataError, NormlabError, fail
+from normlab.errors import ConfigError, NormlabError, fail
 from normlab.report import figures, ledger, study, tables
 from normlab.report.study import Study
 from normlab.statistics.verdicts import Rate, Verdict, judge
 
+GENERATED = {".csv", ".tex", ".png", ".svg", ".md", ".json"}
 RATES: dict[Rate, str] = {"common": "at the common learning rate", "best": "at each scheme's best learning rate"}
 
 
@@ -35,9 +36,11 @@ def main(arguments: list[str]) -> None:
                 folders[key] = Path(value)
             else:
                 rest.append(argument)
-        named, overrides = ([rest[0]], rest[1:]) if rest and "=" not in rest[0] else ([], rest)
-        if overrides and (not named or folders["results"] == Path("results")):
-            raise ConfigError(f"{overrides[0]}: overrides want a study before them, and results=FOLDER of their own")
+        named, overrides = [word for word in rest if "=" not in word], [word for word in rest if "=" in word]
+        if overrides and len(named) != 1:
+            raise ConfigError(f"{overrides[0]}: an override wants the one study that was run with it before it")
+        if overrides and folders["results"].resolve() == Path("results").resolve():
+            raise ConfigError(f"{overrides[0]}: a study that was run with changes wants results=FOLDER of its own")
         made = [make(name, folders["runs"], folders["results"], overrides) for name in named]
         if not named:
             made = list(all_of_them(folders["runs"], folders["results"]))
@@ -58,7 +61,7 @@ def all_of_them(runs: Path, results: Path) -> list[tuple[Study, list[Verdict]]]:
     for name in study.names():
         try:
             made.append(make(name, runs, results, []))
-        except DataError as error:
+        except NormlabError as error:
             print(error)
     return made
 
@@ -67,6 +70,9 @@ def make(name: str, runs: Path, results: Path, overrides: list[str]) -> tuple[St
     """Tables, figures and verdicts of one study."""
     found = study.load(name, runs, results / name, overrides)
     out = results / name
+    for stale in out.glob("*"):  # what this call does not make again would be taken for its own
+        if stale.suffix in GENERATED and stale.name not in (study.RECORDS, study.CURVES, study.MEASUREMENTS):
+            stale.unlink()
     by_rate: dict[Rate, pd.DataFrame] = {"measured": found.measurements}
     if found.records:
         study.keep(found, out)
@@ -82,9 +88,10 @@ def make(name: str, runs: Path, results: Path, overrides: list[str]) -> tuple[St
     if verdicts:
         text += ["## Verdicts", "", told(verdicts, "github"), ""]
         (out / "verdicts.json").write_text(json.dumps([plain(verdict) for verdict in verdicts], indent=1) + "\n")
-    commands = [f"`python -m normlab -m +experiment={name}`"] * bool(found.records)
+    sweep = " ".join([f"python -m normlab -m +experiment={name}", *overrides])
+    commands = [f"`{sweep}`"] * bool(found.records)
     commands += [f"`python -m normlab.measure {name}`"] * bool(found.measured)
-    again = " ".join(["python -m normlab.tables", name, *overrides])
+    again = " ".join(["python -m normlab.tables", name, *overrides, *(["results=FOLDER"] if overrides else [])])
     text += [f"Made by {' and '.join(commands)}, {study.provenance(found)}."]
     text += [f"This page by `{again}` from what lies beside it."]
     (out / "README.md").write_text("\n".join(text) + "\n")
@@ -162,6 +169,8 @@ def draw(
     curves = [(name, validation[validation.fingerprint.isin(part.fingerprint)]) for name, part in cells]
     figures.convergence(out / f"convergence{suffix}", curves, label)
     captions["convergence"] = f"Validation accuracy along training {label}".rstrip()
+    if (runs.status == "diverged").any():
+        captions["convergence"] += "; after a divergence the mean is over the runs that are left"
     if target in runs:
         horizon = float(found.runs["config.trainer.max_epochs"].max())
         times = [(name, part.assign(epochs=part[target].fillna(np.inf), horizon=horizon)) for name, part in cells]
@@ -213,9 +222,9 @@ def told(verdicts: list[Verdict], form: str) -> str:
             rows["statement"].append(statement(verdict) if place == 0 else "")
             rows["verdict"].append(verdict.result if place == 0 else "")
             rows["tested"].append(f"{cell.name}: {cell.result}")
-            rows["found"].append(f"{interval.estimate:.4g} [{interval.low:.4g}, {interval.high:.4g}]")
+            rows["found"].append(tables.interval(interval))
             rows["n"].append(f"{interval.n}" + f" ({cell.lost} lost)" * bool(cell.lost))
-            rows["p, Holm"].append("-" if np.isnan(cell.p) else f"{cell.p:.3g}")
+            rows["p, Holm"].append(tables.p_value(cell.p))
     return tables.render(rows, form)
 
 

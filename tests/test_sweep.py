@@ -232,3 +232,28 @@ def test_two_processes_do_not_make_the_same_run(tmp_path, monkeypatch):
 def test_jobs_at_once_share_the_cores(launcher, threads, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
     assert sweep.threads_for_each_job(OmegaConf.create(launcher)) == threads
+
+
+def test_a_run_that_another_process_made_meanwhile_is_not_made_again(tmp_path):
+    names = {"data": "digits", "augment": "none", "norm": "unit", "arch": "linear", "optim": "gd", "trainer": "default"}
+    values = {group: defaults(group, {**names, "logger": "none"}[group]) for group in GROUPS}
+    values["trainer"]["max_epochs"] = 1
+    config = parse({**values, "runs": tmp_path / "runs"})
+    path = Path(run(config, progress="none")["path"])
+    written = (path / "record.json").stat().st_mtime_ns
+    with pytest.raises(RunningError, match="has made this run"):
+        run(config, progress="none", again=False)
+    assert (path / "record.json").stat().st_mtime_ns == written
+    # A kill between the two renames that put a new folder in the place of an earlier one.
+    path.rename(path.with_name(path.name + ".earlier"))
+    with pytest.raises(RunningError, match="has made this run"):
+        run(config, progress="none", again=False)
+    assert (path / "record.json").stat().st_mtime_ns == written
+
+
+def test_a_sweep_that_cannot_write_ends_with_status_2(here, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, out, err = here("-m", "+norm=unit", "seed=0,1", *QUICK, "runs=file/runs")
+    assert status == 2
+    assert "cannot be written" in err
+    assert out == ""

@@ -9,7 +9,6 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 
-from normlab.errors import NormlabError
 from normlab.sweep import left_to_run
 
 
@@ -24,15 +23,17 @@ class NormlabSweeper(BasicSweeper):
         assert self.config is not None
         assert self.hydra_context is not None
         left = left_to_run(jobs, self.config, self.hydra_context.config_loader)
+        self.launching = True
         return [left] if left else []
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the grid. A launcher that breaks down ends the sweep, whose summary then says what is missing."""
+        self.launching = False
         try:
             return super().sweep(arguments)
-        except NormlabError:
-            raise
         except Exception as error:
+            if not self.launching:
+                raise
             lines = str(error).strip().splitlines() or [""]
             print(f"normlab: the launcher broke down ({type(error).__name__}: {lines[0]})", file=sys.stderr)
             return []

@@ -119,16 +119,24 @@ class Curvature:
 
         Args:
             tolerance: relative, at which ARPACK stops.
-        """
-        if self.size == 1:
-            return self.product(torch.ones_like(self.parameters[0].detach()).flatten()).item()
-        from scipy.sparse.linalg import eigsh
 
-        start = np.random.default_rng(0).standard_normal(self.size)
+        Raises:
+            DataError: if ARPACK does not find it.
+        """
+        from scipy.sparse.linalg import ArpackError, eigsh
+
+        like = self.parameters[0].detach()
+        start = torch.from_numpy(np.random.default_rng(0).standard_normal(self.size)).to(like)
+        first = self.product(start)
+        if self.size == 1 or not first.any():  # ARPACK takes neither one dimension nor a matrix of zeros
+            return (first[0] / start[0]).item()
         with self._operator() as hessian:
             operator = hessian.to_scipy()
-            start = start.astype(operator.dtype)
-            found = eigsh(operator, k=1, which="LA", tol=tolerance, v0=start, return_eigenvectors=False)
+            begin = start.cpu().numpy().astype(operator.dtype)
+            try:
+                found = eigsh(operator, k=1, which="LA", tol=tolerance, v0=begin, return_eigenvectors=False)
+            except ArpackError as error:
+                raise DataError(f"the Hessian's largest eigenvalue was not found: {error}") from None
         return float(found[0])
 
     def trace(self, products: int = 10) -> tuple[float, float]:
@@ -158,6 +166,9 @@ class Curvature:
 
         Returns:
             Eigenvalues [points], and density [points], which integrates to about 1.
+
+        Raises:
+            DataError: for a Hessian that is zero or too small for Lanczos.
         """
         state = torch.random.get_rng_state()  # curvlinops draws from the global generator
         torch.manual_seed(0)
@@ -165,6 +176,8 @@ class Curvature:
             with self._operator() as hessian:
                 lanczos = _curvlinops().LanczosApproximateSpectrumCached(hessian, min(products, self.size))
                 grid, density = lanczos.approximate_spectrum(num_repeats=repeats, num_points=points)
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise DataError(f"no spectral density: {str(error).splitlines()[0]}") from None
         finally:
             torch.random.set_rng_state(state)
         return torch.as_tensor(grid).cpu(), torch.as_tensor(density).cpu()

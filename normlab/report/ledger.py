@@ -11,7 +11,7 @@ import yaml
 from normlab.config import EXPERIMENTS, Section, check
 from normlab.errors import ConfigError
 from normlab.report.study import Study
-from normlab.report.tables import render
+from normlab.report.tables import interval, p_value, render
 from normlab.statistics.verdicts import Result, Verdict
 
 UNTESTED = "its study does not exist yet"
@@ -83,12 +83,11 @@ def told(entry: Entry, study: Study, verdict: Verdict) -> list[str]:
     lines += [f"The source says: {entry.source}.", ""]
     rows: dict[str, list[str]] = {"tested": [], "result": [], "found": [], "n": [], "p, Holm": []}
     for cell in verdict.cells:
-        interval = cell.interval
         rows["tested"].append(cell.name)
         rows["result"].append(cell.result)
-        rows["found"].append(f"{interval.estimate:.4g} [{interval.low:.4g}, {interval.high:.4g}]")
-        rows["n"].append(str(interval.n))
-        rows["p, Holm"].append("-" if cell.p != cell.p else f"{cell.p:.3g}")
+        rows["found"].append(interval(cell.interval))
+        rows["n"].append(str(cell.interval.n))
+        rows["p, Holm"].append(p_value(cell.p))
     lines += [render(rows, "github"), ""]
     if verdict.claim.instead:
         lines += [f"Instead: {verdict.claim.instead}", ""]

@@ -55,7 +55,7 @@ def write_page(studies: list[tuple[Study, list[Verdict]]], results: Path) -> Pat
     known = entries()
     parts = [
         Part("claims", "The ledger of claims", [article(results / "claims.md", "claims-all")]),
-        Part("studies", "Studies", [article(results / s.name / "README.md", f"study-{s.name}") for s, _ in studies])
+        Part("studies", "Studies", [article(results / s.name / "README.md", f"study-{s.name}") for s, _ in studies]),
     ]
     for folder, title in OTHERS.items():
         documents = sorted((results / folder).rglob("*.md"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +17,7 @@ import yaml
 from pydantic import Field
 
 from normlab import record
-from normlab.config import EXPERIMENTS, Config, PositiveFloat, Section, check, parse, unknown_choice
+from normlab.config import EXPERIMENTS, GROUPS, Config, PositiveFloat, Section, check, parse, unknown_choice
 from normlab.curve import Curve
 from normlab.errors import ConfigError, DataError, NormlabError
 from normlab.statistics.verdicts import Claim
@@ -57,6 +58,8 @@ class Study:
         curves: their measurements; see :func:`normlab.curves`.
         expected: runs that the grid has; those without a record are missing.
         measured: calls of the plan's measurements, each with its ``rows`` and ``provenance``.
+        planned_rates: learning rates of the grid, also of runs that are missing.
+        overrides: changes to the grid.
     """
 
     name: str
@@ -65,11 +68,14 @@ class Study:
     curves: pd.DataFrame
     expected: int
     measured: tuple[dict[str, Any], ...] = ()
+    planned_rates: frozenset[float | str] = frozenset()
+    overrides: tuple[str, ...] = ()
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """The records, a row a run."""
-        return record.frame(self.records)
+        """The records, a row a run; the columns of :attr:`factors` are text."""
+        frame = record.frame(self.records)
+        return frame.assign(**{column: frame[column].map(_text) for column in self.factors if column in frame})
 
     @cached_property
     def measurements(self) -> pd.DataFrame:
@@ -89,18 +95,36 @@ class Study:
     @property
     def factors(self) -> list[str]:
         """Columns of ``runs`` that vary in the grid, besides scheme, seed and learning rate."""
-        columns = [key if "." not in key else f"config.{key}" for key in self.plan.grid]
-        return [column for column in columns if column not in ("norm", "seed", "config.optim.lr")]
+        own = [key for key in self.plan.grid if key not in ("norm", "seed", "optim.lr")]
+        return [key if key in ("data", "arch", "optim") else _column(key) for key in own]
+
+    @cached_property
+    def rates(self) -> list[float]:
+        """The learning rates of the grid that the runs were given; none where each run finds its own."""
+        given = {found["config"]["optim"]["lr"] for found in self.records} | self.planned_rates
+        return sorted(float(rate) for rate in given if rate != "auto")
 
     @property
     def sweeps_rates(self) -> bool:
         """Whether the grid has several learning rates."""
-        return "optim.lr" in self.plan.grid and self.runs.lr.nunique() > 1
+        return len(self.rates) > 1
 
     @property
     def reference(self) -> str:
         """The scheme that the others are compared with."""
-        return self.plan.reference or str(self.plan.grid["norm"]).split(",")[0]
+        return self.plan.reference or str(self.runs.norm.iloc[0])
+
+
+def _column(key: str) -> str:
+    """Where the records have a key of the grid."""
+    return f"config.{key}.name" if key in GROUPS else f"config.{key}"
+
+
+def _text(value: Any) -> str:
+    """A value of a factor as the user wrote it."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "null"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def names() -> list[str]:
@@ -116,7 +140,10 @@ def plan(name: str) -> Plan:
     """
     if name not in names():
         raise unknown_choice("study", name, names())
-    content = yaml.safe_load((EXPERIMENTS / name / "study.yaml").read_text())
+    try:
+        content = yaml.safe_load((EXPERIMENTS / name / "study.yaml").read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"experiments/{name}/study.yaml: {' '.join(str(error).split())}") from None
     return check(Plan, content.get("experiment", {}), prefix=f"experiments/{name}/study.yaml: experiment.")
 
 
@@ -132,36 +159,43 @@ def load(name: str, runs: Path, results: Path, overrides: Sequence[str] = ()) ->
     Raises:
         DataError: if there is no record at all.
     """
-    plan_, kept = plan(name), _kept(results)
-    measured = tuple(measurements(results))
+    plan_, measured = plan(name), tuple(measurements(results))
     if not plan_.grid:
         if not measured:
             raise DataError(f"study {name}: nothing is measured; do it with: python -m normlab.measure {name}")
         return Study(name, plan_, (), pd.DataFrame(), 0, measured)
-    stored = {} if overrides else {_fingerprint(found): found for found, _ in kept}
-    parts = {} if overrides else {_fingerprint(found): part for found, part in kept}
-    jobs = expected(name, overrides)
+    stored, parts = {}, {}
+    for found, part in _kept(results):
+        stored[_fingerprint(found)], parts[_fingerprint(found)] = found, part
+    jobs = [config.model_copy(update={"runs": runs}) for config in expected(name, overrides)]
     wanted: list[str] = []
-    for config in jobs:
-        folder = record.folder(config.model_copy(update={"runs": runs}))
-        fingerprint = folder.name.rsplit("-", 1)[1]
-        wanted.append(fingerprint)
-        found = record.existing(config.model_copy(update={"runs": runs}))
-        if found is not None:
-            stored[fingerprint], parts[fingerprint] = found | {"study": name}, _curve(folder)
-    wanted = wanted or list(stored)
-    found_ones = [key for key in wanted if key in stored]
-    if not found_ones:
+    try:
+        wanted = [record.fingerprint(config) for config in jobs]
+    except NormlabError:  # its data is not here, so that nobody can say which records are of its images
+        wanted = list(stored)
+    else:
+        for config, fingerprint in zip(jobs, wanted, strict=True):
+            found_now = record.existing(config)
+            if found_now is not None:
+                stored[fingerprint] = found_now | {"study": name}
+                parts[fingerprint] = _curve(record.folder(config))
+    known = [key for key in wanted if key in stored]
+    if not known:
         command = " ".join(["python -m normlab -m", f"+experiment={name}", *overrides])
-        raise DataError(f"study {name}: none of its {len(wanted)} runs has a record; run them with: {command}")
-    frames = [parts[key].assign(**_labels(stored[key], key)) for key in found_ones]
+        raise DataError(f"study {name}: none of its {len(jobs)} runs has a record; run them with: {command}")
+    targets = {target for key in known for target in stored[key]["config"]["trainer"]["targets"]}
+    if plan_.target not in targets:
+        raise ConfigError(f"study {name}: its target {plan_.target:g} is not among the runs' trainer.targets")
+    frames = [parts[key].assign(**_labels(stored[key], key)) for key in known]
     return Study(
         name,
         plan_,
-        tuple(stored[key] | {"fingerprint": key} for key in found_ones),
+        tuple(stored[key] | {"fingerprint": key} for key in known),
         pd.concat(frames, ignore_index=True),
-        len(wanted),
+        len(jobs),
         measured,
+        frozenset(config.optim.lr for config in jobs),
+        tuple(overrides),
     )
 
 
@@ -171,11 +205,16 @@ def _labels(found: dict[str, Any], fingerprint: str) -> dict[str, Any]:
 
 
 def expected(name: str, overrides: Sequence[str] = ()) -> list[Config]:
-    """The configuration of each run of a study's grid; empty if its data is not here, so that it cannot be known."""
+    """The configuration of each run of a study's grid, less those that are refused.
+
+    Raises:
+        ConfigError: if all are refused, or Hydra does not understand an override.
+    """
     from hydra import initialize_config_dir
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
     from hydra.types import RunMode
 
     from normlab.__main__ import rewritten
@@ -184,27 +223,29 @@ def expected(name: str, overrides: Sequence[str] = ()) -> list[Config]:
 
     arguments = rewritten(["-m", f"+experiment={name}", *overrides])[1:]
     own = [argument for argument in arguments if argument.startswith("hydra.")]
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
-        master = loader.load_configuration("config", own, run_mode=RunMode.MULTIRUN)
-        parser = OverridesParser.create(config_loader=loader)
-        grid = parser.parse_overrides([argument for argument in arguments if argument not in own])
-        (jobs,) = BasicSweeper.split_arguments(grid, None)
-        made = configurations(jobs, master, loader)
-    found = [config for config in made if config is not None]
-    if len(found) < len(made):
-        wrong = " ".join(jobs[made.index(None)])
-        raise ConfigError(f"study {name}: {len(made) - len(found)} of its jobs are refused, the first is {wrong}")
     try:
-        for config in found:
-            record.fingerprint(config)
-    except NormlabError:
-        return []
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            loader = GlobalHydra.instance().config_loader()
+            master = loader.load_configuration("config", own, run_mode=RunMode.MULTIRUN)
+            parser = OverridesParser.create(config_loader=loader)
+            grid = parser.parse_overrides([argument for argument in arguments if argument not in own])
+            (jobs,) = BasicSweeper.split_arguments(grid, None)
+            made = configurations(jobs, master, loader)
+    except HydraException as error:
+        raise ConfigError(" ".join(str(error.__cause__ or error).split())) from None
+    found = [config for config in made if config is not None]
+    if not found:
+        raise ConfigError(f"study {name}: all of its {len(made)} jobs are refused, the first is {' '.join(jobs[0])}")
     return found
 
 
 def _fingerprint(found: dict[str, Any]) -> str:
-    """That of the configuration as today's schema reads it, so that a key with a default may be added to the schema."""
+    """That of the configuration as today's schema reads it, so that a key with a default may be added to the schema.
+
+    What depends on the content of files keeps the fingerprint that it was made with.
+    """
+    if found["data"] == "folder" or found["config"]["weights"]:
+        return found["fingerprint"]
     try:
         return record.fingerprint(parse(found["config"]))
     except NormlabError:
@@ -223,9 +264,14 @@ def _kept(results: Path) -> list[tuple[dict[str, Any], pd.DataFrame]]:
     """Records and curves that lie beside the tables."""
     if not (results / RECORDS).is_file():
         return []
-    with (results / RECORDS).open() as file:
-        stored = [json.loads(line) for line in file]
-    curves = pd.read_csv(results / CURVES, float_precision="round_trip")
+    try:
+        with (results / RECORDS).open() as file:
+            stored = [json.loads(line) for line in file]
+        curves = pd.read_csv(results / CURVES, float_precision="round_trip", dtype={"fingerprint": str})
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(
+            f"{results}: {RECORDS} or {CURVES} is damaged ({error}); restore them, or delete both"
+        ) from None
     by_run = dict(list(curves.groupby("fingerprint", sort=False)))
     empty = curves.iloc[:0]
     return [(found, by_run.get(found["fingerprint"], empty).drop(columns="fingerprint")) for found in stored]
@@ -240,29 +286,38 @@ def measurements(results: Path) -> list[dict[str, Any]]:
 
 
 def keep(study: Study, results: Path) -> None:
-    """Write the records and curves compactly beside the tables: no paths, no host; the same bytes for the same runs."""
+    """Write the records and curves compactly beside the tables: no paths, no host; the same bytes for the same runs.
+
+    Records that lie there and are not of today's grid stay, after the others.
+    """
     results.mkdir(parents=True, exist_ok=True)
+    mine = {found["fingerprint"] for found in study.records}
+    others = [(found, part) for found, part in _kept(results) if _fingerprint(found) not in mine]
     lines = []
-    for found in study.records:  # in the order of the grid
+    for found in [*study.records, *(found for found, _ in others)]:
         config = json.loads(json.dumps(found["config"]))
         config["runs"] = "runs"
         for group, key in (("data", "root"), (None, "weights")):
             part = config[group] if group else config
             if part.get(key):
                 part[key] = Path(part[key]).name
-        lines.append(json.dumps({**found, "config": config}, sort_keys=True))
-    (results / RECORDS).write_text("\n".join(lines) + "\n")
+        lines.append(json.dumps({**found, "config": config}))
     columns = ["fingerprint", "step", "epoch", "split", "metric", "value"]
-    order = {json.loads(line)["fingerprint"]: place for place, line in enumerate(lines)}
-    table = study.curves[columns].sort_values("fingerprint", key=lambda names: names.map(order), kind="stable")
-    with gzip.GzipFile(results / CURVES, "wb", mtime=0) as file:
-        file.write(table.to_csv(index=False).encode())
+    kept = [part.assign(fingerprint=found["fingerprint"]) for found, part in others]
+    table = pd.concat([study.curves[columns], *(part[columns] for part in kept)])
+    packed = gzip.compress(table.to_csv(index=False).encode(), mtime=0)
+    for name, content in ((CURVES, packed), (RECORDS, ("\n".join(lines) + "\n").encode())):
+        temporary = results / f"{name}.tmp"
+        temporary.write_bytes(content)
+        temporary.replace(results / name)
 
 
 def provenance(study: Study) -> str:
     """What made the runs: commits, versions, machines."""
     about = [found["provenance"] for found in (*study.records, *study.measured)]
-    commits = sorted({f"{part['commit']}{' with uncommitted changes' * bool(part['dirty'])}" for part in about})
+    commits = sorted(
+        {f"{part['commit'] or 'unknown'}{' with uncommitted changes' * bool(part['dirty'])}" for part in about}
+    )
     machines = sorted({f"{part['processor']}, {part['cores']} cores" for part in about})
     versions = sorted({", ".join(f"{name} {version}" for name, version in part["versions"].items()) for part in about})
     return "; ".join(itertools.chain([f"commit {' and '.join(commits)}"], versions, machines))

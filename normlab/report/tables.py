@@ -10,7 +10,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from normlab.report.study import Study
-from normlab.statistics import holm, mean_interval, paired_difference, t_test, time_to_target
+from normlab.statistics import Interval, holm, mean_interval, paired_difference, t_test, time_to_target
 from normlab.statistics.verdicts import Rate
 
 CHOICE = "validation_accuracy"  # at the end, by which each scheme's learning rate is chosen: no test image takes part
@@ -19,15 +19,21 @@ CHOICE = "validation_accuracy"  # at the end, by which each scheme's learning ra
 def at_rates(study: Study) -> dict[Rate, pd.DataFrame]:
     """The runs at the common learning rate, at each scheme's best, and all of them.
 
-    The best rate of a scheme, in each cell of the study, has the highest mean of the final validation accuracy over
-    its seeds, in which a run that diverged counts 0. Without several rates in the grid all three are the same runs.
+    The best rate of a scheme, in each cell of the study, has the highest mean of the final validation accuracy over its
+    seeds, in which a run that diverged counts 0; a rate with fewer seeds than another does not take part. Without
+    several rates in the grid all three are the same runs.
     """
     runs = study.runs
     if not study.sweeps_rates:
         return {"all": runs, "common": runs, "best": runs}
-    common = runs[np.isclose(runs.lr.astype(float), study.plan.common_lr)] if study.plan.common_lr else runs.iloc[:0]
+    common = runs.iloc[:0]
+    if study.plan.common_lr:
+        common = runs[np.isclose(runs.lr.astype(float), study.plan.common_lr, rtol=1e-9, atol=0)]
     score = runs[CHOICE].where(runs.status == "finished", 0.0)
-    means = runs.assign(score=score).groupby([*study.factors, "norm", "lr"]).score.mean().reset_index()
+    scored = runs.assign(score=score).groupby([*study.factors, "norm", "lr"]).score
+    means = pd.DataFrame({"score": scored.mean(), "seeds": scored.size()}).reset_index()
+    # A rate that few seeds have tried yet must not win by their luck.
+    means = means[means.seeds == means.groupby([*study.factors, "norm"]).seeds.transform("max")]
     best = means.loc[means.groupby([*study.factors, "norm"]).score.idxmax()]
     keys = [*study.factors, "norm", "lr"]
     chosen = runs.merge(best[keys], on=keys)
@@ -46,17 +52,17 @@ def wide(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
     diverged (share), accuracy with its 95% t interval over the finished runs, and for the target the median epochs,
     their mean with a miss counted as the longest run, and the share that reached it.
     """
-    rates = sorted(study.runs.lr.astype(float).unique())
+    rates = study.rates
     target = f"epochs_to.{study.plan.target:g}"
+    horizon = float(study.runs["config.trainer.max_epochs"].max())
     rows = []
     for values, part in runs.groupby([*study.factors, "norm"], sort=False):
         finished = part[part.status == "finished"]
         accuracy = mean_interval(finished.test_accuracy.to_numpy())
         times = part.get(target, pd.Series(math.nan, index=part.index)).astype(float)
         times = times.mask((part.status == "diverged") & times.isna(), math.inf)
-        horizon = float(study.runs["config.trainer.max_epochs"].max())
         reached = time_to_target(times.dropna().to_numpy(), horizon)
-        lr = part.lr.astype(float).unique()
+        lr = part.lr.dropna().astype(float).unique()
         rows.append(
             {
                 **dict(zip([*study.factors, "norm"], values, strict=True)),
@@ -144,8 +150,8 @@ def shown_differences(study: Study, frame: pd.DataFrame) -> dict[str, list[str]]
         "pairs": [
             f"{n} ({lost} lost to divergence)" if lost else str(n) for n, lost in zip(frame.n, frame.lost, strict=True)
         ],
-        "p": [_p(value) for value in frame.p],
-        "p, Holm": [_p(value) for value in frame.p_holm],
+        "p": [p_value(value) for value in frame.p],
+        "p, Holm": [p_value(value) for value in frame.p_holm],
     }
 
 
@@ -162,11 +168,27 @@ def percent(value: float, low: float, high: float, sign: bool = False) -> str:
     return f"{100 * value:{form}}%{ends}"
 
 
+def interval(found: Interval) -> str:
+    """An estimate with its interval.
+
+    >>> interval(Interval(1.0, 0.5, 1.5, 3)), interval(Interval(math.nan, math.nan, math.nan, 0))
+    ('1 [0.5, 1.5]', '-')
+    """
+    if math.isnan(found.estimate):
+        return "-"
+    return f"{found.estimate:.4g}" + ("" if math.isnan(found.low) else f" [{found.low:.4g}, {found.high:.4g}]")
+
+
 def _epochs(value: float) -> str:
     return "-" if math.isnan(value) else "never" if math.isinf(value) else f"{value:g}"
 
 
-def _p(value: float) -> str:
+def p_value(value: float) -> str:
+    """A p-value with three digits.
+
+    >>> p_value(0.0312), p_value(1e-9), p_value(float("nan"))
+    ('0.031', '< 0.001', '-')
+    """
     return "-" if math.isnan(value) else f"{value:.3f}" if value >= 0.001 else "< 0.001"
 
 
@@ -175,5 +197,7 @@ def _heading(factor: str) -> str:
 
 
 def render(columns: dict[str, list[str]], form: str) -> str:
-    """A table as ``github`` (Markdown), ``latex_booktabs`` or ``html``."""
+    """A table as ``github`` (Markdown) or ``latex_booktabs``."""
+    if form == "github":
+        columns = {key: [value.replace("|", "\\|") for value in values] for key, values in columns.items()}
     return tabulate(columns, headers="keys", tablefmt=form, disable_numparse=True)

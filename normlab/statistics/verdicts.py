@@ -188,6 +188,8 @@ def _cells(claim: Claim, rule: Rule, runs: Mapping[Rate, pd.DataFrame]) -> list[
     for column in {rule.metric, *rule.over, *(column for where in wheres for column in where)}:
         if len(rows) and column not in rows:
             raise ConfigError(f"claim {claim.id}: the records have no column {column}")
+    if isinstance(rule, Within | Estimated):
+        rows = _where(rows, rule.where)  # before the cells are made: those of other functions are none of its own
     groups: list[tuple[Any, pd.DataFrame]] = [((), rows)]
     if rule.over and len(rows):
         groups = list(rows.groupby(list(rule.over), sort=True, dropna=False))
@@ -197,7 +199,7 @@ def _cells(claim: Claim, rule: Rule, runs: Mapping[Rate, pd.DataFrame]) -> list[
 def _cell(rule: Rule, runs: pd.DataFrame, place: str) -> Cell:
     nothing = Cell(place, Interval(math.nan, math.nan, math.nan, 0), math.nan, math.nan, math.nan, "untested")
     if isinstance(rule, Within):
-        rows = _values(rule, _where(runs, rule.where))
+        rows = _values(rule, runs)
         values, lost = rows.dropna().to_numpy(), int(rows.isna().sum())
         name = _joined(place, f"{rule.low:g} <= {rule.metric} <= {rule.high:g}")
         if not len(rows):
@@ -209,7 +211,7 @@ def _cell(rule: Rule, runs: pd.DataFrame, place: str) -> Cell:
         spread = Interval(float(values.mean()), float(values.min()), float(values.max()), len(values))
         return Cell(name, spread, math.nan, math.nan, math.nan, result)
     if isinstance(rule, Estimated):
-        return _estimated(rule, _where(runs, rule.where), place, nothing)
+        return _estimated(rule, runs, place, nothing)
     first, second, lost = paired(rule, runs)
     less = f"{_told(rule.first)} - {_told(rule.second)}"
     relation = {"superior": f"{less} > {rule.margin:g}", "non_inferior": f"{less} > -{rule.margin:g}"}

@@ -151,3 +151,15 @@ def test_scores_that_are_not_finite_have_no_hessian():
     nn.init.constant_(layer.weight, float("inf"))
     with pytest.raises(DataError, match="not finite"):
         Curvature(layer, F.cross_entropy, torch.ones(3, 2), torch.zeros(3, dtype=torch.int64))
+
+
+def test_a_loss_without_curvature_has_a_largest_eigenvalue_of_zero():
+    """Saturated scores: ARPACK refuses a matrix of zeros."""
+    layer = nn.Linear(3, 2, bias=False)
+    nn.init.constant_(layer.weight[0].data, 1e6)
+    nn.init.constant_(layer.weight[1].data, -1e6)
+    curvature = Curvature(layer, F.cross_entropy, torch.ones(4, 3), torch.zeros(4, dtype=torch.int64))
+    assert curvature.lambda_max() == 0.0
+    assert curvature.trace()[0] == 0.0
+    with pytest.raises(DataError, match="no spectral density"):
+        curvature.density()

@@ -5,7 +5,13 @@ import torch
 import torch.nn.functional as F
 
 import normlab
-from normlab.analysis.softmax import softmax_hessian, softmax_hessian_at_zero, softmax_lambda_max_at_zero
+from normlab.analysis.softmax import (
+    class_factor,
+    hessian_candidates,
+    softmax_hessian,
+    softmax_hessian_at_zero,
+    softmax_lambda_max_at_zero,
+)
 
 
 @pytest.fixture
@@ -54,6 +60,37 @@ def test_the_two_formulas_of_claim_a13(problem):
     torch.testing.assert_close(right, actual, rtol=1e-10, atol=1e-12)
     assert (claimed - actual).abs().max() > 0.1 * actual.abs().max()
     assert not torch.allclose(claimed, claimed.T)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_class_factors_entry_by_entry(scaled):
+    p = torch.softmax(torch.randn(4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), 0)
+    found = class_factor(p, scaled)
+    for i in range(4):
+        for j in range(4):
+            expected = p[i] * (float(i == j) - p[i] * p[j]) if scaled else p[i] * (float(i == j) - p[j])
+            assert found[i, j].item() == pytest.approx(expected.item())
+    # Only the Hessian leaves the loss as it is when all logits grow by the same.
+    assert (found.sum(1).abs().max() < 1e-15) != scaled
+
+
+def test_the_candidates_on_planted_images():
+    rows = hessian_candidates(data={"name": "planted"}, weight_stds=[0.0, 0.5])  # 4 classes, 16 features
+    at_zero, claimed_at_zero, anywhere, claimed = rows
+    for row in (at_zero, anywhere):
+        assert max(row["error"], row["asymmetry"], row["eigenvalue_error"]) < 1e-10
+        assert row["lambda_max_ratio"] == pytest.approx(1)
+        assert row["zero_eigenvalues"] == 16
+    # With every p at 1/C both are symmetric, I/C - 11'/C^2 and I/C - 11'/C^3; the first has the norm sqrt(C - 1)/C.
+    assert claimed_at_zero["asymmetry"] < 1e-12
+    assert claimed_at_zero["error"] == pytest.approx((1 / 16 - 1 / 64) * 4 / (3**0.5 / 4), rel=1e-9)
+    assert claimed["asymmetry"] > 0.01 < claimed["error"]
+    assert claimed["zero_eigenvalues"] < anywhere["zero_eigenvalues"]
+
+
+def test_candidates_that_would_not_fit_are_refused():
+    with pytest.raises(ValueError, match="10 classes x 3072 features"):
+        hessian_candidates(data={"name": "photos", "limit": 10})
 
 
 def test_a_dense_hessian_that_would_not_fit_is_refused():

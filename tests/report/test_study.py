@@ -124,18 +124,17 @@ def test_the_document_names_what_made_it(made, planted):
     assert "\\toprule" in (planted.parent / "results/learning_rates/accuracy_best.tex").read_text()
 
 
-def test_results_alone_make_the_same_again(planted, made, tmp_path, monkeypatch):
+def test_results_alone_make_the_same_again(planted, made, tmp_path):
     """From records.jsonl and curves.csv.gz, without a run: the same bytes."""
-    monkeypatch.setattr(study, "expected", lambda name, overrides=(): EXPECTED)
-    EXPECTED = []
     first, again = planted.parent / "results/learning_rates", tmp_path / "results/learning_rates"
     again.mkdir(parents=True)
     for name in (study.RECORDS, study.CURVES):
         shutil.copy(first / name, again / name)
-    tables.make("learning_rates", tmp_path / "no runs", tmp_path / "results", [])
+    (again / "stale.csv").write_text("of an earlier call")
+    tables.make("learning_rates", tmp_path / "no runs", tmp_path / "results", OVERRIDES)
+    assert sorted(path.name for path in again.iterdir()) == sorted(path.name for path in first.iterdir())
     for path in sorted(first.iterdir()):
-        if path.name != "README.md":
-            assert (again / path.name).read_bytes() == path.read_bytes(), path.name
+        assert (again / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def test_kept_records_hold_no_path_and_few_points(planted, made):
@@ -176,9 +175,11 @@ def test_a_study_without_records_says_how_to_run_it(tmp_path):
     ("arguments", "message"),
     [
         (["learning_rate"], "did you mean learning_rates?"),
-        (["learning_rates", "seed=0"], "overrides want a study before them, and results=FOLDER of their own"),
-        (["seed=0"], "overrides want a study before them"),
-        (["learning_rates", "optim.lrr=0", "results=out"], "of its jobs are refused"),
+        (["learning_rates", "seed=0"], "seed=0: a study that was run with changes wants results=FOLDER of its own"),
+        (["learning_rates", "seed=0", "results=./results"], "wants results=FOLDER of its own"),
+        (["seed=0"], "an override wants the one study"),
+        (["learning_rates", "optim.lrr=0", "results=out"], "all of its 120 jobs are refused"),
+        (["learning_rates", "seed=range(0,", "results=out"], "no viable alternative at input 'range(0,'"),
     ],
 )
 def test_mistakes_end_with_one_line(arguments, message, capsys, tmp_path, monkeypatch):
@@ -336,3 +337,40 @@ def test_a_study_without_measurements_or_a_wrong_function_ends_with_one_line(tin
     with pytest.raises(SystemExit):
         measure.main(["tiny", f"results={tiny / 'out'}"])
     assert "measured_here.rows_of: there is no such function" in capsys.readouterr().err
+
+
+def test_only_complete_rates_are_compared(planted, tmp_path):
+    """One lucky seed at another rate must not win, and one rate alone is no choice of the best."""
+    runs = tmp_path / "runs"
+    shutil.copytree(planted, runs)
+    for path in runs.iterdir():
+        if (path / "record.json").is_file():
+            lr, seed = (json.loads((path / "record.json").read_text())[key] for key in ("lr", "seed"))
+            if lr == 1.0 and seed > 0:
+                shutil.rmtree(path)
+    found = study.load("learning_rates", runs, tmp_path / "results", OVERRIDES)
+    assert 1.0 not in set(at_rates(found)["best"].lr)
+    for path in runs.iterdir():
+        if (path / "record.json").is_file() and json.loads((path / "record.json").read_text())["lr"] != 1e-4:
+            shutil.rmtree(path)
+    found = study.load("learning_rates", runs, tmp_path / "results", OVERRIDES)
+    assert found.sweeps_rates
+    assert len(at_rates(found)["common"]) == 0
+
+
+def test_kept_records_of_a_larger_grid_stay(planted, made, tmp_path):
+    results = tmp_path / "results"
+    shutil.copytree(planted.parent / "results", results)
+    narrow = [RATES, "seed=range(0,2)", "trainer.max_epochs=4"]
+    found, _ = tables.make("learning_rates", tmp_path / "none", results, narrow)
+    assert (len(found.records), found.expected) == (24, 24)
+    found, _ = tables.make("learning_rates", tmp_path / "none", results, OVERRIDES)
+    assert (len(found.records), found.expected) == (72, 72)
+
+
+def test_damaged_results_are_named(planted, made, tmp_path):
+    results = tmp_path / "results/learning_rates"
+    shutil.copytree(planted.parent / "results/learning_rates", results)
+    (results / study.CURVES).write_bytes((results / study.CURVES).read_bytes()[:99])
+    with pytest.raises(DataError, match="is damaged"):
+        study.load("learning_rates", tmp_path / "none", results, OVERRIDES)

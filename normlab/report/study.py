@@ -75,7 +75,7 @@ class Study:
     def runs(self) -> pd.DataFrame:
         """The records, a row a run; the columns of :attr:`factors` are text."""
         frame = record.frame(self.records)
-        return frame.assign(**{column: frame[column].map(_text) for column in self.factors if column in frame})
+        return frame.assign(**{column: frame[column].map(_text) for column in self.factors})
 
     @cached_property
     def measurements(self) -> pd.DataFrame:
@@ -92,11 +92,14 @@ class Study:
         """Runs of the grid without a record."""
         return self.expected - len(self.records)
 
-    @property
+    @cached_property
     def factors(self) -> list[str]:
         """Columns of ``runs`` that vary in the grid, besides scheme, seed and learning rate."""
-        own = [key for key in self.plan.grid if key not in ("norm", "seed", "optim.lr")]
-        return [key if key in ("data", "arch", "optim") else _column(key) for key in own]
+        keys = [*self.plan.grid, *(override.lstrip("+").partition("=")[0] for override in self.overrides)]
+        own = [key for key in dict.fromkeys(keys) if key not in ("norm", "seed", "optim.lr")]
+        columns = [key if key in ("data", "arch", "optim") else _column(key) for key in own]
+        frame = record.frame(self.records)
+        return [column for column in columns if column in frame and frame[column].map(_text).nunique() > 1]
 
     @cached_property
     def rates(self) -> list[float]:

@@ -374,3 +374,17 @@ def test_damaged_results_are_named(planted, made, tmp_path):
     (results / study.CURVES).write_bytes((results / study.CURVES).read_bytes()[:99])
     with pytest.raises(DataError, match="is damaged"):
         study.load("learning_rates", tmp_path / "none", results, OVERRIDES)
+
+
+def test_what_a_sweep_varies_besides_makes_cells(tmp_path):
+    """Groups, a key that is null in half of the runs, and a list; chosen on the command line."""
+    overrides = ["optim.lr=1e-2", "seed=range(0,2)", "arch=cnn,vit", "augment=none,crop_flip", "data.limit=null,100"]
+    plant(tmp_path / "runs", overrides)
+    found, _ = tables.make("learning_rates", tmp_path / "runs", tmp_path / "results", overrides)
+    assert found.factors == ["arch", "config.augment.name", "config.data.limit"]
+    frame = pd.read_csv(tmp_path / "results/learning_rates/accuracy.csv", keep_default_na=False)
+    assert len(frame) == 4 * 2 * 2 * 2
+    assert set(frame["config.data.limit"]) == {"null", "100"}
+    assert set(frame.n) == {2}
+    assert set(differences(found, at_rates(found)["all"]).n) == {0, 2}
+    assert "| arch " in (tmp_path / "results/learning_rates/README.md").read_text()

@@ -3,7 +3,7 @@
 Prints, for every scheme, the rank and the extreme eigenvalues of the linear model's Hessian, its condition number, the
 learning rates that follow, and the iterations of gradient descent that theory predicts; and saves the table and all
 spectra. Nothing is trained, unless ``steps=N`` asks for N steps of descent to be set beside the prediction; ``check=M``
-makes it M where theory says that N lead nowhere.
+makes it M where theory says that N lead nowhere (whitening takes long a step, others many steps).
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def measured(
     steps = options.steps or 0
     rate = 1 / theory.spectrum.lambda_max
     if options.check and theory.iterations(max(options.eps), rate) > steps:
-        steps = min(steps, options.check)
+        steps = options.check
     # One step more, because the loss at step k is that of the weights after k updates.
     values["trainer"] |= {"max_epochs": steps + 1, "eval_every_epochs": steps + 1, "checkpoint": False}
     config = parse({**values, "data": data, "study": "conditioning"})

@@ -139,7 +139,15 @@ def measured(found: Study, out: Path) -> list[str]:
         frame = rows.drop(columns=["call", "status", "seed"]).dropna(axis=1, how="all")
         frame.to_csv(out / f"{name}.csv", index=False)
         shown = {str(column): [_number(value) for value in frame[column]] for column in frame}
-        lines += [f"## {name.replace('_', ' ').capitalize()}", "", tables.render(shown, "github"), ""]
+        lines += [f"## {name.replace('_', ' ').capitalize()}", ""]
+        for spec in [spec for spec in found.plan.pictures if spec.call == name]:
+            drawn = frame
+            for column, value in spec.where.items():
+                drawn = drawn[drawn[column] == value]
+            if len(drawn):
+                figures.picture(out / spec.name, drawn, spec)
+                lines += [f"![{spec.caption}]({spec.name}.png)", ""]
+        lines += [tables.render(shown, "github"), ""]
     return lines
 
 

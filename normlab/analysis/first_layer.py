@@ -6,7 +6,7 @@ The measurements draw the initial weights themselves, or take them from an archi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -77,23 +77,13 @@ def gradients_by_brightness(
         over that of the brightest tenth, and ``input_dark_to_bright``, the same of the input; ``step_dark_to_bright``,
         the same of the gradient of the mean loss, which is what a step of descent takes. NaN of constants.
     """
-    loaded = dataset(**data)
-    images, targets = loaded.train.images, _one_hot(loaded)
-    bright = second_moments([images], normalization("unit")).flatten()
     rows = []
-    for name in norms:
-        x = _inputs(name, loaded).flatten(1)
-        generator = torch.Generator().manual_seed(seed)
-        weights = weight_std * torch.randn(x.shape[1], targets.shape[1], dtype=x.dtype, generator=generator)
-        errors = x @ weights - targets
-        gradient, rms = pixel_gradients(x, errors), x.square().mean(0).sqrt()
-        step = (errors.T @ x / len(x)).square().mean(0).sqrt()
-        order = bright.repeat(len(rms) // len(bright)).argsort()  # a scheme may repeat a grey channel
+    for name, (count, gradient, rms, step, order) in _by_pixel(data, norms, weight_std, seed):
         rows.append(
             {
                 "data": data_label(data),
                 "norm": name,
-                "images": len(x),
+                "images": count,
                 "pixels": len(rms),
                 "correlation": torch.corrcoef(torch.stack([gradient, rms]))[0, 1].item(),
                 "dark_to_bright": _ends(gradient[order]),
@@ -102,6 +92,48 @@ def gradients_by_brightness(
             }
         )
     return rows
+
+
+def gradient_profile(
+    *, data: dict[str, Any], norms: Sequence[str] = ("raw", "dataset"), weight_std: float = 0.01, seed: int = 0
+) -> list[dict[str, Any]]:
+    """The same along the brightness of the pixels, for a picture.
+
+    Returns:
+        A row for each scheme and tenth of the pixels, from the darkest, 1, to the brightest, 10: ``gradient``, the mean
+        over the tenth of the root mean square of the gradient, over that mean of all pixels.
+    """
+    rows = []
+    for name, (count, gradient, _, _, order) in _by_pixel(data, norms, weight_std, seed):
+        for place, tenth in enumerate((gradient / gradient.mean())[order].tensor_split(10), 1):
+            rows.append(
+                {
+                    "data": data_label(data),
+                    "norm": name,
+                    "images": count,
+                    "tenth": place,
+                    "gradient": tenth.mean().item() if len(tenth) else math.nan,
+                }
+            )
+    return rows
+
+
+def _by_pixel(
+    data: dict[str, Any], norms: Sequence[str], weight_std: float, seed: int
+) -> Iterator[tuple[str, tuple[int, Tensor, Tensor, Tensor, Tensor]]]:
+    """For each scheme: images, RMS of gradient and input, gradient of the mean loss, pixels from dark to bright."""
+    loaded = dataset(**data)
+    targets = _one_hot(loaded)
+    bright = second_moments([loaded.train.images], normalization("unit")).flatten()
+    for name in norms:
+        x = _inputs(name, loaded).flatten(1)
+        generator = torch.Generator().manual_seed(seed)
+        weights = weight_std * torch.randn(x.shape[1], targets.shape[1], dtype=x.dtype, generator=generator)
+        errors = x @ weights - targets
+        gradient, rms = pixel_gradients(x, errors), x.square().mean(0).sqrt()
+        step = (errors.T @ x / len(x)).square().mean(0).sqrt()
+        order = bright.repeat(len(rms) // len(bright)).argsort()  # a scheme may repeat a grey channel
+        yield name, (len(x), gradient, rms, step, order)
 
 
 def _ends(values: Tensor) -> float:

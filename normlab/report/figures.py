@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from normlab.config import choices
+from normlab.report.study import Picture
 
 # Colours that colour-blind readers tell apart (Okabe & Ito 2008, and two of Tol's). Schemes of one formula or family
 # share a colour and differ in line and marker, so that a print without colour can be read too.
@@ -179,6 +180,64 @@ def descent_paths(path: Path, surfaces: Mapping[str, tuple[np.ndarray, np.ndarra
             )  # fmt: skip
             axes.legend(loc="best")
         np.ravel(drawn)[0].figure.suptitle(title)
+
+
+COLOURS = [*FAMILIES, OTHER]
+
+
+def picture(path: Path, frame: pd.DataFrame, spec: Picture) -> None:
+    """Measured rows as a study's file describes them.
+
+    Args:
+        path: without ending.
+        frame: rows of one measuring function.
+        spec: what is drawn.
+    """
+    panels = list(frame.groupby(spec.panel, sort=False)) if spec.panel else [("", frame)]
+    groups = list(dict.fromkeys(frame[spec.by]))
+    schemes = spec.by == "norm"
+    words = not pd.api.types.is_numeric_dtype(frame[spec.x])
+    with _panels(path, [(str(name), part) for name, part in panels], (5.4, 3.9)) as drawn:
+        for axes in np.ravel(drawn)[len(panels) :]:
+            axes.remove()
+        for axes, (panel, part) in zip(np.ravel(drawn), panels, strict=False):
+            places = {value: place for place, value in enumerate(dict.fromkeys(part[spec.x]))}
+            for place, group in enumerate(groups):
+                rows = part[part[spec.by] == group].dropna(subset=[spec.y])
+                style = look(str(group)) if schemes else {
+                    "color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)], "linestyle": "-"
+                }  # fmt: skip
+                # Words stand side by side, with the groups next to each other; numbers make a line.
+                x = rows[spec.x].map(places) + (place / len(groups) - 0.5) * 0.5 if words else rows[spec.x]
+                y = rows[spec.y]
+                error = None
+                if spec.interval:
+                    low, high = (rows[column] for column in spec.interval)
+                    error = np.maximum(0, np.array([y - low, high - y]))
+                line = "none" if words else style["linestyle"]
+                axes.errorbar(
+                    x,
+                    y,
+                    yerr=error,
+                    fmt=style["marker"],
+                    color=style["color"],
+                    ls=line,
+                    lw=1,
+                    ms=4,
+                    capsize=2,
+                    label=group,
+                )
+                if spec.beside and words:
+                    axes.plot(x, rows[spec.beside], "_", color="0.2", ms=12, mew=1.5)
+                elif spec.beside:
+                    axes.plot(x, rows[spec.beside], color=style["color"], ls="--", lw=0.8)
+            if words:
+                axes.set_xticks(list(places.values()), list(map(str, places)), rotation=30 if len(places) > 4 else 0)
+            axes.set(
+                xlabel=spec.x.replace("_", " "), ylabel=spec.y.replace("_", " "), title=str(panel),
+                xscale="log" if spec.log[0] else "linear", yscale="log" if spec.log[1] else "linear",
+            )  # fmt: skip
+        beside(np.ravel(drawn)[len(panels) - 1])
 
 
 def beside(axes: Axes) -> None:

@@ -33,12 +33,29 @@ class Measurement(Section):
     options: dict[str, Any] = Field(default_factory=dict, alias="with")  # its keyword arguments
 
 
+class Picture(Section):
+    """A figure of measured rows: ``y`` against ``x``, a colour for each value of ``by``, a panel for each ``panel``."""
+
+    name: str
+    caption: str
+    call: str  # name of the measuring function
+    x: str
+    y: str
+    by: str
+    panel: str | None = None
+    where: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    interval: tuple[str, str] | None = None  # columns of the lower and the upper end
+    beside: str | None = None  # a column that is drawn as a dashed line or dashes: what was predicted or printed
+    log: tuple[bool, bool] = (False, False)
+
+
 class Plan(Section):
     """The part ``experiment:`` of a study's file: a grid of runs, or measurements, or both."""
 
     question: str
     grid: dict[str, str | int | float | bool] = Field(default_factory=dict)  # as on the command line: norm: raw,unit
     measure: tuple[Measurement, ...] = ()  # made by python -m normlab.measure
+    pictures: tuple[Picture, ...] = ()  # of what they measured
     budget: str  # runs and hours, for whoever repeats it
     reference: str | None = None  # the scheme that the others are compared with; None: the first of the grid
     target: Annotated[float, Field(gt=0, le=1)] = 0.7  # validation accuracy whose time is compared

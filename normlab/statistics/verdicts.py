@@ -201,7 +201,7 @@ def _cell(rule: Rule, runs: pd.DataFrame, place: str) -> Cell:
     if isinstance(rule, Within):
         rows = _values(rule, runs)
         values, lost = rows.dropna().to_numpy(), int(rows.isna().sum())
-        name = _joined(place, f"{rule.low:g} <= {rule.metric} <= {rule.high:g}")
+        name = _bounded(place, rule)
         if not len(rows):
             return replace(nothing, name=name)
         if lost:
@@ -235,7 +235,7 @@ def _cell(rule: Rule, runs: pd.DataFrame, place: str) -> Cell:
 
 
 def _estimated(rule: Estimated, rows: pd.DataFrame, place: str, nothing: Cell) -> Cell:
-    name = _joined(place, f"{rule.low:g} <= {rule.metric} <= {rule.high:g}")
+    name = _bounded(place, rule)
     columns = [rule.metric, f"{rule.metric}_low", f"{rule.metric}_high"]
     if not set(columns) <= set(rows) or not len(found := rows[columns].dropna()):
         return replace(nothing, name=name)
@@ -296,6 +296,11 @@ def _values(rule: _Rule, runs: pd.DataFrame) -> pd.Series:
 
 def _told(where: Where) -> str:
     return " ".join(str(value) for value in where.values())
+
+
+def _bounded(place: str, rule: Within | Estimated) -> str:
+    what = " ".join([_told({key: value for key, value in rule.where.items() if key != "call"}), rule.metric]).strip()
+    return _joined(place, f"{rule.low:g} <= {what} <= {rule.high:g}")
 
 
 def _joined(place: str, text: str) -> str:

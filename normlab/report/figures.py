@@ -208,7 +208,11 @@ def picture(path: Path, frame: pd.DataFrame, spec: Picture) -> None:
                     "color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)], "linestyle": "-"
                 }  # fmt: skip
                 # Words stand side by side, with the groups next to each other; numbers make a line.
-                x = rows[spec.x].map(places) + (place / len(groups) - 0.5) * 0.5 if words else rows[spec.x]
+                x = (
+                    rows[spec.x].map(places) + 0.6 * (place - (len(groups) - 1) / 2) / len(groups)
+                    if words
+                    else rows[spec.x]
+                )
                 y = rows[spec.y]
                 error = None
                 if spec.interval:
@@ -231,12 +235,12 @@ def picture(path: Path, frame: pd.DataFrame, spec: Picture) -> None:
                     axes.plot(x, rows[spec.beside], "_", color="0.2", ms=12, mew=1.5)
                 elif spec.beside:
                     axes.plot(x, rows[spec.beside], color=style["color"], ls="--", lw=0.8)
-            if words:
-                axes.set_xticks(list(places.values()), list(map(str, places)), rotation=30 if len(places) > 4 else 0)
             axes.set(
                 xlabel=spec.x.replace("_", " "), ylabel=spec.y.replace("_", " "), title=str(panel),
                 xscale="log" if spec.log[0] else "linear", yscale="log" if spec.log[1] else "linear",
             )  # fmt: skip
+            if words:
+                axes.set_xticks(list(places.values()), list(map(str, places)), rotation=25 if len(places) > 3 else 0)
         beside(np.ravel(drawn)[len(panels) - 1])
 
 

@@ -193,6 +193,18 @@ def test_mistakes_end_with_one_line(arguments, message, capsys, tmp_path, monkey
 
 
 @pytest.mark.parametrize("name", study.names())
+def test_pictures_and_claims_of_a_study_name_what_there_is(name):
+    """Its pictures draw what it measures; its claims are in the ledger, or have a statement of their own."""
+    plan = study.plan(name)
+    calls = {call.call.rsplit(".", 1)[1] for call in plan.measure}
+    assert {picture.call for picture in plan.pictures} <= calls
+    for claim in plan.claims:
+        assert claim.statement or claim.id in ledger.entries()
+        for rule in claim.rules:
+            assert getattr(rule, "where", {}).get("call", "training") in calls | {"training"}
+
+
+@pytest.mark.parametrize("name", study.names())
 def test_every_study_has_a_plan_and_a_header(name):
     plan = study.plan(name)
     assert plan.question.endswith("?")
@@ -301,7 +313,9 @@ def tiny(tmp_path, monkeypatch):
         {"kind": "within", "at": "measured", "metric": "value", "where": {"call": "rows_of"}, "low": 0, "high": 600},
         {"kind": "estimated", "at": "measured", "metric": "value", "low": 0, "high": 5},
     ]
+    drawn = {"call": "rows_of", "x": "data", "y": "value", "by": "data", "caption": "Values"}
     plan = {"question": "Is it so?", "budget": "none", "measure": calls, "claims": [{"id": "A01", "rules": rules}]}
+    plan["pictures"] = [drawn | {"name": "plain"}, drawn | {"name": "ends", "interval": ["value_low", "value_high"]}]
     (tmp_path / "studies/tiny/study.yaml").write_text(json.dumps({"experiment": plan}))
     monkeypatch.setattr(study, "EXPERIMENTS", tmp_path / "studies")
     module = type(json)("measured_here")
@@ -327,6 +341,9 @@ def test_measurements_are_made_once_kept_and_judged(tiny, capsys):
     text = (out / "tiny/README.md").read_text()
     assert "| digits |" in text
     assert "python -m normlab.measure tiny" in text
+    for name in ("plain", "ends"):
+        assert f"![Values]({name}.png)" in text
+        assert (out / "tiny" / f"{name}.png").stat().st_size > 5000
 
 
 def test_a_study_without_measurements_or_a_wrong_function_ends_with_one_line(tiny, capsys, monkeypatch):

@@ -62,7 +62,7 @@ def measure(name: str, out: Path, rerun: bool = False) -> None:
             try:
                 rows = function(call)(**call.options)
             except DataError as error:
-                print(f"{label}: left out: {error}", file=sys.stderr)
+                print(f"{label}: left out: {error} (experiments/README.md: where to get it)", file=sys.stderr)
                 continue
             entry = {**call.model_dump(by_alias=True), "rows": rows, "provenance": record.provenance()}
             print(f"{label}: {len(rows)} rows in {time.perf_counter() - started:.1f} s", file=sys.stderr, flush=True)

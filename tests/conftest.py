@@ -19,3 +19,11 @@ def random_images():
     images[0], images[1], images[2] = 0, 255, 7
     images[3, 1] = 0
     return images
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty working directory, with a cache of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NORMLAB_CACHE", str(tmp_path / "cache"))
+    return tmp_path

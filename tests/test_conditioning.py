@@ -7,13 +7,6 @@ from normlab import conditioning
 from normlab.config import choices
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("NORMLAB_CACHE", str(tmp_path / "cache"))
-    return tmp_path
-
-
 def test_the_table_of_all_schemes(here, capsys):
     conditioning.main(["data=digits", "data.limit=300"])
     frame = pd.read_csv(here / "runs/conditioning/digits/conditioning.csv")

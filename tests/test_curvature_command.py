@@ -7,13 +7,6 @@ import normlab
 from normlab import curvature
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("NORMLAB_CACHE", str(tmp_path / "cache"))
-    return tmp_path
-
-
 def test_the_linear_model_agrees_with_its_exact_theory(here, capsys):
     curvature.main(["data=digits", "data.limit=200", "images=1000", "arch=linear", "norms=raw,feature", "out=out"])
     frame = pd.read_csv(here / "out/curvature.csv").set_index("scheme")

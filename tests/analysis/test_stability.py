@@ -23,13 +23,6 @@ def test_no_edge(always):
         largest_stable_rate(lambda rate: always, 1.0)
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("NORMLAB_CACHE", str(tmp_path / "cache"))
-    return tmp_path
-
-
 def test_the_linear_model_is_stable_up_to_its_threshold(here, capsys):
     stability.main(["data=planted", "norms=unit,feature", "momenta=0,0.9", "steps=300", "out=out"])
     frame = pd.read_csv(here / "out/stability.csv")

@@ -1,6 +1,9 @@
+import sys
+
 import pytest
 import torch
 
+from normlab import __main__ as command
 from normlab.data import dataset
 
 torch.set_num_threads(2)
@@ -27,3 +30,20 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NORMLAB_CACHE", str(tmp_path / "cache"))
     return tmp_path
+
+
+@pytest.fixture
+def call(here, monkeypatch, capsys):
+    """Run the command in this process, in an empty folder: its status and what it printed."""
+    monkeypatch.delenv("NORMLAB_DATA", raising=False)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["normlab", *arguments])
+        try:
+            command.main()
+            status = 0
+        except SystemExit as end:
+            status = end.code
+        return status, *capsys.readouterr()
+
+    return run

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from normlab import __main__ as command
 from normlab import normalization, record
 from normlab.config import GROUPS, choices
 from normlab.training import has_loopback
@@ -38,25 +37,6 @@ def only_record(folder):
     return json.loads(path.read_text()), path.parent
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch, capsys):
-    """Run the command in this process, in an empty folder: its status and what it printed."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("NORMLAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("NORMLAB_DATA", raising=False)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["normlab", *arguments])
-        try:
-            command.main()
-            status = 0
-        except SystemExit as end:
-            status = end.code
-        return status, *capsys.readouterr()
-
-    return call
-
-
 def test_the_first_command(tmp_path):
     """The README's first line, shortened to one epoch: status 0, a table, a record, a W&B file; no account asked."""
     status, out, err = normlab(tmp_path, "+norm=imagenet", "trainer.max_epochs=1")
@@ -72,16 +52,16 @@ def test_the_first_command(tmp_path):
     assert "Traceback" not in err
 
 
-def test_help_shows_every_group_and_choice(here):
-    status, out, _ = here("--help")
+def test_help_shows_every_group_and_choice(call):
+    status, out, _ = call("--help")
     assert status == 0
     for group in GROUPS:
         assert f"{group}: {', '.join(choices(group))}" in out
 
 
-def test_norm_with_and_without_plus(here, tmp_path):
+def test_norm_with_and_without_plus(call, tmp_path):
     for argument in ("norm=centered", "+norm=centered"):
-        status, out, err = here(argument, *QUICK, "rerun=true")
+        status, out, err = call(argument, *QUICK, "rerun=true")
         assert status == 0, err
         assert "centered" in out
     assert only_record(tmp_path)[0]["norm"] == "centered"
@@ -123,7 +103,7 @@ def images(folder, count=6, side=8, names=("cat", "dog")):
         (["+norm=unit", "+experiment=nothing"], "nothing"),
     ],
 )
-def test_mistakes_end_with_one_line_and_no_record(here, tmp_path, arguments, message, monkeypatch):
+def test_mistakes_end_with_one_line_and_no_record(call, tmp_path, arguments, message, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()
@@ -133,7 +113,7 @@ def test_mistakes_end_with_one_line_and_no_record(here, tmp_path, arguments, mes
     images(images(tmp_path / "single"), 1, names=("lonely",))
     if not any(argument.startswith("data=") for argument in arguments):
         arguments = [*arguments, "data=digits"]
-    status, out, err = here(*arguments, "logger=none", "trainer.max_epochs=1")
+    status, out, err = call(*arguments, "logger=none", "trainer.max_epochs=1")
     assert status == 2
     assert message in err
     assert len(err.splitlines()) == 1, err
@@ -142,9 +122,9 @@ def test_mistakes_end_with_one_line_and_no_record(here, tmp_path, arguments, mes
     assert not list((tmp_path / "runs").glob("[!.]*"))
 
 
-def test_on_corrupt_skip_goes_on_and_counts(here, tmp_path):
+def test_on_corrupt_skip_goes_on_and_counts(call, tmp_path):
     (images(tmp_path / "corrupt", 20) / "cat" / "2.png").write_bytes(b"")
-    status, _, err = here(
+    status, _, err = call(
         "+norm=unit", "data=folder", "data.root=corrupt", "data.on_corrupt=skip", "data.batch_size=8", *QUICK[1:]
     )
     assert status == 0, err
@@ -153,36 +133,36 @@ def test_on_corrupt_skip_goes_on_and_counts(here, tmp_path):
     assert sum(stored["provenance"]["images"].values()) == 39
 
 
-def test_a_sweep_prints_one_table_and_skips_what_is_done(here, tmp_path):
+def test_a_sweep_prints_one_table_and_skips_what_is_done(call, tmp_path):
     grid = ["-m", "+norm=raw,imagenet", "seed=range(0,2)", *QUICK]
-    status, out, err = here(*grid)
+    status, out, err = call(*grid)
     assert status == 0, err
     assert "4 jobs: 4 finished" in out
     assert [line.split()[:2] for line in out.splitlines()[2:4]] == [["raw", "2"], ["imagenet", "2"]]
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/record.json")}
     assert len(before) == 4
-    status, again, _ = here(*grid)
+    status, again, _ = call(*grid)
     assert "4 jobs: 4 skipped" in again
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert again.splitlines()[:4] == out.splitlines()[:4]
 
 
-def test_a_bad_job_leaves_the_others_of_a_sweep(here, tmp_path):
-    status, out, err = here("-m", "+norm=unit", "optim.lr=0.1,nan,0.2", *QUICK)
+def test_a_bad_job_leaves_the_others_of_a_sweep(call, tmp_path):
+    status, out, err = call("-m", "+norm=unit", "optim.lr=0.1,nan,0.2", *QUICK)
     assert status == 1
     assert "3 jobs: 2 finished, 1 refused" in out
     assert "optim.lr=nan: should be a finite number" in err
     assert len(list(tmp_path.glob("runs/*/record.json"))) == 2
 
 
-def test_a_failing_wandb_does_not_stop_a_run(here, tmp_path, monkeypatch):
+def test_a_failing_wandb_does_not_stop_a_run(call, tmp_path, monkeypatch):
     import wandb
 
     def broken(**_):
         raise RuntimeError("no W&B today")
 
     monkeypatch.setattr(wandb, "init", broken)
-    status, _, err = here("+norm=unit", "data=digits", "trainer.max_epochs=1")
+    status, _, err = call("+norm=unit", "data=digits", "trainer.max_epochs=1")
     assert status == 0
     assert "W&B did not start (RuntimeError: no W&B today)" in err
     assert only_record(tmp_path)[0]["status"] == "finished"
@@ -249,8 +229,8 @@ def test_names_at_the_top_of_the_package():
 
 
 @pytest.mark.skipif(not has_loopback(), reason="no loopback network")
-def test_two_processes_by_the_command(here, tmp_path):
-    status, _, err = here("+norm=unit", "data=digits", "trainer.devices=2", "trainer.max_epochs=3")
+def test_two_processes_by_the_command(call, tmp_path):
+    status, _, err = call("+norm=unit", "data=digits", "trainer.devices=2", "trainer.max_epochs=3")
     assert status == 0, err
     stored, folder = only_record(tmp_path)
     assert stored["status"] == "finished"
@@ -258,14 +238,14 @@ def test_two_processes_by_the_command(here, tmp_path):
     assert "less than the current step" not in err
 
 
-def test_jobs_of_a_sweep_are_runs_of_their_own_in_wandb(here, tmp_path):
-    status, _, err = here("-m", "+norm=unit,raw", "data=digits", "trainer.max_epochs=1")
+def test_jobs_of_a_sweep_are_runs_of_their_own_in_wandb(call, tmp_path):
+    status, _, err = call("-m", "+norm=unit,raw", "data=digits", "trainer.max_epochs=1")
     assert status == 0, err
     assert len(list(tmp_path.glob("runs/*/wandb/offline-run-*/*.wandb"))) == 2
 
 
-def test_keys_that_change_no_result_do_not_split_the_table(here):
-    here("+norm=unit", *QUICK, "trainer.progress=lines")
-    _, out, _ = here("-m", "+norm=unit", "seed=0,1", *QUICK)
+def test_keys_that_change_no_result_do_not_split_the_table(call):
+    call("+norm=unit", *QUICK, "trainer.progress=lines")
+    _, out, _ = call("-m", "+norm=unit", "seed=0,1", *QUICK)
     assert "1 finished, 1 skipped" in out
     assert [line.split()[:2] for line in out.splitlines()[2:3]] == [["unit", "2"]]

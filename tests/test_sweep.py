@@ -14,30 +14,12 @@ from filelock import FileLock
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from normlab import __main__ as command
 from normlab import record, sweep
 from normlab.config import GROUPS, defaults, parse
 from normlab.errors import RunningError
 from normlab.run import run
 
 QUICK = ["data=digits", "data.limit=60", "data.batch_size=16", "arch.width=4", "trainer.max_epochs=1", "logger=none"]
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("NORMLAB_CACHE", str(tmp_path / "cache"))
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["normlab", *arguments])
-        try:
-            command.main()
-            status = 0
-        except SystemExit as end:
-            status = end.code
-        return status, *capsys.readouterr()
-
-    return call
 
 
 def spawn(folder, *arguments):
@@ -135,7 +117,7 @@ def test_progress_counts_and_foretells(tmp_path):
     assert found == "5 of 10 done: 2 finished, 1 diverged, 2 skipped, 1 running, about 2 min left"
 
 
-def test_a_job_that_fails_has_its_traceback_and_leaves_the_others(here, tmp_path, monkeypatch):
+def test_a_job_that_fails_has_its_traceback_and_leaves_the_others(call, tmp_path, monkeypatch):
     import normlab.run as running
 
     train = running.train
@@ -146,7 +128,7 @@ def test_a_job_that_fails_has_its_traceback_and_leaves_the_others(here, tmp_path
         return train(config, *arguments)
 
     monkeypatch.setattr(running, "train", broken)
-    status, out, err = here("-m", "+norm=unit", "seed=range(0,3)", *QUICK)
+    status, out, err = call("-m", "+norm=unit", "seed=range(0,3)", *QUICK)
     assert status == 1
     assert "3 jobs: 2 finished, 1 failed" in out
     assert "RuntimeError: out of luck" in err
@@ -155,14 +137,14 @@ def test_a_job_that_fails_has_its_traceback_and_leaves_the_others(here, tmp_path
     assert str(traceback.relative_to(tmp_path)) in err
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
-    status, out, _ = here("-m", "+norm=unit", "seed=range(0,3)", *QUICK)  # a failed run is tried again
+    status, out, _ = call("-m", "+norm=unit", "seed=range(0,3)", *QUICK)  # a failed run is tried again
     assert status == 0
     assert "3 jobs: 1 finished, 2 skipped" in out
 
 
-def test_what_changes_the_result_is_run_again_and_what_does_not_is_not(here, tmp_path):
+def test_what_changes_the_result_is_run_again_and_what_does_not_is_not(call, tmp_path):
     def counts(*more):
-        return here("-m", "+norm=unit", "seed=0,1", *QUICK, *more)[1].splitlines()[-1]
+        return call("-m", "+norm=unit", "seed=0,1", *QUICK, *more)[1].splitlines()[-1]
 
     assert counts() == "2 jobs: 2 finished"
     assert counts("trainer.progress=lines", "trainer.threads=1", "study=other", "data.workers=0") == "2 jobs: 2 skipped"
@@ -251,9 +233,9 @@ def test_a_run_that_another_process_made_meanwhile_is_not_made_again(tmp_path):
     assert (path / "record.json").stat().st_mtime_ns == written
 
 
-def test_a_sweep_that_cannot_write_ends_with_status_2(here, tmp_path):
+def test_a_sweep_that_cannot_write_ends_with_status_2(call, tmp_path):
     (tmp_path / "file").write_text("")
-    status, out, err = here("-m", "+norm=unit", "seed=0,1", *QUICK, "runs=file/runs")
+    status, out, err = call("-m", "+norm=unit", "seed=0,1", *QUICK, "runs=file/runs")
     assert status == 2
     assert "cannot be written" in err
     assert out == ""

@@ -79,7 +79,8 @@ def wide(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
                 "reached": reached.share,
             }
         )
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame(rows)
+    return frame.sort_values(study.factors, kind="stable", ignore_index=True) if study.factors else frame
 
 
 def differences(study: Study, runs: pd.DataFrame) -> pd.DataFrame:

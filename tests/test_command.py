@@ -169,7 +169,11 @@ def test_a_failing_wandb_does_not_stop_a_run(call, tmp_path, monkeypatch):
 
 
 def test_interrupting_leaves_no_record(tmp_path):
-    process = spawn(tmp_path, "+norm=unit", "data=digits", "trainer.max_epochs=100000", "logger=none")
+    process = spawn(
+        tmp_path, "+norm=unit", "data=digits", "trainer.max_epochs=100000", "logger=none",
+        # Where the tests run in the background of a shell, Ctrl-C is ignored, and children would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     for line in process.stderr:
         if line.startswith("epoch"):
             break

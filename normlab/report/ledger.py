@@ -50,8 +50,8 @@ def write_ledger(studies: Sequence[tuple[Study, list[Verdict]]], results: Path) 
         "# Claims",
         "",
         f"{len(ledger)} statements about input normalization, each with the rule that decides it: "
-        f"{', '.join(f'{count} {result}' for result, count in counts.most_common())}. Where a rule was written or changed "
-        "after a number had been seen, the README of its study says so. `supported`: every "
+        f"{', '.join(f'{count} {result}' for result, count in counts.most_common())}. Where a rule was written or "
+        "changed after a number had been seen, the README of its study says so. `supported`: every "
         "part of the rule holds; `contradicted`: none does; `conditional`: some do and some do not; `inconclusive`: an "
         "interval spans the decision. The study's page has the numbers behind each, its study.yaml the rule.",
         "",

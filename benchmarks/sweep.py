@@ -126,7 +126,8 @@ def main() -> None:
     print(rows)
     conditions = {
         "kill": f"{given.rounds} times kill -9 of the whole process group at a random moment, two jobs at once",
-        "parallel": f"medians of {given.rounds} rounds in turn; cnn on 10,000 images, 5 epochs, a thread for each job; whole commands",
+        "parallel": f"medians of {given.rounds} rounds in turn; cnn on 10,000 images, "
+        "5 epochs, a thread for each job; whole commands",
         "skip": f"median of {given.rounds} commands, start of the interpreter and the table at the end included",
     }
     write(

@@ -76,9 +76,9 @@ def kill(rounds: int) -> list[dict]:
         ]
 
 
-def parallel(rounds: int, root: str) -> list[dict]:
+def parallel(rounds: int, root: str, epochs: int) -> list[dict]:
     jobs = ["+norm=unit,imagenet", "seed=0,1", "data=folder", f"data.root={root}", "data.limit=10000"]
-    jobs += ["trainer.max_epochs=5", "logger=none", "trainer.checkpoint=false"]
+    jobs += [f"trainer.max_epochs={epochs}", "logger=none", "trainer.checkpoint=false"]
     times: dict[str, list[float]] = {"one after the other": [], "two at once": []}
     for _ in range(rounds):
         for name, more in (("one after the other", ["trainer.threads=1"]), ("two at once", TWO)):
@@ -120,14 +120,18 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=("kill", "parallel", "skip"))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--root", default="cifar10")
+    parser.add_argument("--root", default="cifar10", help="of the images of `parallel`")
+    parser.add_argument("--epochs", type=int, default=10, help="of each job of `parallel`")
     given = parser.parse_args()
-    rows = parallel(given.rounds, given.root) if given.what == "parallel" else globals()[given.what](given.rounds)
+    if given.what == "parallel":
+        rows = parallel(given.rounds, given.root, given.epochs)
+    else:
+        rows = {"kill": kill, "skip": skip}[given.what](given.rounds)
     print(rows)
     conditions = {
         "kill": f"{given.rounds} times kill -9 of the whole process group at a random moment, two jobs at once",
         "parallel": f"medians of {given.rounds} rounds in turn; cnn on 10,000 images, "
-        "5 epochs, a thread for each job; whole commands",
+        f"{given.epochs} epochs, a thread for each job; whole commands",
         "skip": f"median of {given.rounds} commands, start of the interpreter and the table at the end included",
     }
     write(

@@ -41,7 +41,8 @@ def seconds(folder: str | Path, *arguments: str) -> float:
 
 
 def stored(folder: Path) -> dict[str, dict]:
-    return {path.parent.name: json.loads(path.read_text()) for path in (folder / "runs").glob("*/record.json")}
+    paths = [path for path in (folder / "runs").glob("*/record.json") if path.parent.suffix != ".partial"]
+    return {path.parent.name: json.loads(path.read_text()) for path in paths}
 
 
 def kill(rounds: int) -> list[dict]:
@@ -55,7 +56,10 @@ def kill(rounds: int) -> list[dict]:
             process = subprocess.Popen(
                 command(*grid), cwd=killed, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
             )
-            time.sleep(chance.uniform(3, 0.5 * whole))
+            before = len(stored(killed))
+            while len(stored(killed)) == before and process.poll() is None:  # a start takes longer than a job
+                time.sleep(0.05)
+            time.sleep(chance.uniform(0, 0.1 * whole))
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
             kept.append(len(stored(killed)))

@@ -57,6 +57,8 @@ def rewritten(arguments: list[str]) -> list[str]:
     """
     result = []
     for argument in [*arguments, *missing_grid(arguments)]:
+        if argument in ("quick=true", "quick=false"):
+            continue
         key, equals, value = argument.partition("=")
         bare = key.lstrip("+")
         group, _, option = bare.partition(".")
@@ -81,14 +83,29 @@ def rewritten(arguments: list[str]) -> list[str]:
     return result
 
 
+def experiment_of(study: str) -> dict[str, Any]:
+    """The part ``experiment:`` of a study's file; empty if there is no such study."""
+    file = EXPERIMENTS / study / "study.yaml"
+    return yaml.safe_load(file.read_text()).get("experiment", {}) if study and file.is_file() else {}
+
+
 def missing_grid(arguments: list[str]) -> list[str]:
-    """The grid of the study that the arguments name, where it is swept, less what they choose themselves."""
+    """The grid of the study that the arguments name, where it is swept, less what they choose themselves.
+
+    With ``quick=true`` the part ``quick`` of the study's file takes the place of what the grid says; null leaves a key
+    out.
+
+    Raises:
+        ConfigError: for ``quick=true`` without a study that has a quick version.
+    """
     given = {key.lstrip("+"): value for key, _, value in (argument.partition("=") for argument in arguments)}
-    file = EXPERIMENTS / given.get("experiment", "") / "study.yaml"
-    if not {"-m", "--multirun"} & set(arguments) or not file.is_file():
-        return []
-    grid = yaml.safe_load(file.read_text()).get("experiment", {}).get("grid", {})
-    return [f"{key}={values}" for key, values in grid.items() if key not in given]
+    plan = experiment_of(given.get("experiment", "")) if {"-m", "--multirun"} & set(arguments) else {}
+    grid = plan.get("grid", {})
+    if given.get("quick") == "true":
+        if "quick" not in plan:
+            raise ConfigError("quick=true: for a study with a quick version, as -m +experiment=NAME quick=true")
+        grid = {**grid, **plan["quick"]}
+    return [f"{key}={values}" for key, values in grid.items() if key not in given and values is not None]
 
 
 def job(composed: DictConfig) -> None:

@@ -45,6 +45,8 @@ NonNegativeInt = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 
+ShiftName = Literal["brightness", "contrast", "color_cast", "uneven_light"]  # see normlab/shifts.py
+
 STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
@@ -162,6 +164,7 @@ class Arch(Choice):
     """An architecture, and the loss that its output is trained with."""
 
     loss: Literal["cross_entropy", "squared_error"] = "cross_entropy"
+    first_layer_scale: PositiveFloat = 1.0  # factor on the initial weights of the first layer
 
 
 class Augment(Section):
@@ -192,6 +195,7 @@ class _Optimizer(Section):
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_epochs: NonNegativeFloat = 0.0  # linear from 0 to lr
     clip_norm: PositiveFloat | None = None  # largest global gradient norm
+    first_layer_lr: PositiveFloat = 1.0  # factor on the learning rate of the first layer's weights
     full_batch: ClassVar[bool] = False
 
 
@@ -246,6 +250,7 @@ class Trainer(Section):
     checkpoint: bool = True
     probe_steps: tuple[NonNegativeInt, ...] = ()  # at which curvature and layer statistics are recorded
     probe_images: PositiveInt = 512  # training images that a probe looks at
+    shifts: tuple[ShiftName, ...] = ()  # test accuracy under these too, at five severities
 
     @model_validator(mode="after")
     def _target_to_stop_at(self) -> Trainer:

@@ -18,9 +18,10 @@ import torch
 from tabulate import tabulate
 
 from normlab import record
-from normlab.analysis.activations import first_layer, layer_statistics, predicted_output_variance, second_moments
+from normlab.analysis.activations import layer_statistics, predicted_output_variance, second_moments
 from normlab.analysis.curvature import Curvature
 from normlab.archs import Network
+from normlab.archs.layers import first_layer
 from normlab.arguments import data_label, parsed
 from normlab.config import Arch, NonNegativeInt, PositiveInt, Section, choices, defaults, parse_group
 from normlab.data import Dataset, Loader, load

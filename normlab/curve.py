@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 from typing import NamedTuple
 
+UNDER = "accuracy_under."  # before the shift and its severity, in the metric of a test under another light
 COLUMNS = ("step", "epoch", "split", "metric", "value")
 
 
@@ -89,8 +90,10 @@ def summarize(rows: list[Measurement], targets: tuple[float, ...]) -> dict[str, 
     Returns:
         Final and best loss and accuracy by split; epochs and steps to each target, by the first evaluation that
         reaches it; area under the validation accuracy from the start to the last evaluation, divided by the epochs
-        between them (0..1); the Hessian's largest eigenvalue at probed steps; what was measured at the
-        start. Of a diverged run, up to its divergence.
+        between them (0..1); the Hessian's largest eigenvalue at probed steps, and the layers' statistics at the
+        first and the last of them; test accuracy under each shift and
+        severity, and the mean over a shift's severities; what was measured at the start. Of a diverged run, up to its
+        divergence.
     """
     diverged_at = divergence(rows)
     if diverged_at is not None:
@@ -123,6 +126,18 @@ def summarize(rows: list[Measurement], targets: tuple[float, ...]) -> dict[str, 
     probed = {str(row.step): row.value for row in series("probe", "lambda_max")}
     if probed:
         metrics["lambda_max_at"] = probed
+    looks = [row.step for row in rows if row.split == "probe"]
+    for place, step in (("start", min(looks)), ("end", max(looks))) if looks else ():
+        metrics[f"layers_at_{place}"] = {
+            row.metric: row.value
+            for row in rows
+            if row.split == "probe" and row.step == step and row.metric != "lambda_max"
+        }
+    under = {row.metric.removeprefix(UNDER): row.value for row in rows if row.metric.startswith(UNDER)}
+    if under:
+        names = {key.split(".")[0] for key in under}
+        means = {name: [value for key, value in under.items() if key.split(".")[0] == name] for name in sorted(names)}
+        metrics["accuracy_under"] = under | {name: sum(values) / len(values) for name, values in means.items()}
     return metrics | {row.metric: row.value for row in rows if row.split == "start"}
 
 

@@ -64,7 +64,7 @@ def run(
                 **record.describe(config),
                 "lr": resolved.optim.lr,
                 "normalized": normalized | {"shape": list(network.normalized_shape)},
-                **results(config, data, outcome),
+                **results(config, data, outcome, network.norm.trained()),
                 "seconds": {
                     "imports": imports_seconds,
                     **clock.laps,
@@ -80,10 +80,10 @@ def run(
     return result | {"path": str(record.folder(config))}
 
 
-def results(config: Config, data: Dataset, outcome: Outcome) -> dict[str, Any]:
-    """The part of a record that training decides."""
+def results(config: Config, data: Dataset, outcome: Outcome, trained: dict[str, float]) -> dict[str, Any]:
+    """The part of a record that training decides; ``trained`` is what it made of the normalization."""
     diverged_at = divergence(outcome.rows)
-    metrics: dict[str, Any] = summarize(outcome.rows, config.trainer.targets)
+    metrics: dict[str, Any] = summarize(outcome.rows, config.trainer.targets) | trained
     metrics["training_seconds"] = outcome.seconds
     metrics["images_per_second"] = metrics["epochs"] * len(data.train) / outcome.seconds
     provenance = {

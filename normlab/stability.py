@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -69,7 +70,14 @@ def main(arguments: list[str]) -> None:
 
 
 def stable_rates(
-    *, data: dict[str, Any], arch: dict[str, Any], norms: list[str], momenta: list[float], steps: int, resolution: float
+    *,
+    data: dict[str, Any],
+    arch: dict[str, Any],
+    norms: list[str],
+    momenta: list[float],
+    steps: int,
+    resolution: float,
+    seeds: Sequence[int] = (0,),
 ) -> list[dict[str, Any]]:
     """The same as a measurement of a study.
 
@@ -80,11 +88,12 @@ def stable_rates(
         momenta: of heavy ball.
         steps: of each run.
         resolution: relative, of the bisection.
+        seeds: of the initial weights.
 
     Returns:
-        A row for each scheme and momentum: data, arch, and the columns of ``stability.csv``. ``ratio_low`` and
-        ``ratio_high`` are the ends of the bracket over the prediction: the highest rate that was stable, the lowest
-        that was not.
+        A row for each seed, scheme and momentum: data, arch, seed, and the columns of ``stability.csv``. ``ratio_low``
+        and ``ratio_high`` are the ends of the bracket over the prediction: the highest rate that was stable, the
+        lowest that was not.
     """
     options = Options(norms=tuple(norms), momenta=tuple(momenta), steps=steps, resolution=resolution)
     groups = {"data": {**defaults("data", data["name"]), **data}, "arch": {**defaults("arch", arch["name"]), **arch}}
@@ -92,11 +101,13 @@ def stable_rates(
     return [
         {
             **about,
+            "seed": seed,
             **row,
             "ratio_low": row["stable_at"] / row["predicted"],
             "ratio_high": row["unstable_at"] / row["predicted"],
         }
-        for row in measure(norms, groups, options)
+        for seed in seeds
+        for row in measure(norms, groups, options.model_copy(update={"seed": seed}))
     ]
 
 

@@ -136,7 +136,9 @@ def measured(found: Study, out: Path) -> list[str]:
     lines = []
     calls = dict(list(found.measurements.groupby("call", sort=False))) if found.measured else {}
     for name, rows in ((str(call), part) for call, part in calls.items()):
-        frame = rows.drop(columns=["call", "status", "seed"]).dropna(axis=1, how="all")
+        frame = rows.drop(columns=["call", "status", *["seed"] * bool((rows.seed == 0).all())]).dropna(
+            axis=1, how="all"
+        )
         frame.to_csv(out / f"{name}.csv", index=False)
         shown = {str(column): [_number(value) for value in frame[column]] for column in frame}
         lines += [f"## {name.replace('_', ' ').capitalize()}", ""]
@@ -200,15 +202,28 @@ def draw(
 
 
 def limits(found: Study) -> dict[tuple[str, str], float]:
-    """The predicted largest stable rate of each cell and scheme, where the runs carry one."""
-    if "stable_rate" not in found.runs:
-        return {}
-    return {
-        (name, str(norm)): float(rows.stable_rate.median())
-        for name, part in cells_of(found, found.runs)
-        for norm, rows in part.groupby("norm")
-        if rows.stable_rate.notna().any()
-    }
+    """The predicted largest stable rate of each cell and scheme, where the runs carry one, or it was measured.
+
+    Measurements of :func:`normlab.analysis.linearity.start_curvature` belong to a cell by columns of the same name as
+    its factors, less their prefix.
+    """
+    limits = {}
+    measured = found.measurements
+    if "stable_rate" in measured:
+        measured = measured[measured.call == "start_curvature"].rename(
+            columns={_short(factor): factor for factor in found.factors}
+        )
+    for frame in (measured, found.runs):
+        if "stable_rate" not in frame or not {"norm", *found.factors} <= set(frame):
+            continue
+        for name, part in cells_of(found, frame[frame.stable_rate.notna()]):
+            for norm, rows in part.groupby("norm"):
+                limits[name, str(norm)] = float(rows.stable_rate.median())
+    return limits
+
+
+def _short(factor: str) -> str:
+    return factor.rsplit(".", 1)[1] if factor.count(".") == 2 else factor.removeprefix("config.")
 
 
 def cells_of(found: Study, runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:

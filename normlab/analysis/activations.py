@@ -20,11 +20,6 @@ from normlab.norms import Normalization
 LAYERS = (nn.Linear, nn.Conv2d, nn.MultiheadAttention)  # whose activations and gradients are told apart
 
 
-def first_layer(body: nn.Module) -> nn.Linear | nn.Conv2d:
-    """The layer that sees the normalized images."""
-    return next(module for module in body.modules() if isinstance(module, nn.Linear | nn.Conv2d))
-
-
 def second_moments(batches: Iterable[Tensor], norm: Normalization) -> Tensor:
     """E[x^2] of each normalized feature, float64 [C, H, W], in one pass.
 
@@ -84,6 +79,8 @@ class LayerStatistics:
     Attributes:
         name: its place in the network.
         activation_rms: root mean square of its output.
+        activation_offset: root mean square of its channels' means, over that of their standard deviations, both over
+            images and places: 0 if every channel is centred, large if the layer says the same of every image.
         gradient_norm: of the mean loss in its weights and biases.
         gradient_spread: standard deviation of log10 g^2 over its weights, zeros left out: the decades that Adam evens
             out, which divides by the root of g^2. NaN if all are zero.
@@ -92,6 +89,7 @@ class LayerStatistics:
 
     name: str
     activation_rms: float
+    activation_offset: float
     gradient_norm: float
     gradient_spread: float
     zero_gradients: float
@@ -108,12 +106,12 @@ def layer_statistics(body: nn.Module, loss: Loss, inputs: Tensor, targets: Tenso
     """
     body = training_copy(body)
     layers = {name: module for name, module in body.named_modules() if isinstance(module, LAYERS)}
-    rms: dict[str, float] = {}
+    scales: dict[str, tuple[float, float]] = {}
 
     def gather(name: str) -> Callable[[nn.Module, object, Tensor | tuple[Tensor, ...]], None]:
         def hook(_: nn.Module, __: object, output: Tensor | tuple[Tensor, ...]) -> None:
-            values = output[0] if isinstance(output, tuple) else output
-            rms[name] = values.detach().double().square().mean().sqrt().item()
+            values = (output[0] if isinstance(output, tuple) else output).detach().double()
+            scales[name] = values.square().mean().sqrt().item(), offset(values)
 
         return hook
 
@@ -121,15 +119,29 @@ def layer_statistics(body: nn.Module, loss: Loss, inputs: Tensor, targets: Tenso
         module.register_forward_hook(gather(name))
     loss(body(inputs), targets).backward()
     # A layer inside another's computation, such as attention's projection, is counted there.
-    return [_statistics(name, layers[name], rms[name]) for name in rms]
+    return [_statistics(name, layers[name], *found) for name, found in scales.items()]
 
 
-def _statistics(name: str, layer: nn.Module, rms: float) -> LayerStatistics:
+def offset(values: Tensor) -> float:
+    """Root mean square of the channels' means over that of their standard deviations.
+
+    >>> offset(torch.tensor([[3.0, -1.0], [5.0, 1.0]]))  # means 4 and 0, deviations 1 and 1
+    2.8284271247461903
+
+    Args:
+        values: [B, C, H, W], or [..., C] of a linear layer. Infinite if no channel varies, unless all are zero: NaN.
+    """
+    by_channel = (values.movedim(1, -1) if values.ndim == 4 else values).flatten(0, -2)
+    means, deviations = by_channel.mean(0), by_channel.std(0, correction=0)
+    return (means.square().mean().sqrt() / deviations.square().mean().sqrt()).item()
+
+
+def _statistics(name: str, layer: nn.Module, rms: float, offset: float) -> LayerStatistics:
     gradients = [parameter.grad for parameter in layer.parameters() if parameter.grad is not None]
     norm = math.sqrt(sum(gradient.double().square().sum().item() for gradient in gradients))
     weights = torch.cat([gradient.flatten() for gradient in gradients if gradient.ndim > 1])
     return LayerStatistics(
-        name, rms, norm, log_spread(weights.double().square()), (weights == 0).double().mean().item()
+        name, rms, offset, norm, log_spread(weights.double().square()), (weights == 0).double().mean().item()
     )
 
 

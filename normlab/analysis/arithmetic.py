@@ -137,7 +137,7 @@ def overflowing_outputs(
         finite; ``softmax``, of scores whose softmax, computed in the type from differences to the largest score as
         libraries do, is not finite.
     """
-    from normlab.analysis.activations import first_layer
+    from normlab.archs.layers import first_layer
 
     loaded = dataset(**data)
     rows = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from normlab.archs.layers import Shape
+from normlab.archs.layers import Shape, first_layer
 from normlab.config import Arch
 from normlab.errors import ConfigError
 from normlab.norms import Normalization
@@ -42,6 +42,8 @@ class Network(nn.Module):
             normalized_shape = channels, height, width
         self.normalized_shape = normalized_shape
         self.body: nn.Module = arch.build(normalized_shape, len(classes))
+        if arch.first_layer_scale != 1:
+            first_layer(self.body).weight.data *= arch.first_layer_scale
         self._try(arch.name)
         self.channels_last = bool(getattr(self.body, "channels_last", False))
         if self.channels_last:

@@ -72,3 +72,8 @@ def initialise(network: nn.Module, init: Init) -> None:
                 nn.init.xavier_normal_(layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def first_layer(body: nn.Module) -> nn.Linear | nn.Conv2d:
+    """The layer that sees the normalized images."""
+    return next(module for module in body.modules() if isinstance(module, nn.Linear | nn.Conv2d))

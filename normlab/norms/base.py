@@ -89,6 +89,10 @@ class Normalization(nn.Module):
             raise DataError(f"{type(self).__name__} is not fitted: call fit(batches of training images) first")
         return self.normalize(images)
 
+    def trained(self) -> dict[str, float]:
+        """What training made of the scheme's own parameters, by name, for the record."""
+        return {}
+
     @property
     def dtype(self) -> torch.dtype:
         """Type of the output: float32, or float64 in a network of that precision."""

@@ -55,6 +55,11 @@ class Learned(Normalization):
         """Present summand, [C, 1, 1]."""
         return (-self.mu * torch.exp(-self.log_sigma)).reshape(-1, 1, 1)
 
+    def trained(self) -> dict[str, float]:
+        """Means mu and standard deviations sigma of the channels, in units of u."""
+        columns = {"learned_mean": self.mu, "learned_std": self.log_sigma.exp()}
+        return {f"{name}.{c}": value for name, column in columns.items() for c, value in enumerate(column.tolist())}
+
     def normalize(self, images: Tensor) -> Tensor:
         """uint8 [B, C, H, W] to floats of the same shape."""
         if images.shape[1] != len(self.mu):

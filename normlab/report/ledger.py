@@ -9,10 +9,9 @@ from pathlib import Path
 import yaml
 
 from normlab.config import EXPERIMENTS, Section, check
-from normlab.errors import ConfigError
 from normlab.report.study import Study
 from normlab.report.tables import interval, p_value, render
-from normlab.statistics.verdicts import Result, Verdict
+from normlab.statistics.verdicts import Result, Verdict, combined
 
 UNTESTED = "its study does not exist yet"
 
@@ -31,21 +30,26 @@ def entries() -> dict[str, Entry]:
     return {entry.id: entry for entry in found}
 
 
-def write_ledger(studies: Sequence[tuple[Study, list[Verdict]]], results: Path) -> Path:
-    """Write ``claims.md``: statement, source's value, verdict, numbers, study and command of every claim.
-
-    Raises:
-        ConfigError: if two studies judge one claim.
-    """
-    judged: dict[str, tuple[Study, Verdict]] = {}
+def judged_by(studies: Sequence[tuple[Study, list[Verdict]]]) -> dict[str, list[tuple[Study, Verdict]]]:
+    """For each claim the studies that judge it, with their verdicts, in the order of the claims' ids."""
+    by_claim: dict[str, list[tuple[Study, Verdict]]] = {}
     for study, verdicts in studies:
         for verdict in verdicts:
-            if verdict.claim.id in judged:
-                other = judged[verdict.claim.id][0].name
-                raise ConfigError(f"claim {verdict.claim.id} is judged by both {other} and {study.name}")
-            judged[verdict.claim.id] = study, verdict
+            by_claim.setdefault(verdict.claim.id, []).append((study, verdict))
+    return dict(sorted(by_claim.items()))
+
+
+def verdict_of(judged: Sequence[tuple[Study, Verdict]]) -> Result:
+    """The verdict on a claim from those of all its studies."""
+    return combined([verdict.result for _, verdict in judged])
+
+
+def write_ledger(studies: Sequence[tuple[Study, list[Verdict]]], results: Path) -> Path:
+    """Write ``claims.md``: statement, source's value, verdict, numbers, study and command of every claim."""
+    judged = judged_by(studies)
     ledger = entries()
-    counts: Counter[Result] = Counter(judged[id_][1].result if id_ in judged else "untested" for id_ in ledger)
+    of_claims: dict[str, Result] = {id_: verdict_of(judged[id_]) if id_ in judged else "untested" for id_ in ledger}
+    counts: Counter[Result] = Counter(of_claims.values())
     lines = [
         "# Claims",
         "",
@@ -60,9 +64,9 @@ def write_ledger(studies: Sequence[tuple[Study, list[Verdict]]], results: Path) 
                 "id": list(ledger),
                 "statement": [entry.statement for entry in ledger.values()],
                 "the source's value": [entry.source for entry in ledger.values()],
-                "verdict": [judged[id_][1].result if id_ in judged else "untested" for id_ in ledger],
+                "verdict": list(of_claims.values()),
                 "study": [
-                    f"[{judged[id_][0].name}]({judged[id_][0].name}/README.md)" if id_ in judged else UNTESTED
+                    ", ".join(f"[{study.name}]({study.name}/README.md)" for study, _ in judged.get(id_, [])) or UNTESTED
                     for id_ in ledger
                 ],
             },
@@ -72,16 +76,21 @@ def write_ledger(studies: Sequence[tuple[Study, list[Verdict]]], results: Path) 
     ]
     for id_, entry in ledger.items():
         if id_ in judged:
-            lines += told(entry, *judged[id_])
+            lines += told(entry, judged[id_])
     path = results / "claims.md"
     path.write_text("\n".join(lines).rstrip() + "\n")
     return path
 
 
-def told(entry: Entry, study: Study, verdict: Verdict) -> list[str]:
+def told(entry: Entry, judged: Sequence[tuple[Study, Verdict]]) -> list[str]:
     """One claim at length: what was tested, what was found, what is true instead, and how to repeat it."""
-    lines = [f"## {entry.id}: {verdict.result}", "", entry.statement, ""]
-    lines += [f"The source says: {entry.source}.", ""]
+    lines = [f"## {entry.id}: {verdict_of(judged)}", "", entry.statement, "", f"The source says: {entry.source}.", ""]
+    for study, verdict in judged:
+        lines += _told_by(study, verdict)
+    return lines
+
+
+def _told_by(study: Study, verdict: Verdict) -> list[str]:
     rows: dict[str, list[str]] = {"tested": [], "result": [], "found": [], "n": [], "p, Holm": []}
     for cell in verdict.cells:
         rows["tested"].append(cell.name)
@@ -89,7 +98,7 @@ def told(entry: Entry, study: Study, verdict: Verdict) -> list[str]:
         rows["found"].append(interval(cell.interval))
         rows["n"].append(str(cell.interval.n))
         rows["p, Holm"].append(p_value(cell.p))
-    lines += [render(rows, "github"), ""]
+    lines = [render(rows, "github"), ""]
     if verdict.claim.instead:
         lines += [f"Instead: {verdict.claim.instead}", ""]
     commands = [f"`python -m normlab.measure {study.name}`"] * bool(study.measured)

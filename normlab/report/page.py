@@ -9,13 +9,14 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Template
 from markdown_it import MarkdownIt
 from PIL import Image
 
 from normlab.record import provenance
-from normlab.report.ledger import entries
+from normlab.report.ledger import entries, judged_by, verdict_of
 from normlab.report.study import Study
 from normlab.statistics.verdicts import Verdict
 
@@ -62,15 +63,15 @@ def write_page(studies: list[tuple[Study, list[Verdict]]], results: Path) -> Pat
     for folder, title in OTHERS.items():
         documents = sorted((results / folder).rglob("*.md"))
         parts.append(Part(folder, title, [article(path, _anchor(path.relative_to(results))) for path in documents]))
-    verdicts = [
-        {"id": verdict.claim.id, "statement": verdict.claim.statement, "result": verdict.result, "study": study.name}
-        for study, found in studies
-        for verdict in found
+    verdicts: list[dict[str, Any]] = [
+        {
+            "id": id_,
+            "statement": known[id_].statement if id_ in known else judged[0][1].claim.statement,
+            "result": verdict_of(judged),
+            "studies": [study.name for study, _ in judged],
+        }
+        for id_, judged in judged_by(studies).items()
     ]
-    for verdict in verdicts:
-        if verdict["id"] in known:
-            verdict["statement"] = verdict["statement"] or known[verdict["id"]].statement
-    verdicts.sort(key=lambda verdict: verdict["id"])
     template = Template((Path(__file__).with_name("page.html")).read_text(), autoescape=True)
     text = template.render(
         parts=[_markup(part) for part in parts if part.articles],

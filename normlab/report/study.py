@@ -54,12 +54,15 @@ class Plan(Section):
 
     question: str
     grid: dict[str, str | int | float | bool] = Field(default_factory=dict)  # as on the command line: norm: raw,unit
+    # What quick=true puts in place of its keys, null for none: minutes, on data that ships with the dependencies.
+    quick: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
     measure: tuple[Measurement, ...] = ()  # made by python -m normlab.measure
     pictures: tuple[Picture, ...] = ()  # of what they measured
     budget: str  # runs and hours, for whoever repeats it
     reference: str | None = None  # the scheme that the others are compared with; None: the first of the grid
     target: Annotated[float, Field(gt=0, le=1)] = 0.7  # validation accuracy whose time is compared
     common_lr: PositiveFloat | None = None  # the rate at which all are compared, where the grid has several
+    learns: Annotated[float, Field(gt=0, lt=1)] = 0.2  # validation accuracy from which a run counts as trained
     margin: PositiveFloat = 0.01  # a difference of accuracies that does not matter, for equivalence
     claims: tuple[Claim, ...] = ()
 
@@ -90,9 +93,18 @@ class Study:
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """The records, a row a run; the columns of :attr:`factors` are text."""
+        """The records, a row a run; the columns of :attr:`factors` are text.
+
+        Besides the columns of :func:`normlab.records`: ``diverged``, 0 or 1; ``failed``, 1 if it diverged or stayed
+        below the plan's ``learns``; ``seed_deviation``, of the test accuracy from the median over seeds.
+        """
         frame = record.frame(self.records)
-        return frame.assign(**{column: frame[column].map(_text) for column in self.factors})
+        frame = frame.assign(**{column: frame[column].map(_text) for column in self.factors})
+        frame["diverged"] = (frame.status == "diverged").astype(float)
+        frame["failed"] = (~(frame.validation_accuracy >= self.plan.learns)).astype(float)
+        accuracy = frame.groupby([*self.factors, "norm", "lr"]).test_accuracy
+        frame["seed_deviation"] = (frame.test_accuracy - accuracy.transform("median")).abs()
+        return frame
 
     @cached_property
     def measurements(self) -> pd.DataFrame:

@@ -17,7 +17,7 @@ CHOICE = "validation_accuracy"  # at the end, by which each scheme's learning ra
 
 
 def at_rates(study: Study) -> dict[Rate, pd.DataFrame]:
-    """The runs at the common learning rate, at each scheme's best, and all of them.
+    """The runs at the common learning rate, at each scheme's best, and all of them; and the range of rates that train.
 
     The best rate of a scheme, in each cell of the study, has the highest mean of the final validation accuracy over its
     seeds, in which a run that diverged counts 0; a rate with fewer seeds than another does not take part. Without
@@ -25,7 +25,7 @@ def at_rates(study: Study) -> dict[Rate, pd.DataFrame]:
     """
     runs = study.runs
     if not study.sweeps_rates:
-        return {"all": runs, "common": runs, "best": runs}
+        return {"all": runs, "common": runs, "best": runs, "range": ranges(study)}
     common = runs.iloc[:0]
     if study.plan.common_lr:
         common = runs[np.isclose(runs.lr.astype(float), study.plan.common_lr, rtol=1e-9, atol=0)]
@@ -42,7 +42,35 @@ def at_rates(study: Study) -> dict[Rate, pd.DataFrame]:
         "all": runs,
         "common": common,
         "best": chosen.sort_values("norm", key=lambda s: s.map(order.index), kind="stable"),
+        "range": ranges(study),
     }
+
+
+def ranges(study: Study) -> pd.DataFrame:
+    """The learning rates at which each scheme trains, a row for each seed in each cell of the study.
+
+    Columns: the cell's factors, norm, seed, rates (in the grid), trained (share of them at which the run did not fail);
+    smallest_rate and largest_rate of those, and decades between them; best_rate, of the highest final validation
+    accuracy. NaN where none trained. The grid's own ends bound them.
+    """
+    rows = []
+    for values, part in study.runs.groupby([*study.factors, "norm", "seed"], sort=False):
+        trained = part[part.failed == 0]
+        rates = trained.lr.astype(float)
+        best = float(rates.to_numpy()[trained[CHOICE].to_numpy().argmax()]) if len(trained) else math.nan
+        rows.append(
+            {
+                **dict(zip([*study.factors, "norm", "seed"], values, strict=True)),
+                "status": "finished",
+                "rates": len(part),
+                "trained": len(trained) / len(part),
+                "smallest_rate": rates.min(),
+                "largest_rate": rates.max(),
+                "decades": math.log10(rates.max() / rates.min()) if len(trained) else math.nan,
+                "best_rate": best,
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def wide(study: Study, runs: pd.DataFrame) -> pd.DataFrame:

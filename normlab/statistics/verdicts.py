@@ -24,13 +24,14 @@ from normlab.statistics.paired import equivalence_test, holm, non_inferiority_te
 ALPHA = 0.05
 FEWEST_PAIRS = 5  # a verdict does not rest on fewer seeds
 Result = Literal["supported", "contradicted", "conditional", "inconclusive", "untested"]
-Rate = Literal["common", "best", "all", "measured"]
+Rate = Literal["common", "best", "all", "range", "measured"]
 Where = dict[str, str | int | float | bool]  # columns of the records and the values that they must have
 
 
 class _Rule(Section):
     metric: str = "test_accuracy"
-    # Runs at the common learning rate, at each scheme's best on validation, or all; or the rows of the measurements.
+    # Runs at the common learning rate, at each scheme's best on validation, or all; the range of rates at which each
+    # seed of a scheme trains; or the rows of the measurements.
     at: Rate = "all"
     over: tuple[str, ...] = ()  # columns whose combinations are the cells
     diverged_as: float | None = None  # the metric of a run that diverged; None: such a pair decides nothing
@@ -64,6 +65,31 @@ class Equivalent(_Rule):
     margin: PositiveFloat
 
 
+class Between(_Rule):
+    """The mean difference of ``metric``, ``first`` less ``second``, lies between ``low`` and ``high``.
+
+    With ``ratio`` it is the ratio ``first`` over ``second``, in the geometric mean over seeds.
+    """
+
+    kind: Literal["between"]
+    first: Where
+    second: Where
+    low: float
+    high: float
+    ratio: bool = False
+
+
+class Interaction(_Rule):
+    """What ``first`` gains over ``second`` is larger ``under`` one condition ``than`` under another, by ``margin``."""
+
+    kind: Literal["interaction"]
+    first: Where
+    second: Where
+    under: Where
+    than: Where
+    margin: NonNegativeFloat = 0.0
+
+
 class Within(_Rule):
     """``metric`` lies between ``low`` and ``high`` in every run: for numbers that are exact, not drawn."""
 
@@ -86,7 +112,8 @@ class Estimated(_Rule):
     high: float
 
 
-Rule = Annotated[Superior | NonInferior | Equivalent | Within | Estimated, Field(discriminator="kind")]
+Compared = Superior | NonInferior | Equivalent | Between
+Rule = Annotated[Compared | Interaction | Within | Estimated, Field(discriminator="kind")]
 
 
 class Claim(Section):
@@ -185,6 +212,8 @@ def _cells(claim: Claim, rule: Rule, runs: Mapping[Rate, pd.DataFrame]) -> list[
         raise ConfigError(f"claim {claim.id}: at={rule.at}: this study has {', '.join(runs)}")
     rows = runs[rule.at]
     wheres = [rule.where] if isinstance(rule, Within | Estimated) else [rule.first, rule.second]
+    if isinstance(rule, Interaction):
+        wheres += [rule.under, rule.than]
     for column in {rule.metric, *rule.over, *(column for where in wheres for column in where)}:
         if len(rows) and column not in rows:
             raise ConfigError(f"claim {claim.id}: the records have no column {column}")
@@ -212,26 +241,49 @@ def _cell(rule: Rule, runs: pd.DataFrame, place: str) -> Cell:
         return Cell(name, spread, math.nan, math.nan, math.nan, result)
     if isinstance(rule, Estimated):
         return _estimated(rule, runs, place, nothing)
-    first, second, lost = paired(rule, runs)
-    less = f"{_told(rule.first)} - {_told(rule.second)}"
-    relation = {"superior": f"{less} > {rule.margin:g}", "non_inferior": f"{less} > -{rule.margin:g}"}
-    name = _joined(place, relation.get(rule.kind, f"|{less}| < {rule.margin:g}"))
+    first, second, lost = effects(rule, runs) if isinstance(rule, Interaction) else paired(rule, runs)
+    name = _joined(place, _compared(rule))
     if len(first) < 2:
         return replace(nothing, name=name, lost=lost)
     interval = paired_difference(first, second)
-    if isinstance(rule, Superior):
-        p_for = superiority_test(first, second, rule.margin)
-        p_against = non_inferiority_test(second, first, rule.margin) if rule.margin else superiority_test(second, first)
-    elif isinstance(rule, NonInferior):
-        p_for = non_inferiority_test(first, second, rule.margin)
-        p_against = superiority_test(second, first, rule.margin)
-    else:
-        p_for = equivalence_test(first, second, rule.margin)
-        p_against = min(superiority_test(first, second, rule.margin), superiority_test(second, first, rule.margin))
+    if isinstance(rule, Between) and rule.ratio:
+        ends = [math.exp(value) for value in (interval.estimate, interval.low, interval.high)]
+        interval = Interval(ends[0], ends[1], ends[2], interval.n)
     # After a divergence the pairs that are left are no fair sample of all; where all diverged nothing was compared.
     if lost or len(first) < FEWEST_PAIRS or _all_diverged(rule, runs):
         return Cell(name, interval, math.nan, math.nan, math.nan, "inconclusive", lost)
-    return Cell(name, interval, p_for, p_against, math.nan, "inconclusive")
+    return Cell(name, interval, *_p_values(rule, first, second), math.nan, "inconclusive")
+
+
+def _p_values(rule: Compared | Interaction, first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+    """One-sided p of the rule, and of its opposite."""
+    if isinstance(rule, Superior | Interaction):
+        against = non_inferiority_test(second, first, rule.margin) if rule.margin else superiority_test(second, first)
+        return superiority_test(first, second, rule.margin), against
+    if isinstance(rule, NonInferior):
+        return non_inferiority_test(first, second, rule.margin), superiority_test(second, first, rule.margin)
+    if isinstance(rule, Equivalent):
+        outside = min(superiority_test(first, second, rule.margin), superiority_test(second, first, rule.margin))
+        return equivalence_test(first, second, rule.margin), outside
+    low, high = (math.log(rule.low), math.log(rule.high)) if rule.ratio else (rule.low, rule.high)
+    inside = superiority_test(first - low, second), superiority_test(second, first - high)  # two one-sided tests
+    return max(inside), min(superiority_test(second, first - low), superiority_test(first - high, second))
+
+
+def _compared(rule: Compared | Interaction) -> str:
+    """The rule in a line."""
+    less = f"{_told(rule.first)} - {_told(rule.second)}"
+    if isinstance(rule, Superior):
+        return f"{less} > {rule.margin:g}"
+    if isinstance(rule, NonInferior):
+        return f"{less} > -{rule.margin:g}"
+    if isinstance(rule, Equivalent):
+        return f"|{less}| < {rule.margin:g}"
+    if isinstance(rule, Interaction):
+        return f"({less} | {_told(rule.under)}) - ({less} | {_told(rule.than)}) > {rule.margin:g}"
+    less = f"{_told(rule.first)} / {_told(rule.second)}" if rule.ratio else less
+    about = "" if rule.metric == "test_accuracy" else f" of {rule.metric}"
+    return f"{rule.low:g} < {less}{about} < {rule.high:g}"
 
 
 def _estimated(rule: Estimated, rows: pd.DataFrame, place: str, nothing: Cell) -> Cell:
@@ -250,25 +302,54 @@ def _estimated(rule: Estimated, rows: pd.DataFrame, place: str, nothing: Cell) -
     return Cell(name, spread, math.nan, math.nan, math.nan, combined(results))
 
 
-def paired(rule: Superior | NonInferior | Equivalent, runs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, int]:
-    """The metric of both sides at the seeds that both have, and how many such pairs a divergence takes away."""
-    sides = []
-    for where in (rule.first, rule.second):
-        part = _where(runs, where)
-        values = _values(rule, part)
-        values.index = pd.Index(part.seed)
-        # Several runs of one seed count as one, and as none if one of them is lost.
-        by_seed = values.groupby(level=0)
-        sides.append(pd.DataFrame({"value": by_seed.sum(min_count=1) / by_seed.size(), "runs": by_seed.size()}))
-        sides[-1].loc[by_seed.count() < by_seed.size(), "value"] = math.nan
-    first, second = sides
-    seeds = first.index.intersection(second.index)
-    first, second = first.loc[seeds], second.loc[seeds]
-    whole = first.value.notna() & second.value.notna() & (first.runs == second.runs)
-    return first.value[whole].to_numpy(), second.value[whole].to_numpy(), int((~whole).sum())
+def paired(rule: Compared, runs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, int]:
+    """The metric of both sides at the seeds that both have, and how many such pairs a divergence takes away.
+
+    Of a ratio the logarithm of the metric.
+    """
+    sides, lost = _aligned([_side(rule, _where(runs, where)) for where in (rule.first, rule.second)])
+    if isinstance(rule, Between) and rule.ratio:
+        if (sides <= 0).any():
+            raise ConfigError(f"{rule.metric}: a ratio wants values above 0")
+        sides = np.log(sides)
+    return sides[0], sides[1], lost
 
 
-def _all_diverged(rule: Superior | NonInferior | Equivalent, runs: pd.DataFrame) -> bool:
+def effects(rule: Interaction, runs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, int]:
+    """What the first gains over the second under either condition, at the seeds that all four have; the lost ones."""
+    parts = [
+        _where(_where(runs, condition), side)
+        for condition in (rule.under, rule.than)
+        for side in (rule.first, rule.second)
+    ]
+    sides, lost = _aligned([_side(rule, part) for part in parts])
+    return sides[0] - sides[1], sides[2] - sides[3], lost
+
+
+def _side(rule: _Rule, runs: pd.DataFrame) -> pd.DataFrame:
+    """The metric by seed, and how many runs it is of. Several runs of one seed count as their mean."""
+    values = _values(rule, runs)
+    values.index = pd.Index(runs.seed)
+    by_seed = values.groupby(level=0)
+    side = pd.DataFrame({"value": by_seed.sum(min_count=1) / by_seed.size(), "runs": by_seed.size()})
+    side.loc[by_seed.count() < by_seed.size(), "value"] = math.nan  # none if one of them is lost
+    return side
+
+
+def _aligned(sides: list[pd.DataFrame]) -> tuple[np.ndarray, int]:
+    """Values of all sides at the seeds that all have, [sides, seeds], and how many seeds are lost."""
+    seeds = sides[0].index
+    for side in sides[1:]:
+        seeds = seeds.intersection(side.index)
+    values = np.stack([side.loc[seeds, "value"].to_numpy(dtype=float) for side in sides])
+    counts = np.stack([side.loc[seeds, "runs"].to_numpy() for side in sides])
+    whole = np.isfinite(values).all(0) & (counts == counts[0]).all(0)
+    return values[:, whole], int((~whole).sum())
+
+
+def _all_diverged(rule: Compared | Interaction, runs: pd.DataFrame) -> bool:
+    if rule.metric in ("diverged", "failed"):  # what is counted
+        return False
     sides = [_where(runs, where) for where in (rule.first, rule.second)]
     return all((side.status == "diverged").all() for side in sides)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import socket
 import sys
@@ -21,6 +22,7 @@ from normlab.config import Config
 from normlab.curve import Curve, Measurement, divergence, summarize
 from normlab.data import Dataset, Loader
 from normlab.errors import ConfigError
+from normlab.shifts import SEVERITIES
 from normlab.training.checkpoint import load, start_from
 from normlab.training.mirror import mirrored
 from normlab.training.module import Training
@@ -111,6 +113,8 @@ def train(
                 rows = Curve.read(curve.path)
         if divergence(rows) is None:
             trainer.test(module, test, verbose=False)
+            for module.shift in itertools.product(options.shifts, SEVERITIES):
+                trainer.test(module, test, verbose=False)
             if options.checkpoint:
                 trainer.save_checkpoint(folder / "checkpoint.ckpt", weights_only=True)
     except SystemExit:  # how Lightning ends after Ctrl-C

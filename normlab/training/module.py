@@ -13,12 +13,13 @@ import torch.nn.functional as F
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
-from normlab.analysis.activations import first_layer
 from normlab.archs import Network
+from normlab.archs.layers import first_layer
 from normlab.augment import Augment
-from normlab.config import Config
+from normlab.config import Config, ShiftName
 from normlab.curve import Curve
 from normlab.data import Batch
+from normlab.shifts import shifted
 from normlab.training.checkpoint import KEY, description
 from normlab.training.optimizers import build_optimizer, schedule
 
@@ -71,6 +72,7 @@ class Training(pl.LightningModule):
         self.updates = 0  # made so far, as of the last evaluation
         self.first_step_at = math.nan  # by time.perf_counter
         self.latest: dict[str, float] = {}  # evaluation, for a progress display
+        self.shift: tuple[ShiftName, int] | None = None  # light that test images are put under, and its severity
         self._unread: list[tuple[int, Tensor]] = []  # steps and losses that may still be on a GPU
         self._epoch_loss = torch.zeros(())  # of full-batch descent
         self._sums = torch.zeros(3)  # loss, correct answers and images of an evaluation
@@ -207,22 +209,35 @@ class Training(pl.LightningModule):
             self.curve.flush()
 
     on_test_epoch_start = on_validation_epoch_start
-    test_step = validation_step
+
+    def test_step(self, batch: Batch, batch_index: int) -> None:
+        """Add a batch's loss and correct answers, under another light if one is chosen."""
+        images, labels = batch
+        self.validation_step((images if self.shift is None else shifted(images, *self.shift), labels), batch_index)
 
     def on_test_epoch_end(self) -> None:
-        """Record loss and accuracy over the test images."""
-        self._evaluated("test")
+        """Record loss and accuracy over the test images; under another light the accuracy alone."""
+        if self.shift is None:
+            self._evaluated("test")
+        else:
+            name, severity = self.shift
+            epoch = self.updates / self.updates_per_epoch
+            _, accuracy = self._mean_loss_and_accuracy()
+            self.curve.add(self.updates, epoch, "test", f"accuracy_under.{name}.{severity}", accuracy)
         if self.trainer.is_global_zero:
             self.curve.flush()
 
-    def _evaluated(self, split: str) -> tuple[float, float]:
+    def _mean_loss_and_accuracy(self) -> tuple[float, float]:
         sums = self._sums
         if self.trainer.world_size > 1:
             sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
         loss, correct, count = sums.tolist()
         # The largest of scores that are not numbers is the first class, which says nothing.
-        accuracy = correct / count if math.isfinite(loss) else math.nan
-        self.latest = {"loss": loss / count, "accuracy": accuracy}
+        return loss / count, correct / count if math.isfinite(loss) else math.nan
+
+    def _evaluated(self, split: str) -> tuple[float, float]:
+        loss, accuracy = self._mean_loss_and_accuracy()
+        self.latest = {"loss": loss, "accuracy": accuracy}
         for metric, value in self.latest.items():
             self.curve.add(self.updates, self.updates / self.updates_per_epoch, split, metric, value)
-        return loss / count, accuracy
+        return loss, accuracy

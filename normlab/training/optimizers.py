@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from normlab.archs import Network
+from normlab.archs.layers import first_layer
 from normlab.config import Adam, Optim
 
 
@@ -19,6 +20,11 @@ def build_optimizer(options: Optim, network: Network) -> torch.optim.Optimizer:
     and with them the comparison.
     """
     groups: list[dict[str, Any]] = [{"params": list(network.body.parameters())}]
+    if options.first_layer_lr != 1:
+        assert not isinstance(options.lr, str)
+        first = first_layer(network.body).weight
+        others = [parameter for parameter in network.body.parameters() if parameter is not first]
+        groups = [{"params": [first], "lr": options.lr * options.first_layer_lr}, {"params": others}]
     learned = list(network.norm.parameters())
     if learned:
         groups.append({"params": learned, "weight_decay": 0.0})

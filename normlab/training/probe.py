@@ -14,12 +14,15 @@ from normlab.data import Loader, Split
 from normlab.errors import DataError
 from normlab.training.module import Training
 
+# Of each layer; see normlab.analysis.activations.LayerStatistics.
+MEASURED = ("activation_rms", "activation_offset", "gradient_norm", "gradient_spread", "zero_gradients")
+
 
 class Probe(Callback):
     """Records, before chosen updates, the largest eigenvalue of the loss's Hessian and the statistics of each layer.
 
-    In the curve their split is ``probe``; the metrics are ``lambda_max`` and, for each layer, ``activation_rms.LAYER``,
-    ``gradient_norm.LAYER``, ``gradient_spread.LAYER`` and ``zero_gradients.LAYER``. They take the same training images,
+    In the curve their split is ``probe``; the metrics are ``lambda_max`` and, for each layer, ``activation_rms.LAYER``
+    and the like, see ``MEASURED``. They take the same training images,
     without augmentation, at every step and under every seed. A network whose scores are no longer finite has NaN.
 
     Args:
@@ -65,6 +68,6 @@ class Probe(Callback):
                 lambda_max = math.nan
         measured = {"lambda_max": lambda_max}
         for layer in layers:
-            for metric in ("activation_rms", "gradient_norm", "gradient_spread", "zero_gradients"):
+            for metric in MEASURED:
                 measured[f"{metric}.{layer.name}"] = getattr(layer, metric)
         return measured

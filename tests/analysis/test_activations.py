@@ -10,13 +10,13 @@ from torch import nn
 
 import normlab
 from normlab.analysis.activations import (
-    first_layer,
     layer_statistics,
     log_spread,
     pixel_gradients,
     predicted_output_variance,
     second_moments,
 )
+from normlab.archs.layers import first_layer
 from normlab.config import choices, choose
 
 

@@ -1,0 +1,61 @@
+"""Two or more data sets as one: images of different domains, told apart by their classes only."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from normlab.config import PositiveInt, choices
+from normlab.data.splits import Part, Source
+from normlab.errors import ConfigError, DataError
+
+
+def mixture(
+    *, parts: Annotated[list[str], Field(min_length=2)], size: PositiveInt = 32, per_part: PositiveInt = 5000
+) -> Source:
+    """The classes of all parts side by side, as colour images of one size.
+
+    Greyscale images repeat their channel. Every part keeps its own splits, and gives as many images as the smallest at
+    most, so that none outweighs another.
+
+    Args:
+        parts: data sets by name; a folder of images by its path with a slash in it, such as ``flowers/``.
+        size: pixels of a side; see ``data.image_size``.
+        per_part: images of a part in each split, at most.
+
+    Raises:
+        ConfigError: for a part that cannot be one.
+        DataError: if its images are missing or are not greyscale or colour.
+    """
+    from normlab.data import dataset  # which imports this module by name only
+
+    loaded = []
+    for name in parts:
+        if "/" not in name and name not in set(choices("data")) - {"mixture", "folder"}:
+            raise ConfigError(f"data.parts: {name}: no such data set; a folder is written with a slash, as {name}/")
+        options = {"root": name} if "/" in name else {}
+        loaded.append(dataset("folder" if options else name, image_size=size, limit=per_part, **options))
+    splits: dict[str, Part] = {}
+    for split in ("train", "validation", "test"):
+        fewest = min(len(part.splits[split]) for part in loaded)
+        pictures, labels, offset = [], [], 0
+        for name, part in zip(parts, loaded, strict=True):
+            images, label = next(iter(part.splits[split].batches(len(part.splits[split]))))
+            evenly = torch.linspace(0, len(images) - 1, fewest).round().long()
+            pictures.append(_colour(images, name)[evenly])
+            labels.append(label[evenly] + offset)
+            offset += len(part.classes)
+        splits[split] = Part(torch.cat(pictures), torch.cat(labels))
+    both = zip(parts, loaded, strict=True)
+    classes = tuple(f"{name.rstrip('/')}: {one}" for name, part in both for one in part.classes)
+    return Source(classes, splits["train"], splits["validation"], splits["test"])
+
+
+def _colour(images: Tensor, name: str) -> Tensor:
+    channels = images.shape[1]
+    if channels not in (1, 3):
+        raise DataError(f"data.parts: {name} has images of {channels} channels, a mixture takes 1 or 3")
+    return images if channels == 3 else images.repeat(1, 3, 1, 1)

@@ -1,0 +1,87 @@
+"""Every study: its plan is sound, and its quick version runs and ends in tables and verdicts."""
+
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from normlab import tables
+from normlab.config import EXPERIMENTS
+from normlab.report import ledger, study
+from normlab.run import run
+
+SMALLEST = ["quick=true", "seed=0", "data.limit=120", "trainer.max_epochs=1"]
+WITH_RUNS = [name for name in study.names() if study.plan(name).quick]
+
+
+@pytest.mark.parametrize("name", study.names())
+def test_a_study_has_a_readme_and_claims_that_somebody_made(name):
+    text = (EXPERIMENTS / name / "README.md").read_text()
+    plan = study.plan(name)
+    assert plan.grid or plan.measure
+    for claim in plan.claims:
+        assert claim.statement or claim.id in ledger.entries()
+        assert claim.id in text or claim.id not in ledger.entries()
+
+
+@pytest.mark.parametrize("name", study.names())
+def test_a_verdict_needs_five_seeds(name):
+    """Of those that compare runs: what is exact needs none."""
+    plan = study.plan(name)
+    if plan.quick and any(rule.at != "measured" for claim in plan.claims for rule in claim.rules):
+        overrides = ["quick=true", f"seed={plan.grid['seed']}"]
+        assert len({config.seed for config in study.expected(name, overrides)}) >= 5
+
+
+@pytest.mark.parametrize("name", WITH_RUNS)
+def test_the_quick_version_runs(here, monkeypatch, name):
+    """Every value of every key of the grid in some run; one seed, one epoch, 120 images."""
+    monkeypatch.delenv("NORMLAB_DATA", raising=False)
+    left = study.expected(name, SMALLEST)
+    plan = study.plan(name)
+    assert not {config.data.name for config in left} & {"folder", "fashion_mnist"}
+    seen: set[tuple[str, str]] = set()
+    for config in left:
+        values = {(key, str(value_of(config, key))) for key in plan.grid}
+        if not values <= seen:
+            seen |= values
+            assert run(config, progress="none")["status"] in ("finished", "diverged")
+    found, verdicts = tables.make(name, here / "runs", here / "results", SMALLEST)
+    assert len(found.records) >= 2
+    assert [verdict.claim.id for verdict in verdicts] == [claim.id for claim in plan.claims]
+    # One seed decides nothing that is drawn.
+    drawn = [cell for verdict in verdicts for cell in verdict.cells if "<=" not in cell.name]
+    assert {cell.result for cell in drawn} <= {"untested", "inconclusive"}
+    assert (here / "results" / name / "README.md").is_file()
+
+
+def test_the_full_imagenet_study_composes_and_makes_a_step(here):
+    """On a folder of ImageNet's shape, two classes of six photographs; on one device, with four images a batch."""
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 6), ("val", 2)):
+        for name in ("n01440764", "n01443537"):
+            (here / "imagenet" / split / name).mkdir(parents=True)
+            for i in range(count):
+                pixels = generator.integers(0, 256, (250, 300, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(here / "imagenet" / split / name / f"{name}_{i}.JPEG")
+    full = study.expected("imagenet_table", [f"data.root={here / 'imagenet'}"])
+    assert len(full) == 20
+    assert {config.norm.name for config in full} == {"raw", "unit", "imagenet", "per_image"}
+    assert {(config.trainer.max_epochs, config.trainer.devices, config.arch.name) for config in full} == {
+        (90, 8, "resnet50")
+    }
+    one = ["trainer.devices=1", "data.batch_size=4", "data.workers=0", "trainer.max_steps=1", "optim.warmup_epochs=0"]
+    small = study.expected("imagenet_table", [f"data.root={here / 'imagenet'}", *one, "norm=per_image", "seed=0"])
+    result = run(small[0], progress="none")
+    assert result["status"] == "finished"
+    assert result["metrics"]["steps"] == 1
+    assert math.isfinite(result["metrics"]["test_loss"])
+
+
+def value_of(config, key):
+    """What a run has for a key of the grid."""
+    part = config
+    for name in key.split("."):
+        part = getattr(part, name, None)
+    return getattr(part, "name", part)

@@ -170,3 +170,18 @@ def test_arguments_are_rewritten_for_hydra():
     ]
     with pytest.raises(ConfigError, match=r"norm\.name=x: choose it by norm=NAME"):
         rewritten(["norm.name=x"])
+
+
+def test_quick_takes_the_place_of_what_the_grid_says():
+    full = rewritten(["-m", "+experiment=ordering"])
+    assert "data=folder" in full
+    assert "++data.root=cifar10" in full
+    quick = rewritten(["-m", "+experiment=ordering", "quick=true", "seed=7"])
+    assert "data=photos" in quick
+    assert not any("root" in argument or "quick" in argument for argument in quick[3:])
+    assert [argument for argument in quick if "seed" in argument] == ["++seed=7"]  # one's own choice comes first
+    assert "++optim.lr=1e-6,1e-5,1e-4,1e-3,1e-2,1e-1" in quick
+    assert rewritten(["-m", "+experiment=ordering", "quick=false"]) == full
+    for arguments in (["quick=true"], ["-m", "quick=true"], ["-m", "+experiment=stable_rates", "quick=true"]):
+        with pytest.raises(ConfigError, match="quick=true: for a study with a quick version"):
+            rewritten(arguments)

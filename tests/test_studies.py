@@ -11,7 +11,7 @@ from normlab.config import EXPERIMENTS
 from normlab.report import ledger, study
 from normlab.run import run
 
-SMALLEST = ["quick=true", "seed=0", "data.limit=120", "trainer.max_epochs=1"]
+SMALLEST = ["quick=true", "seed=0", "data.limit=120", "data.batch_size=32", "trainer.max_epochs=1", "logger=none"]
 WITH_RUNS = [name for name in study.names() if study.plan(name).quick]
 
 

@@ -12,6 +12,7 @@ import normlab
 from normlab.analysis.activations import (
     layer_statistics,
     log_spread,
+    offset,
     pixel_gradients,
     predicted_output_variance,
     second_moments,
@@ -111,3 +112,15 @@ def test_pixel_gradients_of_the_linear_model(digits):
     errors = torch.randn(len(x), 10, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     brute = torch.einsum("nc,nd->ncd", errors, x).square().mean((0, 1)).sqrt()
     torch.testing.assert_close(pixel_gradients(x, errors), brute)
+
+
+def test_the_offset_of_a_layer_is_that_of_its_channels():
+    generator = torch.Generator().manual_seed(0)
+    maps = 2 * torch.randn(40, 3, 5, 4, generator=generator).double() + torch.tensor([3.0, -1, 0])[:, None, None]
+    means, deviations = np.array([[f(maps[:, c].numpy()) for c in range(3)] for f in (np.mean, np.std)])
+    expected = np.sqrt((means**2).mean() / (deviations**2).mean())
+    assert offset(maps) == pytest.approx(expected)
+    tokens = maps.permute(0, 2, 3, 1).reshape(40, 20, 3)
+    assert offset(tokens) == pytest.approx(expected)
+    assert offset(maps - maps.mean((0, 2, 3), keepdim=True)) == pytest.approx(0, abs=1e-12)
+    assert math.isinf(offset(torch.ones(4, 2)))

@@ -71,6 +71,22 @@ def test_the_best_rate_is_chosen_for_each_scheme_on_validation(made):
     assert frame.at_edge.to_dict() == {"raw": True, "unit": True, "centered": False, "dataset": False}
 
 
+def test_the_range_of_rates_that_train_is_that_of_each_seed(made):
+    """unit trains at all of 1e-4, 1e-2 and 1 (0.5 is above 0.2), raw at 1e-4 alone, where it does not diverge."""
+    found = at_rates(made[0])["range"].set_index(["norm", "seed"]).sort_index()
+    assert len(found) == 4 * 6
+    assert set(found.loc["raw"].largest_rate) == set(found.loc["raw"].smallest_rate) == {1e-4}
+    assert set(found.loc["raw"].trained) == {1 / 3}
+    assert set(found.loc["unit"].largest_rate) == {1.0}
+    assert set(found.loc["unit"].decades) == {4.0}
+    assert set(found.loc["unit"].best_rate) == {1.0}
+    runs = made[0].runs
+    assert set(runs[runs.status == "diverged"].failed) == {1.0}
+    assert runs.diverged.sum() == 12
+    unit = runs[(runs.norm == "unit") & (runs.lr == 1.0)]
+    assert unit.seed_deviation.to_numpy() == pytest.approx((unit.test_accuracy - unit.test_accuracy.median()).abs())
+
+
 def test_each_oddity_is_shown_as_what_it_is(made):
     runs = at_rates(made[0])["common"]
     one = wide(made[0], runs).set_index("norm")

@@ -200,3 +200,75 @@ def test_many_claims_without_any_truth_are_rarely_decided():
 def test_a_bad_rule_is_refused(rule, message):
     with pytest.raises(ConfigError, match=message):
         check(Claim, {"id": "X", "statement": "", "rules": [rule]})
+
+
+@pytest.mark.parametrize(
+    ("difference", "low", "high", "expected"),
+    [
+        (0.05, 0.01, 0.1, "supported"),
+        (0.2, 0.01, 0.1, "contradicted"),
+        (-0.1, 0.01, 0.1, "contradicted"),
+        (0.1, 0.01, 0.1, "inconclusive"),
+        (-0.05, -0.1, -0.01, "supported"),
+    ],
+)
+def test_a_difference_between_bounds(difference, low, high, expected):
+    frame = runs({("cnn", "a"): 0, ("cnn", "b"): difference})
+    found = verdict(frame, kind="between", low=low, high=high, **PAIR)
+    assert found.result == expected
+    assert abs(found.cells[0].interval.estimate - difference) < 0.02
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(3.0, "supported"), (30.0, "contradicted"), (0.3, "contradicted")])
+def test_a_ratio_is_that_of_geometric_means(factor, expected):
+    frame = runs({("cnn", "a"): 0, ("cnn", "b"): 0})
+    generator = np.random.default_rng(1)
+    frame["epochs"] = np.where(frame.norm == "b", factor, 1.0) * np.exp(generator.normal(0, 0.1, len(frame)))
+    found = verdict(frame, kind="between", ratio=True, metric="epochs", low=2, high=10, **PAIR)
+    assert found.result == expected
+    (cell,) = found.cells
+    by_seed = frame.pivot(index="seed", columns="norm", values="epochs")
+    assert cell.interval.estimate == pytest.approx(np.exp(np.log(by_seed.b / by_seed.a).mean()))
+    assert cell.interval.low < cell.interval.estimate < cell.interval.high
+    assert cell.name == "2 < b / a of epochs < 10"
+
+
+def test_a_ratio_wants_positive_values():
+    frame = runs({("cnn", "a"): 0, ("cnn", "b"): 0}).assign(epochs=0.0)
+    with pytest.raises(ConfigError, match="a ratio wants values above 0"):
+        verdict(frame, kind="between", ratio=True, metric="epochs", low=2, high=10, **PAIR)
+
+
+@pytest.mark.parametrize(
+    ("inside", "margin", "expected"), [(0.1, 0.0, "supported"), (0.3, 0.0, "contradicted"), (0.1, 0.15, "contradicted")]
+)
+def test_an_interaction_is_a_difference_of_differences(inside, margin, expected):
+    """Outside b gains 0.2 over a, inside so much."""
+    frame = runs({("none", "a"): 0, ("none", "b"): 0.2, ("batch", "a"): 0.3, ("batch", "b"): 0.3 + inside})
+    rule = {"kind": "interaction", "margin": margin, "under": {"arch": "none"}, "than": {"arch": "batch"}, **PAIR}
+    found = verdict(frame, **rule)
+    assert found.result == expected
+    (cell,) = found.cells
+    table = frame.pivot(index="seed", columns=["arch", "norm"], values="test_accuracy")
+    exact = (table["none"].b - table["none"].a - table["batch"].b + table["batch"].a).mean()
+    assert cell.interval.estimate == pytest.approx(exact)
+    assert cell.interval.n == 8
+    # A seed that one of the four lacks takes no part; one that is lost to a divergence decides nothing.
+    fewer = frame[~((frame.seed == 3) & (frame.arch == "batch") & (frame.norm == "a"))]
+    assert verdict(fewer, **rule).cells[0].interval.n == 7
+    lost = frame.assign(test_accuracy=frame.test_accuracy.where(frame.index != 0), status="finished")
+    (cell,) = verdict(lost, **rule).cells
+    assert (cell.result, cell.lost) == ("inconclusive", 1)
+
+
+def test_shares_of_failed_runs_are_compared_even_where_all_failed():
+    """The mean over rates of each seed is one value; a frame of diverged runs has no accuracy but this."""
+    rows = [
+        {"norm": norm, "seed": s, "lr": lr, "status": "diverged" if bad else "finished", "failed": float(bad)}
+        for norm, fails in (("a", 1), ("b", 5))
+        for s in range(6)
+        for lr, bad in ((k, k < fails + (s == 2)) for k in range(6))
+    ]
+    found = verdict(pd.DataFrame(rows), kind="superior", metric="failed", **PAIR)
+    assert found.result == "supported"
+    assert found.cells[0].interval.estimate == pytest.approx(4 / 6)

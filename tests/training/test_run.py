@@ -17,6 +17,7 @@ from normlab.errors import CheckpointError, ConfigError
 from normlab.run import run
 from normlab.training import Curve, has_loopback
 from normlab.training.module import squared_error
+from normlab.training.probe import MEASURED
 
 
 def losses(result):
@@ -509,7 +510,7 @@ def test_a_probe_records_curvature_and_layers_and_changes_nothing(make):
     assert steps == sorted(steps)
     assert {row.metric for row in rows if row.split == "probe"} == {
         "lambda_max",
-        *(f"{name}.layer" for name in ("activation_rms", "gradient_norm", "gradient_spread", "zero_gradients")),
+        *(f"{name}.layer" for name in MEASURED),
     }
     assert "lambda_max_at" not in plain["metrics"]
 
@@ -519,3 +520,29 @@ def test_a_probe_under_batch_normalization_leaves_its_averages_alone(make):
     plain, probed = run(make(**changes)), run(make(**changes, **{"trainer.probe_steps": [1]}))
     assert probed["metrics"]["test_loss"] == plain["metrics"]["test_loss"]
     assert probed["metrics"]["lambda_max_at"]["1"] > 0
+
+
+def test_what_a_learned_normalization_became_is_recorded(make):
+    result = run(make(data="photos", norm="learned", **{"data.limit": 200, "optim.lr": 0.05}))
+    norm = normalized(result["path"])
+    for channel in range(3):
+        assert result["metrics"][f"learned_mean.{channel}"] == norm.mu[channel].item() != 0
+        assert result["metrics"][f"learned_std.{channel}"] == norm.log_sigma[channel].exp().item() != 1
+    assert not any(key.startswith("learned") for key in run(make())["metrics"])
+
+
+def normalized(path):
+    return normlab.load(f"{path}/checkpoint.ckpt").norm
+
+
+def test_layers_are_recorded_at_the_first_and_the_last_probe(make):
+    result = run(make(**{"trainer.probe_steps": (0, 3, 24), "trainer.probe_images": 100}))
+    rows = Curve.read(record.Path(result["path"]) / "curve.csv")
+    for place, step in (("start", 0), ("end", 24)):
+        found = result["metrics"][f"layers_at_{place}"]
+        expected = {
+            r.metric: r.value for r in rows if r.split == "probe" and r.step == step and r.metric != "lambda_max"
+        }
+        assert found == expected
+        assert {"activation_rms.layers.0", "activation_offset.layers.0", "gradient_norm.layers.14"} <= set(found)
+    assert result["metrics"]["layers_at_start"] != result["metrics"]["layers_at_end"]

@@ -1,0 +1,92 @@
+"""The page for practitioners, results/README.md: a text with numbers that come from the studies' records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import StrictUndefined, Template
+
+from normlab.errors import ConfigError
+from normlab.report.ledger import entries, judged_by, verdict_of
+from normlab.report.study import Study
+from normlab.report.tables import at_rates, differences, wide
+from normlab.statistics.verdicts import Rate, Verdict
+
+TEMPLATE = Path(__file__).with_name("advice.md")
+
+
+class Numbers:
+    """What the text asks for, from the studies.
+
+    Args:
+        studies: with their verdicts.
+    """
+
+    def __init__(self, studies: Sequence[tuple[Study, list[Verdict]]]) -> None:
+        self._studies = {study.name: study for study, _ in studies}
+        self._frames = {name: at_rates(study) for name, study in self._studies.items() if study.records}
+        self._judged = judged_by(studies)
+
+    def accuracy(self, study: str, norm: str, rate: Rate = "best", **cell: str) -> str:
+        """Mean test accuracy of a scheme in one cell of a study: ``41.2%``."""
+        row = self._row(wide(self._studies[study], self._frames[study][rate]), study, norm, cell)
+        return f"{100 * row.accuracy:.1f}%"
+
+    def rate(self, study: str, norm: str, **cell: str) -> str:
+        """The best learning rate of a scheme: ``0.01``."""
+        return f"{self._row(wide(self._studies[study], self._frames[study]['best']), study, norm, cell).lr:g}"
+
+    def gain(self, study: str, norm: str, rate: Rate = "best", **cell: str) -> str:
+        """Points of accuracy over the study's reference, with the 95% interval: ``-1.2 [-2.0, -0.4] points``."""
+        row = self._row(differences(self._studies[study], self._frames[study][rate]), study, norm, cell)
+        return f"{100 * row.difference:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}] points"
+
+    def mean(self, study: str, norm: str, metric: str, rate: Rate = "best", **cell: str) -> float:
+        """Mean of any column of the records over the seeds of a scheme."""
+        frame = self._frames[study][rate]
+        return float(self._rows(frame, study, norm, cell)[metric].mean())
+
+    def runs(self, *studies: str) -> int:
+        """Runs of these studies, or of all."""
+        return sum(len(self._studies[name].records) for name in studies or self._studies)
+
+    def verdict(self, claim: str) -> str:
+        """What was found of a claim."""
+        return verdict_of(self._judged[claim]) if claim in self._judged else "untested"
+
+    def claim(self, id_: str) -> str:
+        """A claim in words."""
+        return entries()[id_].statement
+
+    def _row(self, frame: pd.DataFrame, study: str, norm: str, cell: dict[str, str]) -> pd.Series:
+        rows = self._rows(frame, study, norm, cell)
+        if len(rows) != 1:
+            raise ConfigError(f"advice.md: {study} has {len(rows)} rows for {norm} {cell}, expected one")
+        return rows.iloc[0]
+
+    def _rows(self, frame: pd.DataFrame, study: str, norm: str, cell: dict[str, str]) -> pd.DataFrame:
+        """The rows of a scheme where the study's factors, by the last part of their names, have these values."""
+        columns = {factor.removesuffix(".name").rsplit(".", 1)[-1]: factor for factor in self._studies[study].factors}
+        unknown = cell.keys() - columns.keys()
+        if unknown:
+            raise ConfigError(f"advice.md: {study} has no factor {sorted(unknown)[0]}, but {', '.join(columns)}")
+        frame = frame[frame.norm == norm]
+        for name, value in cell.items():
+            frame = frame[frame[columns[name]] == value]
+        return frame
+
+
+def write_advice(studies: Sequence[tuple[Study, list[Verdict]]], results: Path) -> Path | None:
+    """Write ``README.md`` into the folder of all results; None as long as a study that it quotes has no records."""
+    numbers = Numbers(studies)
+    template = Template(TEMPLATE.read_text(), undefined=StrictUndefined, keep_trailing_newline=True)
+    try:
+        text = template.render(of=numbers)
+    except KeyError as missing:
+        print(f"no results/README.md: it quotes study {missing.args[0]}, which has no records")
+        return None
+    path = results / "README.md"
+    path.write_text(text)
+    return path

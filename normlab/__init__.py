@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from normlab.norms import normalization
     from normlab.record import curves, records
     from normlab.training.checkpoint import load
+    from normlab.training.export import export
 
-__all__ = ["curves", "dataset", "linear_hessian", "load", "normalization", "records"]
+__all__ = ["curves", "dataset", "export", "linear_hessian", "load", "normalization", "records"]
 
 # Imported when first asked for: the command answers a typing mistake without loading PyTorch.
 _HOMES = {
     "curves": "normlab.record",
     "dataset": "normlab.data",
+    "export": "normlab.training.export",
     "linear_hessian": "normlab.analysis.hessian",
     "load": "normlab.training.checkpoint",
     "normalization": "normlab.norms",

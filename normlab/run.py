@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -12,9 +13,12 @@ from normlab.analysis.prediction import predict
 from normlab.archs import Network
 from normlab.config import Config
 from normlab.data import Dataset, load
-from normlab.norms import Normalization
+from normlab.norms import Affine, Normalization
 from normlab.training import Curve, Outcome, divergence, mirrored, start_from, summarize, train
 
+log = logging.getLogger(__name__)
+
+NEARLY_THE_SAME = 0.05  # change of an input, in what the network sees, that no scheme is blamed for
 DESCRIBED_IMAGES = 10_000  # at most so many training images are looked at to say what a normalization makes of them
 
 
@@ -49,6 +53,7 @@ def run(
         network = Network(norm, config.arch, data.shape, data.classes)
         if config.weights:
             start_from(network, config.weights)
+        warn_of_mismatch(config.norm.name, network)
         clock.lap("model")
         prediction = predict(config, data, network)
         resolved = config if prediction is None else config.with_rate(prediction.rate)
@@ -78,6 +83,18 @@ def run(
             mirror.finish(result)
         record.write(folder, result)
     return result | {"path": str(record.folder(config))}
+
+
+def warn_of_mismatch(name: str, network: Network) -> None:
+    """Say so if a network with trained weights is given another normalization than they were trained with."""
+    expectation = getattr(network.body, "expectation", None)
+    if expectation is None:
+        return
+    norm = network.norm
+    if isinstance(norm, Affine) and expectation.differs(norm.mean, norm.std) < NEARLY_THE_SAME:
+        return
+    own = f"mean {expectation.mean[0]:.3f} and std {expectation.std[0]:.3f} in the first channel"
+    log.warning("norm=%s: the weights were trained with %s (%s)", name, own, expectation.source)
 
 
 def results(config: Config, data: Dataset, outcome: Outcome, trained: dict[str, float]) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Results of studies: ``python -m normlab.tables [STUDY] [OVERRIDE ...] [runs=FOLDER] [results=FOLDER]``.
 
 For a study: its records beside its tables (CSV, Markdown, LaTeX), figures and verdicts, in results/STUDY/. Without one:
-all studies that have records, and the page results/index.html. What lies in results/ is enough to make all of it again.
-Overrides are those of a sweep, for a study that was run with changes: they want ``results=`` elsewhere.
+all studies that have records, the ledger, the page for practitioners and results/index.html. What lies in results/ is
+enough to make all of it again. Overrides are those of a sweep, for a study that was run with changes: they want
+``results=`` elsewhere.
 """
 
 from __future__ import annotations
@@ -44,10 +45,14 @@ def main(arguments: list[str]) -> None:
         made = [make(name, folders["runs"], folders["results"], overrides) for name in named]
         if not named:
             made = list(all_of_them(folders["runs"], folders["results"]))
+            from normlab.report.advice import write_advice
             from normlab.report.page import write_page
 
             folders["results"].mkdir(parents=True, exist_ok=True)
             print(f"ledger: {ledger.write_ledger(made, folders['results'])}")
+            advice = write_advice(made, folders["results"])
+            if advice:
+                print(f"for practitioners: {advice}")
             print(f"page: {write_page(made, folders['results'])}")
         if not made:
             print("no study has records yet; python -m normlab -m +experiment=NAME makes some")

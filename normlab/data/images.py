@@ -27,19 +27,14 @@ class CorruptImageError(DataError):
     """A file that no image can be read from."""
 
 
-def read(path: Path, image_size: int | None = None, colour: bool | None = None) -> tuple[Tensor, str]:
-    """Decode one image to 8 bits.
+def picture_of(path: Path) -> tuple[Image.Image, str]:
+    """Decode one image to 8 bits, greyscale or RGB.
 
     Palette, CMYK and similar images become RGB; an alpha channel is dropped, as torchvision's loader does; 16-bit
     greyscale is divided by 257, which maps 65535 to 255 (PIL's own conversion would clip at 255 instead).
 
-    Args:
-        path: the file.
-        image_size: the shorter side is resized to it (bilinear, antialiased), then the centre is cut out.
-        colour: True for 3 channels, False for 1, None for what the image has.
-
     Returns:
-        uint8 [C, H, W], and a word about what was converted ("" for nothing).
+        The picture, and a word about what was converted ("" for nothing).
 
     Raises:
         CorruptImageError: if the file is empty, truncated or no image.
@@ -59,12 +54,26 @@ def read(path: Path, image_size: int | None = None, colour: bool | None = None) 
         else:
             reason = str(error) or type(error).__name__
         raise CorruptImageError(f"{path}: {reason}") from None
-    picture, converted = _to_8_bits(picture, path)
+    return _to_8_bits(picture, path)
+
+
+def read(path: Path, image_size: int | None = None, colour: bool | None = None) -> tuple[Tensor, str]:
+    """Decode one image to 8 bits; see :func:`picture_of`, whose errors it raises.
+
+    Args:
+        path: the file.
+        image_size: the shorter side is resized to it (bilinear, antialiased), then the centre is cut out.
+        colour: True for 3 channels, False for 1, None for what the image has.
+
+    Returns:
+        uint8 [C, H, W], and a word about what was converted ("" for nothing).
+    """
+    picture, converted = picture_of(path)
     if colour is not None and (picture.mode == "RGB") != colour:
         converted = converted or ("greyscale, repeated to RGB" if colour else "colour, converted to greyscale")
         picture = picture.convert("RGB" if colour else "L")
     if image_size is not None:
-        picture = _resize_and_crop(picture, image_size)
+        picture = resize_and_crop(picture, image_size)
     pixels = torch.from_numpy(np.array(picture))
     return (pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)), converted
 
@@ -91,7 +100,8 @@ def _to_8_bits(picture: Image.Image, path: Path) -> tuple[Image.Image, str]:
     return picture.convert("RGB"), f"{'palette' if mode == 'P' else mode}, converted to RGB"
 
 
-def _resize_and_crop(picture: Image.Image, size: int) -> Image.Image:
+def resize_and_crop(picture: Image.Image, size: int) -> Image.Image:
+    """The shorter side resized to ``size`` (bilinear, antialiased), then the centre cut out."""
     width, height = (_resized(side, min(picture.size), size) for side in picture.size)
     if picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling.BILINEAR)

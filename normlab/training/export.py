@@ -1,0 +1,77 @@
+"""A trained network as one file for other programs, with its normalization inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from normlab.archs.folding import folded
+from normlab.errors import CheckpointError, ConfigError
+from normlab.training.checkpoint import load
+
+TOLERANCE = 1e-5  # of the scores read back from the file, relative to the largest
+
+
+def export(path: str | Path, out: str | Path, fold: bool = True) -> str:
+    """Write the network of a checkpoint as ONNX or as a torch.export program, taking uint8 [B, C, H, W] of any B.
+
+    The file is read back and must give the same scores, or nothing is left of it.
+
+    Args:
+        path: ``checkpoint.ckpt`` in the folder of a run.
+        out: ``NAME.onnx`` (``pip install 'normlab[export]'``) or ``NAME.pt2``.
+        fold: put the normalization into the weights of the first layer where that is exact; see
+            :func:`normlab.archs.folding.folded`.
+
+    Returns:
+        What became of the normalization.
+
+    Raises:
+        CheckpointError: if the checkpoint cannot be read, or the file gives other scores.
+        ConfigError: for another ending, or if a package is missing.
+    """
+    out = Path(out)
+    writers = {".onnx": _to_onnx, ".pt2": _to_program}
+    if out.suffix not in writers:
+        raise ConfigError(f"{out}: expected a name that ends in {' or '.join(writers)}")
+    network = load(path)
+    module, what = folded(network) if fold else (network, "kept as a layer")
+    images = torch.randint(
+        0, 256, (3, *network.input_shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    with torch.no_grad():
+        expected = network(images)
+    found = writers[out.suffix](module.eval(), images, out)
+    gap = ((found - expected).abs().max() / expected.abs().max().clamp(min=1)).item()
+    if not gap <= TOLERANCE:
+        out.unlink()
+        raise CheckpointError(f"{out}: its scores differ from the checkpoint's by {gap:.1e}; it was not kept")
+    return what
+
+
+def _program(module: nn.Module, images: torch.Tensor) -> Any:
+    return torch.export.export(module, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+
+
+def _to_program(module: nn.Module, images: torch.Tensor, out: Path) -> torch.Tensor:
+    torch.export.save(_program(module, images), out)
+    with torch.no_grad():
+        return torch.export.load(out).module()(images)
+
+
+def _to_onnx(module: nn.Module, images: torch.Tensor, out: Path) -> torch.Tensor:
+    try:
+        import onnxruntime
+        import onnxscript  # noqa: F401 - torch.onnx needs it
+    except ImportError as error:
+        raise ConfigError(f"ONNX needs the package {error.name}: pip install 'normlab[export]'") from None
+    written = torch.onnx.export(
+        _program(module, images), (), input_names=["images"], output_names=["scores"], dynamo=True
+    )
+    assert written is not None
+    written.save(out)
+    session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
+    return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: images.numpy()})[0])

@@ -1,0 +1,99 @@
+"""Networks with trained weights: what they expect, and what a run makes of it."""
+
+import json
+import logging
+
+import pytest
+import torch
+
+from normlab.archs.pretrained import LITE0, Expectation, from_processor, pretrained, weights
+from normlab.errors import ConfigError
+from normlab.norms import normalization
+from normlab.run import run
+
+
+def test_an_expectation_is_compared_at_both_ends():
+    own = Expectation((0.5,) * 3, (0.25,) * 3, 224, 1.0, "here")
+    half = torch.full((3, 1, 1), 0.5, dtype=torch.float64)
+    assert own.differs(half, half / 2) == 0
+    assert own.differs(half, half) == pytest.approx(1)  # 2 against 1 at both ends
+    unit = normalization("unit")
+    assert own.differs(unit.mean, unit.std) == pytest.approx(2)  # -2 against 0 at black
+
+
+@pytest.mark.parametrize(
+    ("content", "mean", "std", "size", "crop"),
+    [
+        ({"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2] * 3, "size": 384}, 0.5, 0.2, 384, 1.0),
+        ({"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": {"height": 224, "width": 224}}, 0.5, 0.5, 224, 1.0),
+        (
+            {"image_mean": [0.48] * 3, "image_std": [0.27] * 3, "size": {"shortest_edge": 256}, "crop_size": 224},
+            0.48, 0.27, 224, 0.875,
+        ),
+        ({"image_mean": [127.5] * 3, "image_std": [127.5] * 3, "do_rescale": False}, 0.5, 0.5, 224, 1.0),
+        ({"image_mean": [1.0] * 3, "image_std": [1.0] * 3, "rescale_factor": 1 / 127.5}, 0.5, 0.5, 224, 1.0),
+        ({"do_normalize": False}, 0.0, 1.0, 224, 1.0),
+    ],
+)  # fmt: skip
+def test_a_processors_file_is_read(tmp_path, content, mean, std, size, crop):
+    path = tmp_path / "preprocessor_config.json"
+    path.write_text(json.dumps(content))
+    found = from_processor(path)
+    assert found.mean[0] == pytest.approx(mean)
+    assert found.std[0] == pytest.approx(std)
+    assert (found.image_size, found.crop) == (size, pytest.approx(crop))
+    # And it is what that file's own library would do to a picture.
+    transformers = pytest.importorskip("transformers")
+    if "crop_size" not in content and size == 224:
+        processor = transformers.ViTImageProcessor(**{**content, "do_resize": False})
+        picture = torch.randint(0, 256, (3, 224, 224), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+        made = processor(picture, return_tensors="pt", input_data_format="channels_first")["pixel_values"][0]
+        own = normalization("imagenet", mean=list(found.mean), std=list(found.std))(picture[None])[0]
+        torch.testing.assert_close(made.float(), own, rtol=1e-4, atol=1e-4)
+
+
+def test_a_file_without_numbers_is_refused(tmp_path):
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(ConfigError, match="has no image_mean"):
+        from_processor(tmp_path / "x.json")
+    with pytest.raises(ConfigError, match="nowhere"):
+        from_processor(tmp_path / "nowhere.json")
+
+
+def test_the_weights_are_those_of_the_package_and_the_last_layer_is_new():
+    found = weights("efficientnet_lite0")
+    assert found.expectation is LITE0
+    torch.manual_seed(0)
+    network = pretrained((3, 64, 64), 5).eval()
+    torch.manual_seed(0)
+    again = pretrained((3, 64, 64), 5).eval()
+    own, new = found.network.state_dict(), network.state_dict()
+    different = {name for name in own if own[name].shape != new[name].shape or not torch.equal(own[name], new[name])}
+    assert different == {"_fc.weight", "_fc.bias"}
+    x = torch.randn(2, 3, 64, 64)
+    assert network(x).shape == (2, 5)
+    assert torch.equal(network(x), again(x))
+
+
+@pytest.mark.parametrize("name", ["efficientnet_b9", "keras/resnet50", "timm/no_such_net"])
+def test_unknown_networks_are_refused(name):
+    with pytest.raises(ConfigError, match="model="):
+        weights(name)
+
+
+def test_greyscale_is_refused():
+    with pytest.raises(ConfigError, match="take 3 channels, not 1"):
+        pretrained((1, 32, 32), 5)
+
+
+def test_a_run_says_when_the_normalization_is_another(make, caplog):
+    options = {"data": "photos", "arch": "pretrained", "data.limit": 40, "data.batch_size": 20, "trainer.max_epochs": 1}
+    told = {}
+    for norm in ("unit", "inception", "per_image"):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            assert run(make(norm=norm, **options))["status"] == "finished"
+        told[norm] = caplog.text
+    assert "norm=unit: the weights were trained with mean 0.498 and std 0.502" in told["unit"]
+    assert "norm=per_image: the weights were trained" in told["per_image"]
+    assert "trained with" not in told["inception"]  # (x - 127.5)/127.5, almost its own

@@ -1,0 +1,122 @@
+"""Exported networks, read back by other programs."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+import normlab
+from normlab.archs import Network
+from normlab.archs.folding import Folded, folded
+from normlab.archs.layers import first_layer
+from normlab.data import load
+from normlab.errors import CheckpointError, ConfigError
+from normlab.run import run
+
+FOLDS = ["unit", "raw", "imagenet", "dataset", "dataset_mean", "inception", "learned"]
+
+
+def fitted(make, **changes):
+    config = make(data="photos", **{"data.limit": 60}, **changes)
+    data = load(config.data)
+    torch.manual_seed(0)
+    norm = config.norm.build().fit(data.training_images())
+    if config.norm.name == "learned":
+        norm.mu.data += 0.3
+        norm.log_sigma.data -= 1.2
+    network = Network(norm, config.arch, data.shape, data.classes).eval()
+    for parameter in network.body.parameters():  # biases start at 0
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    return network, data.test.images
+
+
+@pytest.mark.parametrize("norm", FOLDS)
+@pytest.mark.parametrize(
+    "arch",
+    [
+        {"arch": "linear", "arch.init": "he"},
+        {"arch": "mlp", "arch.width": 16},
+        {"arch": "cnn"},
+        {"arch": "cnn", "arch.padding": "reflect", "arch.internal_norm": "batch"},
+        {"arch": "resnet"},
+        {"arch": "vit", "arch.depth": 1},
+        {"arch": "resnet18"},
+    ],
+)
+def test_a_folded_network_is_the_same_function(make, norm, arch):
+    network, images = fitted(make, norm=norm, **arch)
+    before = copy.deepcopy(network.state_dict())
+    result, what = folded(network)
+    assert isinstance(result, Folded), what
+    assert "folded into the weights" in what
+    padded = arch["arch"] in ("cnn", "resnet", "resnet18") and arch.get("arch.padding") != "reflect"
+    assert (result.mean is not None) == padded
+    with torch.no_grad():
+        # In float64, so that nothing but the folded weights' own rounding is left.
+        expected, found = copy.deepcopy(network).double()(images), copy.deepcopy(result).double()(images)
+    np.testing.assert_allclose(found, expected, atol=1e-5 * expected.abs().max().item())
+    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+    assert not torch.equal(first_layer(network.body).weight, first_layer(result.body).weight)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"norm": "per_image"}, "PerImage is no fixed scale and shift"),
+        ({"norm": "zca", "norm.eps": 1e-3}, "is no fixed scale and shift"),
+        ({"norm": "feature"}, "its scale differs from pixel to pixel"),
+        ({"norm": "mean_image"}, "its scale differs from pixel to pixel"),
+    ],
+)
+def test_what_cannot_be_folded_is_kept(make, changes, reason):
+    if changes["norm"] == "zca":
+        changes = {**changes, "data.image_size": 4, "arch": "linear"}
+    network, _ = fitted(make, **changes)
+    result, what = folded(network)
+    assert result is network
+    assert reason in what
+
+
+@pytest.mark.parametrize("norm", ["feature", "mean_image"])
+def test_a_scale_for_each_pixel_folds_into_a_linear_layer(make, norm):
+    network, images = fitted(make, norm=norm, arch="mlp", **{"arch.width": 16})
+    result, _ = folded(network)
+    assert isinstance(result, Folded)
+    with torch.no_grad():
+        np.testing.assert_allclose(result(images), network(images), atol=1e-4)
+
+
+def test_a_repeated_grey_channel_is_kept(make):
+    config = make(norm="imagenet")
+    data = load(config.data)
+    network = Network(config.norm.build(), config.arch, data.shape, data.classes).eval()
+    assert "repeats the grey channel" in folded(network)[1]
+
+
+@pytest.mark.parametrize("suffix", ["onnx", "pt2"])
+@pytest.mark.parametrize("changes", [{"norm": "imagenet"}, {"norm": "per_image"}, {"norm": "dataset", "arch": "vit"}])
+def test_another_program_gives_the_same_scores(here, make, suffix, changes):
+    result = run(make(data="photos", **{"data.limit": 100, "trainer.max_epochs": 1}, **changes))
+    path, out = f"{result['path']}/checkpoint.ckpt", here / f"model.{suffix}"
+    what = normlab.export(path, out)
+    assert ("folded" in what) == (changes["norm"] != "per_image")
+    images = normlab.dataset("photos", limit=37).test.images  # another batch size than the one it was traced with
+    with torch.no_grad():
+        expected = normlab.load(path)(images)
+    if suffix == "pt2":
+        found = torch.export.load(out).module()(images).detach()
+    else:
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
+        found = session.run(None, {"images": images.numpy()})[0]
+    np.testing.assert_allclose(found, expected, atol=1e-5 * max(1, expected.abs().max().item()))
+
+
+def test_mistakes_are_named(here, make):
+    with pytest.raises(ConfigError, match=r"expected a name that ends in \.onnx or \.pt2"):
+        normlab.export("x.ckpt", here / "model.tflite")
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        normlab.export("x.ckpt", here / "model.onnx")
+    assert not list(here.glob("model*"))

@@ -63,7 +63,7 @@ def folded(network: Network) -> tuple[nn.Module, str]:
             return network, "kept as a layer: the first convolution has groups"
         factor, offset = scale.reshape(1, -1, 1, 1), shift.reshape(1, -1, 1, 1)
         pads = layer.padding != "valid" and any(layer.padding if isinstance(layer.padding, tuple) else (1,))
-        if pads and layer.padding_mode == "zeros":
+        if pads and layer.padding_mode == "zeros" and shift.any():
             mean, offset = (-shift / scale).reshape(-1, 1, 1), torch.zeros_like(offset)
     else:
         shape = network.input_shape

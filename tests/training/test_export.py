@@ -41,7 +41,6 @@ def fitted(make, **changes):
         {"arch": "cnn", "arch.padding": "reflect", "arch.internal_norm": "batch"},
         {"arch": "resnet"},
         {"arch": "vit", "arch.depth": 1},
-        {"arch": "resnet18"},
     ],
 )
 def test_a_folded_network_is_the_same_function(make, norm, arch):
@@ -50,14 +49,15 @@ def test_a_folded_network_is_the_same_function(make, norm, arch):
     result, what = folded(network)
     assert isinstance(result, Folded), what
     assert "folded into the weights" in what
-    padded = arch["arch"] in ("cnn", "resnet", "resnet18") and arch.get("arch.padding") != "reflect"
+    padded = norm not in ("unit", "raw") and arch["arch"] in ("cnn", "resnet", "resnet18") and arch.get("arch.padding") != "reflect"
     assert (result.mean is not None) == padded
     with torch.no_grad():
         # In float64, so that nothing but the folded weights' own rounding is left.
         expected, found = copy.deepcopy(network).double()(images), copy.deepcopy(result).double()(images)
     np.testing.assert_allclose(found, expected, atol=1e-5 * expected.abs().max().item())
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
-    assert not torch.equal(first_layer(network.body).weight, first_layer(result.body).weight)
+    if norm != "raw":
+        assert not torch.equal(first_layer(network.body).weight, first_layer(result.body).weight)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_repeated_grey_channel_is_kept(make):
 @pytest.mark.parametrize("suffix", ["onnx", "pt2"])
 @pytest.mark.parametrize("changes", [{"norm": "imagenet"}, {"norm": "per_image"}, {"norm": "dataset", "arch": "vit"}])
 def test_another_program_gives_the_same_scores(here, make, suffix, changes):
-    result = run(make(data="photos", **{"data.limit": 100, "trainer.max_epochs": 1}, **changes))
+    result = run(make(data="photos", **{"data.limit": 150, "trainer.max_epochs": 1}, **changes))
     path, out = f"{result['path']}/checkpoint.ckpt", here / f"model.{suffix}"
     what = normlab.export(path, out)
     assert ("folded" in what) == (changes["norm"] != "per_image")

@@ -68,7 +68,7 @@ def configurations(jobs: list[list[str]], master: DictConfig, loader: ConfigLoad
     for job in jobs:
         ours = [text for text in job if text in simple]
         hydras = tuple(text for text in job if text not in simple)
-        if any(not parsed[text].key_or_group.startswith(STUDIES) for text in hydras):
+        if not all(parsed[text].key_or_group.startswith(STUDIES) or _is_choice(parsed[text]) for text in hydras):
             ours, hydras = [], tuple(job)  # something that may depend on the rest
         if hydras not in composed:
             composed[hydras] = _compose(loader, master, hydras)
@@ -92,8 +92,13 @@ def _is_simple(override: Override, of_study: set[str]) -> bool:
     if not all(isinstance(part, int | float | str | bool | None) for part in parts) or "$" in str(value):
         return False
     if key in GROUPS:
-        return key not in of_study and value in choices(key)
+        return key not in of_study and _is_choice(override)
     return override.is_force_add() and not override.is_delete() and "/" not in key and "@" not in key
+
+
+def _is_choice(override: Override) -> bool:
+    """Whether an override chooses a group, by a name that it has."""
+    return override.key_or_group in GROUPS and override.value() in choices(override.key_or_group)
 
 
 def _compose(loader: ConfigLoader, master: DictConfig, overrides: tuple[str, ...]) -> dict[str, Any] | None:

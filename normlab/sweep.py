@@ -40,7 +40,9 @@ def left_to_run(jobs: list[list[str]], master: DictConfig, loader: ConfigLoader)
         master: Hydra's configuration of the sweep.
         loader: Hydra's.
     """
-    found = [_record_of(config) for config in configurations(jobs, master, loader)]
+    found: list[Path | None] = [None] * len(jobs)
+    if _has_records(master):
+        found = [_record_of(config) for config in configurations(jobs, master, loader)]
     left = [place for place, path in enumerate(found) if path is None]
     folder = Path(master.hydra.sweep.dir)
     record.require_writable(folder)
@@ -50,6 +52,14 @@ def left_to_run(jobs: list[list[str]], master: DictConfig, loader: ConfigLoader)
     if skipped:
         print(f"{len(skipped)} of {len(jobs)} jobs have a record already", file=sys.stderr)
     return [jobs[place] for place in left]
+
+
+def _has_records(master: DictConfig) -> bool:
+    """Whether any of the jobs could have a record: not in a folder without any, where nothing needs to be composed.
+
+    That saves loading PyTorch in a process whose workers will load it for themselves.
+    """
+    return any(Path(master.runs).glob(f"*/{record.RECORD}"))
 
 
 def configurations(jobs: list[list[str]], master: DictConfig, loader: ConfigLoader) -> list[Config | None]:

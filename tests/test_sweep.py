@@ -242,3 +242,17 @@ def test_a_sweep_that_cannot_write_ends_with_status_2(call, tmp_path):
     assert status == 2
     assert "cannot be written" in err
     assert out == ""
+
+
+def test_nothing_is_composed_where_there_is_no_record(call, here, monkeypatch):
+    def composed(*_):
+        raise AssertionError("composed")
+
+    jobs = ("-m", "+norm=unit", "seed=0,1", *QUICK)
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep, "configurations", composed)
+        assert call(*jobs)[1].endswith("2 jobs: 2 finished\n")
+        with pytest.raises(AssertionError, match="composed"):
+            call(*jobs)
+    assert call(*jobs)[1].endswith("2 jobs: 2 skipped\n")
+    assert call(*jobs, "runs=other")[1].endswith("2 jobs: 2 finished\n")

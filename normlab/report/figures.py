@@ -310,19 +310,23 @@ def probes(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], label: str) ->
 def rates(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], limits: Mapping[tuple[str, str], float]) -> None:
     """Test accuracy against learning rate; a rate at which runs diverged is marked at the bottom.
 
+    All panels have one scale.
+
     Args:
         path: without ending.
         cells: name, and rows with norm, lr, status, test_accuracy.
         limits: predicted largest stable rate by cell and scheme, where theory has one; drawn as a vertical line.
     """
+    means = [frame[frame.status == "finished"].groupby(["norm", "lr"]).test_accuracy.mean() for _, frame in cells]
+    highest = max((part.max() for part in means if len(part)), default=1.0)
     with _panels(path, cells, (5.2, 3.8)) as drawn:
         for axes in np.ravel(drawn)[len(cells) :]:
             axes.remove()
         for axes, (name, frame) in zip(np.ravel(drawn), cells, strict=False):
             for scheme, rows in frame.groupby("norm", sort=False):
                 style = look(str(scheme))
-                means = rows[rows.status == "finished"].groupby("lr").test_accuracy.mean()
-                axes.plot(means.index, means, label=scheme, lw=1.2, ms=4, **style)
+                line = rows[rows.status == "finished"].groupby("lr").test_accuracy.mean()
+                axes.plot(line.index, line, label=scheme, lw=1.2, ms=4, **style)
                 lost = rows[rows.status == "diverged"].lr.unique()
                 axes.plot(lost, np.zeros(len(lost)), "x", color=style["color"], ms=6, clip_on=False)
                 if (name, scheme) in limits:
@@ -333,7 +337,7 @@ def rates(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], limits: Mapping
                 xscale="log",
                 xlabel="learning rate",
                 ylabel="test accuracy",
-                ylim=(0, 1),
+                ylim=(0, min(1.0, 1.15 * highest)),
                 title=name or "crosses: diverged",
             )
         beside(np.ravel(drawn)[len(cells) - 1])

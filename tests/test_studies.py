@@ -23,6 +23,11 @@ def test_a_study_has_a_readme_and_claims_that_somebody_made(name):
     for claim in plan.claims:
         assert claim.statement or claim.id in ledger.entries()
         assert claim.id in text or claim.id not in ledger.entries()
+        for rule in claim.rules:
+            if rule.at != "measured":
+                assert set(rule.over) <= {
+                    key if key in ("arch", "data", "optim") else f"config.{key}" for key in plan.grid
+                }
 
 
 @pytest.mark.parametrize("name", study.names())

@@ -214,14 +214,16 @@ def _cells(claim: Claim, rule: Rule, runs: Mapping[Rate, pd.DataFrame]) -> list[
     wheres = [rule.where] if isinstance(rule, Within | Estimated) else [rule.first, rule.second]
     if isinstance(rule, Interaction):
         wheres += [rule.under, rule.than]
-    for column in {rule.metric, *rule.over, *(column for where in wheres for column in where)}:
+    # A key that only some data sources have, such as a folder's root, makes no cells where none has it.
+    over = [column for column in rule.over if column in rows or not column.startswith("config.")]
+    for column in {rule.metric, *over, *(column for where in wheres for column in where)}:
         if len(rows) and column not in rows:
             raise ConfigError(f"claim {claim.id}: the records have no column {column}")
     if isinstance(rule, Within | Estimated):
         rows = _where(rows, rule.where)  # before the cells are made: those of other functions are none of its own
     groups: list[tuple[Any, pd.DataFrame]] = [((), rows)]
-    if rule.over and len(rows):
-        groups = list(rows.groupby(list(rule.over), sort=True, dropna=False))
+    if over and len(rows):
+        groups = list(rows.groupby(over, sort=True, dropna=False))
     return [_cell(rule, part, ", ".join(map(str, values))) for values, part in groups]
 
 

@@ -56,6 +56,10 @@ class Numbers:
         """What was found of a claim."""
         return verdict_of(self._judged[claim]) if claim in self._judged else "untested"
 
+    def claims(self, part: str) -> list[str]:
+        """The ids of one part of the ledger."""
+        return [id_ for id_ in entries() if id_.startswith(part)]
+
     def claim(self, id_: str) -> str:
         """A claim in words."""
         return entries()[id_].statement

@@ -1,0 +1,45 @@
+"""The page for practitioners quotes what the tables say."""
+
+import pytest
+from test_study import OVERRIDES, plant
+
+from normlab import tables
+from normlab.errors import ConfigError
+from normlab.report import advice
+from normlab.report.advice import Numbers, write_advice
+from normlab.report.tables import at_rates, differences, wide
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    runs = tmp_path_factory.mktemp("advice") / "runs"
+    plant(runs)
+    return tables.make("learning_rates", runs, runs.parent / "results", OVERRIDES)
+
+
+def test_numbers_are_those_of_the_tables(made):
+    of, frames = Numbers([made]), at_rates(made[0])
+    best = wide(made[0], frames["best"]).set_index("norm")
+    assert of.accuracy("learning_rates", "unit") == f"{100 * best.accuracy['unit']:.1f}%"
+    assert of.rate("learning_rates", "unit") == "1"
+    less = differences(made[0], frames["common"]).set_index("norm").loc["unit"]
+    expected = f"{100 * less.difference:+.1f} [{100 * less.low:+.1f}, {100 * less.high:+.1f}] points"
+    assert of.gain("learning_rates", "unit", "common") == expected
+    rows = frames["best"]
+    assert of.mean("learning_rates", "raw", "lr") == rows[rows.norm == "raw"].lr.mean()
+    assert of.runs() == of.runs("learning_rates") == 72
+    assert of.verdict("C01") == "untested"
+    assert of.verdict("LR1") == made[1][0].result
+    with pytest.raises(ConfigError, match="learning_rates has no factor arch"):
+        of.accuracy("learning_rates", "unit", arch="cnn")
+    with pytest.raises(ConfigError, match="has 0 rows for zca"):
+        of.accuracy("learning_rates", "zca")
+
+
+def test_the_page_waits_for_its_studies_and_quotes_them(made, tmp_path, monkeypatch, capsys):
+    assert write_advice([made], tmp_path) is None
+    assert "which has no records" in capsys.readouterr().out
+    (tmp_path / "text.md").write_text('raw {{ of.accuracy("learning_rates", "raw") }}, {{ of.verdict("LR1") }}\n')
+    monkeypatch.setattr(advice, "TEMPLATE", tmp_path / "text.md")
+    path = write_advice([made], tmp_path)
+    assert path.read_text() == f"raw {Numbers([made]).accuracy('learning_rates', 'raw')}, supported\n"

@@ -57,10 +57,14 @@ def rewritten(arguments: list[str]) -> list[str]:
     """
     result = []
     for argument in [*arguments, *missing_grid(arguments)]:
-        if argument in ("quick=true", "quick=false"):
+        if argument in ("quick=true", "quick=false", "confirm=false"):
             continue
         key, equals, value = argument.partition("=")
         bare = key.lstrip("+")
+        if argument == "confirm=true":
+            study = next(value for key, _, value in (a.partition("=") for a in arguments) if key == "+experiment")
+            result.append(f"++confirm={study}")
+            continue
         group, _, option = bare.partition(".")
         if equals and group in GROUPS and option in ("name", "_target_"):
             raise ConfigError(f"{bare}={value}: choose it by {group}=NAME, one of {', '.join(choices(group))}")
@@ -93,10 +97,10 @@ def missing_grid(arguments: list[str]) -> list[str]:
     """The grid of the study that the arguments name, where it is swept, less what they choose themselves.
 
     With ``quick=true`` the part ``quick`` of the study's file takes the place of what the grid says; null leaves a key
-    out.
+    out. With ``confirm=true`` the seeds are those that confirm; the sweeper leaves out all but the best rates.
 
     Raises:
-        ConfigError: for ``quick=true`` without a study that has a quick version.
+        ConfigError: for ``quick=true`` or ``confirm=true`` without a study that has such a part.
     """
     given = {key.lstrip("+"): value for key, _, value in (argument.partition("=") for argument in arguments)}
     plan = experiment_of(given.get("experiment", "")) if {"-m", "--multirun"} & set(arguments) else {}
@@ -105,6 +109,11 @@ def missing_grid(arguments: list[str]) -> list[str]:
         if "quick" not in plan:
             raise ConfigError("quick=true: for a study with a quick version, as -m +experiment=NAME quick=true")
         grid = {**grid, **plan["quick"]}
+    if given.get("confirm") == "true":
+        if not plan.get("confirm") or "quick" in given or "seed" in given:
+            raise ConfigError("confirm=true: for a study with seeds for it, as -m +experiment=NAME confirm=true, alone")
+        first, end = plan["confirm"]
+        grid = {**grid, "seed": f"range({first},{end})"}
     return [f"{key}={values}" for key, values in grid.items() if key not in given and values is not None]
 
 

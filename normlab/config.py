@@ -337,7 +337,8 @@ def parse(values: Mapping[str, Any]) -> Config:
     """
     if values.get("norm") is None:
         raise ConfigError(f"which normalization? Add +norm=NAME with NAME one of {', '.join(choices('norm'))}")
-    own = {key: value for key, value in values.items() if key != "experiment"}  # that part describes the sweep
+    # Those parts describe a sweep, not one of its runs.
+    own = {key: value for key, value in values.items() if key not in ("experiment", "confirm")}
     return check(Config, {**own, **{group: parse_group(group, values.get(group)) for group in GROUPS}})
 
 

@@ -214,8 +214,8 @@ def printed(frame: pd.DataFrame, form: str = "simple") -> str:
     }
     shown: dict[str, list[str]] = {"scheme": frame.norm.tolist()}
     for key, heading in keys.items():
-        columns = frame[[key, f"{key}_low", f"{key}_high"]].itertuples(index=False)
-        shown[heading] = [percent(*values, sign=key == "difference") for values in columns]
+        columns = zip(frame[key], frame[f"{key}_low"], frame[f"{key}_high"], strict=True)
+        shown[heading] = [percent(value, low, high, sign=key == "difference") for value, low, high in columns]
     return tabulate(shown, "keys", tablefmt=form, disable_numparse=True)
 
 

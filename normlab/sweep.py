@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from normlab import record
 from normlab.config import EXPERIMENTS, GROUPS, Config, choices, defaults, parse
-from normlab.errors import NormlabError
+from normlab.errors import ConfigError, NormlabError
 from normlab.report.terminal import comparison_table
 
 STUDIES = "experiments/"
@@ -52,6 +52,26 @@ def left_to_run(jobs: list[list[str]], master: DictConfig, loader: ConfigLoader)
     if skipped:
         print(f"{len(skipped)} of {len(jobs)} jobs have a record already", file=sys.stderr)
     return [jobs[place] for place in left]
+
+
+def at_compared(study: str, jobs: list[list[str]], master: DictConfig, loader: ConfigLoader) -> list[list[str]]:
+    """Those of a study's jobs that are at the best learning rate of their scheme, by its runs, or at the common one.
+
+    Raises:
+        DataError: if the study has no runs to choose by.
+        ConfigError: if runs that choose are missing, or a job cannot be composed.
+    """
+    from normlab.report.study import expected, load  # here, because they bring pandas
+
+    found = load(study, Path(master.runs), Path("results") / study)
+    missing = len(expected(study)) - int((~found.confirms).sum())
+    if missing:
+        raise ConfigError(f"confirm=true: {missing} runs of {study} are missing, by which the rates are chosen")
+    made = configurations(jobs, master, loader)
+    if None in made:
+        raise ConfigError(f"confirm=true: a job of {study} cannot be composed")
+    kept = {id(config) for config in found.at_compared([config for config in made if config is not None])}
+    return [job for job, config in zip(jobs, made, strict=True) if id(config) in kept]
 
 
 def _has_records(master: DictConfig) -> bool:

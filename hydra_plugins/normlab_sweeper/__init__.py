@@ -9,7 +9,7 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 
-from normlab.sweep import left_to_run
+from normlab.sweep import at_compared, left_to_run
 
 
 class NormlabSweeper(BasicSweeper):
@@ -22,7 +22,11 @@ class NormlabSweeper(BasicSweeper):
         (jobs,) = super().split_arguments(overrides, None)
         assert self.config is not None
         assert self.hydra_context is not None
-        left = left_to_run(jobs, self.config, self.hydra_context.config_loader)
+        loader = self.hydra_context.config_loader
+        study = self.config.get("confirm")
+        if study:
+            jobs = at_compared(study, jobs, self.config, loader)
+        left = left_to_run(jobs, self.config, loader)
         self.launching = True
         return [left] if left else []
 

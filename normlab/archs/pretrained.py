@@ -101,7 +101,7 @@ def _from_timm(name: str) -> Weights:
     except ImportError:
         raise ConfigError("model=timm/NAME needs the package timm: pip install 'normlab[timm]'") from None
     try:
-        network = timm.create_model(name, pretrained=True)
+        network: Any = timm.create_model(name, pretrained=True)
     except Exception as error:  # an unknown name, or no way to its weights
         raise ConfigError(f"model=timm/{name}: {str(error).splitlines()[0]}") from None
     config = resolve_model_data_config(network)
@@ -115,7 +115,7 @@ def _from_torchvision(name: str) -> Weights:
     from torchvision.models import get_model, get_model_weights
 
     try:
-        chosen: Any = get_model_weights(name).DEFAULT  # type: ignore[attr-defined]
+        chosen: Any = get_model_weights(name).DEFAULT
         network = get_model(name, weights=chosen)
     except Exception as error:
         raise ConfigError(f"model=torchvision/{name}: {str(error).splitlines()[0]}") from None

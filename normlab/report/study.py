@@ -22,6 +22,7 @@ from normlab.curve import Curve
 from normlab.errors import ConfigError, DataError, NormlabError
 from normlab.statistics.verdicts import Claim
 
+CHOICE = "validation_accuracy"  # at the end, by which each scheme's learning rate is chosen: no test image takes part
 RECORDS, CURVES, MEASUREMENTS = "records.jsonl", "curves.csv.gz", "measurements.jsonl"
 TRAIN_POINTS = 200  # of the training loss of a run that are kept with the results
 
@@ -56,6 +57,9 @@ class Plan(Section):
     grid: dict[str, str | int | float | bool] = Field(default_factory=dict)  # as on the command line: norm: raw,unit
     # What quick=true puts in place of its keys, null for none: minutes, on data that ships with the dependencies.
     quick: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+    # Seeds, the first and the one after the last, that are run at each scheme's best rate and the common one alone, and
+    # judged there in place of those that chose it: confirm=true runs them.
+    confirm: tuple[int, int] | None = None
     measure: tuple[Measurement, ...] = ()  # made by python -m normlab.measure
     pictures: tuple[Picture, ...] = ()  # of what they measured
     budget: str  # runs and hours, for whoever repeats it
@@ -141,6 +145,44 @@ class Study:
         """Whether the grid has several learning rates."""
         return len(self.rates) > 1
 
+    @cached_property
+    def confirms(self) -> pd.Series:
+        """Which runs are there to confirm what others chose, one for each row of ``runs``."""
+        return self.runs.seed.isin(range(*self.plan.confirm) if self.plan.confirm else ())
+
+    @cached_property
+    def best_rates(self) -> pd.DataFrame:
+        """The best learning rate of each scheme in each cell: columns of the factors, norm and lr.
+
+        It has the highest mean of the final validation accuracy over the seeds, in which a run that diverged counts 0;
+        a rate with fewer seeds than another does not take part, and no run that is there to confirm the choice.
+        """
+        runs = self.runs[~self.confirms]
+        score = runs[CHOICE].where(runs.status == "finished", 0.0)
+        keys = [*self.factors, "norm"]
+        scored = runs.assign(score=score).groupby([*keys, "lr"]).score
+        means = pd.DataFrame({"score": scored.mean(), "seeds": scored.size()}).reset_index()
+        # A rate that few seeds have tried yet must not win by their luck.
+        means = means[means.seeds == means.groupby(keys).seeds.transform("max")]
+        return means.loc[means.groupby(keys).score.idxmax(), [*keys, "lr"]]
+
+    def at_compared(self, configs: Sequence[Config]) -> list[Config]:
+        """Those of these runs that are at the best learning rate of their scheme, or at the common one."""
+        rows = [
+            {
+                "place": place,
+                **{key: getattr(config, key).name for key in ("norm", "arch", "data", "optim")},
+                "lr": config.optim.lr,
+                "config": config.plain(),
+            }
+            for place, config in enumerate(configs)
+        ]
+        frame = record.frame(rows)
+        frame = frame.assign(**{column: frame[column].map(_text) for column in self.factors})
+        best = frame.merge(self.best_rates, on=[*self.factors, "norm", "lr"])
+        common = frame[frame.lr == self.plan.common_lr]
+        return [configs[place] for place in sorted({*best.place, *common.place})]
+
     @property
     def reference(self) -> str:
         """The scheme that the others are compared with."""
@@ -197,9 +239,32 @@ def load(name: str, runs: Path, results: Path, overrides: Sequence[str] = ()) ->
             raise DataError(f"study {name}: nothing is measured; do it with: python -m normlab.measure {name}")
         return Study(name, plan_, (), pd.DataFrame(), 0, measured)
     stored, parts = {}, {}
-    for found, part in _kept(results):
-        stored[_fingerprint(found)], parts[_fingerprint(found)] = found, part
+    for kept, part in _kept(results):
+        stored[_fingerprint(kept)], parts[_fingerprint(kept)] = kept, part
     jobs = [config.model_copy(update={"runs": runs}) for config in expected(name, overrides)]
+    found = _gathered(name, plan_, jobs, stored, parts, measured, overrides)
+    if plan_.confirm and found.sweeps_rates and not overrides:
+        more = found.at_compared([config.model_copy(update={"runs": runs}) for config in confirming(name)])
+        found = _gathered(name, plan_, [*jobs, *more], stored, parts, measured, overrides)
+    return found
+
+
+def confirming(name: str) -> list[Config]:
+    """The grid of a study with the seeds that confirm, at all of its learning rates."""
+    first, end = plan(name).confirm or (0, 0)
+    return expected(name, [f"seed=range({first},{end})"])
+
+
+def _gathered(
+    name: str,
+    plan_: Plan,
+    jobs: list[Config],
+    stored: dict[str, dict[str, Any]],
+    parts: dict[str, pd.DataFrame],
+    measured: tuple[dict[str, Any], ...],
+    overrides: Sequence[str],
+) -> Study:
+    """The study of these runs; their records are added to those that lie in the results."""
     wanted: list[str] = []
     try:
         wanted = [record.fingerprint(config) for config in jobs]
@@ -255,6 +320,8 @@ def expected(name: str, overrides: Sequence[str] = ()) -> list[Config]:
 
     arguments = rewritten(["-m", f"+experiment={name}", *overrides])[1:]
     own = [argument for argument in arguments if argument.startswith("hydra.")]
+    outer = GlobalHydra.instance().hydra  # of the sweep that asks, if one does: Hydra knows only one at a time
+    GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             loader = GlobalHydra.instance().config_loader()
@@ -265,6 +332,8 @@ def expected(name: str, overrides: Sequence[str] = ()) -> list[Config]:
             made = configurations(jobs, master, loader)
     except HydraException as error:
         raise ConfigError(" ".join(str(error.__cause__ or error).split())) from None
+    finally:
+        GlobalHydra.instance().hydra = outer
     found = [config for config in made if config is not None]
     if not found:
         raise ConfigError(f"study {name}: all of its {len(made)} jobs are refused, the first is {' '.join(jobs[0])}")

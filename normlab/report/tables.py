@@ -9,41 +9,42 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
-from normlab.report.study import Study
+from normlab.report.study import CHOICE, Study
 from normlab.statistics import Interval, holm, mean_interval, paired_difference, t_test, time_to_target
 from normlab.statistics.verdicts import Rate
 
-CHOICE = "validation_accuracy"  # at the end, by which each scheme's learning rate is chosen: no test image takes part
-
 
 def at_rates(study: Study) -> dict[Rate, pd.DataFrame]:
-    """The runs at the common learning rate, at each scheme's best, and all of them; and the range of rates that train.
+    """The runs at the common learning rate, at each scheme's best, and all of them; and the rates that train.
 
-    The best rate of a scheme, in each cell of the study, has the highest mean of the final validation accuracy over its
-    seeds, in which a run that diverged counts 0; a rate with fewer seeds than another does not take part. Without
-    several rates in the grid all three are the same runs.
+    The best rate of a scheme is :attr:`Study.best_rates`. Where a study has seeds to confirm, and all of its cells have
+    some, their runs stand there and at the common rate, and those that chose do not. Without several rates in the
+    grid all are the same runs.
     """
     runs = study.runs
     if not study.sweeps_rates:
         return {"all": runs, "common": runs, "best": runs, "range": ranges(study)}
-    common = runs.iloc[:0]
-    if study.plan.common_lr:
-        common = runs[np.isclose(runs.lr.astype(float), study.plan.common_lr, rtol=1e-9, atol=0)]
-    score = runs[CHOICE].where(runs.status == "finished", 0.0)
-    scored = runs.assign(score=score).groupby([*study.factors, "norm", "lr"]).score
-    means = pd.DataFrame({"score": scored.mean(), "seeds": scored.size()}).reset_index()
-    # A rate that few seeds have tried yet must not win by their luck.
-    means = means[means.seeds == means.groupby([*study.factors, "norm"]).seeds.transform("max")]
-    best = means.loc[means.groupby([*study.factors, "norm"]).score.idxmax()]
-    keys = [*study.factors, "norm", "lr"]
-    chosen = runs.merge(best[keys], on=keys)
+    chosen, confirming = runs[~study.confirms], runs[study.confirms]
+    cells = [*study.factors, "norm"]
+    best, confirmed = (part.merge(study.best_rates, on=[*cells, "lr"]) for part in (chosen, confirming))
+    common, common_confirmed = (_at(part, study.plan.common_lr) for part in (chosen, confirming))
+    whole = len(study.best_rates)
+    if len(confirmed[cells].drop_duplicates()) == whole:
+        best = confirmed
+    if len(common_confirmed[cells].drop_duplicates()) == whole:
+        common = common_confirmed
     order = list(runs.norm.unique())
     return {
-        "all": runs,
+        "all": chosen,
         "common": common,
-        "best": chosen.sort_values("norm", key=lambda s: s.map(order.index), kind="stable"),
+        "best": best.sort_values("norm", key=lambda s: s.map(order.index), kind="stable"),
         "range": ranges(study),
     }
+
+
+def _at(runs: pd.DataFrame, rate: float | None) -> pd.DataFrame:
+    """The runs at one learning rate; none at None."""
+    return runs[np.isclose(runs.lr.astype(float), rate, rtol=1e-9, atol=0)] if rate else runs.iloc[:0]
 
 
 def ranges(study: Study) -> pd.DataFrame:
@@ -54,7 +55,7 @@ def ranges(study: Study) -> pd.DataFrame:
     accuracy. NaN where none trained. The grid's own ends bound them.
     """
     rows = []
-    for values, part in study.runs.groupby([*study.factors, "norm", "seed"], sort=False):
+    for values, part in study.runs[~study.confirms].groupby([*study.factors, "norm", "seed"], sort=False):
         trained = part[part.failed == 0]
         rates = trained.lr.astype(float)
         best = float(rates.to_numpy()[trained[CHOICE].to_numpy().argmax()]) if len(trained) else math.nan

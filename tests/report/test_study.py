@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import normlab
-from normlab import measure, record, tables
+from normlab import measure, record, sweep, tables
 from normlab.config import check
 from normlab.errors import ConfigError, DataError
 from normlab.report import ledger, study
@@ -425,3 +425,67 @@ def test_what_a_sweep_varies_besides_makes_cells(tmp_path):
     assert set(frame.n) == {2}
     assert set(differences(found, at_rates(found)["all"]).n) == {0, 2}
     assert "| arch " in (tmp_path / "results/learning_rates/README.md").read_text()
+
+
+CONFIRMED = """# @package _global_
+study: small
+defaults: [{override /data: digits}, {override /logger: none}]
+data: {limit: 60, batch_size: 16}
+arch: {width: 4}
+trainer: {max_epochs: 1, checkpoint: false}
+experiment:
+  question: "Which?"
+  grid: {norm: "raw,unit", optim.lr: "1e-3,1e-1", seed: "range(0,2)"}
+  confirm: [5, 8]
+  budget: none
+"""
+
+
+@pytest.fixture
+def small(here, monkeypatch):
+    """A study of eight runs with three seeds to confirm, in an experiments folder of its own."""
+    from normlab import __main__ as command
+
+    (here / "experiments/small").mkdir(parents=True)
+    (here / "experiments/small/study.yaml").write_text(CONFIRMED)
+    for module in (command, study, sweep):
+        monkeypatch.setattr(module, "EXPERIMENTS", here / "experiments")
+
+
+def test_seeds_that_confirm_are_run_at_the_best_rates_alone(small, call):
+    assert call("-m", "+experiment=small")[1].endswith("8 jobs: 8 finished\n")
+    chosen = study.load("small", Path("runs"), Path("results/small"))
+    assert chosen.missing == 2 * 3
+    before = at_rates(chosen)["best"]
+    assert set(before.seed) == {0, 1}
+    status, out, _ = call("-m", "+experiment=small", "confirm=true")
+    assert (status, out.endswith("6 jobs: 6 finished\n")) == (0, True)
+    found = study.load("small", Path("runs"), Path("results/small"))
+    assert found.missing == 0
+    pd.testing.assert_frame_equal(found.best_rates, chosen.best_rates)
+    by_rate = at_rates(found)
+    assert set(by_rate["best"].seed) == {5, 6, 7}
+    assert len(by_rate["best"]) == 6
+    assert set(by_rate["all"].seed) == set(by_rate["range"].seed) == {0, 1}
+    rates = dict(zip(by_rate["best"].norm, by_rate["best"].lr, strict=True))
+    assert rates == dict(zip(found.best_rates.norm, found.best_rates.lr, strict=True))
+    assert call("-m", "+experiment=small", "confirm=true")[1].endswith("6 jobs: 6 skipped\n")
+    # What was kept beside the tables is enough, without the runs.
+    tables.make("small", Path("runs"), Path("results"), [])
+    again = study.load("small", Path("elsewhere"), Path("results/small"))
+    assert len(at_rates(again)["best"]) == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("-m", "+experiment=small", "confirm=true", "quick=true"), "quick=true: for a study with a quick version"),
+        (("-m", "+experiment=small", "confirm=true", "seed=3"), "confirm=true: for a study with seeds for it"),
+        (("-m", "+norm=unit", "confirm=true"), "confirm=true: for a study with seeds for it"),
+        (("-m", "+experiment=small", "confirm=true"), "none of its 8 runs has a record"),
+    ],
+)
+def test_confirming_what_is_not_there_is_refused(small, call, arguments, message):
+    status, out, err = call(*arguments)
+    assert (status, out) == (2, "")
+    assert message in err

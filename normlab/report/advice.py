@@ -29,6 +29,10 @@ class Numbers:
         self._frames = {name: at_rates(study) for name, study in self._studies.items() if study.records}
         self._judged = judged_by(studies)
 
+    def has(self, *studies: str) -> bool:
+        """Whether all of these have runs."""
+        return all(study in self._frames for study in studies)
+
     def accuracy(self, study: str, norm: str, rate: Rate = "best", **cell: str) -> str:
         """Mean test accuracy of a scheme in one cell of a study: ``41.2%``."""
         row = self._row(wide(self._studies[study], self._frames[study][rate]), study, norm, cell)
@@ -49,8 +53,9 @@ class Numbers:
         return float(self._rows(frame, study, norm, cell)[metric].mean())
 
     def runs(self, *studies: str) -> int:
-        """Runs of these studies, or of all."""
-        return sum(len(self._studies[name].records) for name in studies or self._studies)
+        """Runs of these studies, or of all; one that several share counts once."""
+        chosen = [self._studies[name] for name in studies or self._studies]
+        return len({found["fingerprint"] for study in chosen for found in study.records})
 
     def verdict(self, claim: str) -> str:
         """What was found of a claim."""
@@ -83,14 +88,14 @@ class Numbers:
 
 
 def write_advice(studies: Sequence[tuple[Study, list[Verdict]]], results: Path) -> Path | None:
-    """Write ``README.md`` into the folder of all results; None as long as a study that it quotes has no records."""
+    """Write ``README.md`` into the folder of all results; None without the study that it begins with.
+
+    What other studies would have to say is left out as long as they have no records.
+    """
     numbers = Numbers(studies)
-    template = Template(TEMPLATE.read_text(), undefined=StrictUndefined, keep_trailing_newline=True)
-    try:
-        text = template.render(of=numbers)
-    except KeyError as missing:
-        print(f"no results/README.md: it quotes study {missing.args[0]}, which has no records")
+    if not numbers.has("ordering"):
         return None
+    template = Template(TEMPLATE.read_text(), undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True)
     path = results / "README.md"
-    path.write_text(text)
+    path.write_text(template.render(of=numbers))
     return path

@@ -36,10 +36,13 @@ def test_numbers_are_those_of_the_tables(made):
         of.accuracy("learning_rates", "zca")
 
 
-def test_the_page_waits_for_its_studies_and_quotes_them(made, tmp_path, monkeypatch, capsys):
-    assert write_advice([made], tmp_path) is None
-    assert "which has no records" in capsys.readouterr().out
-    (tmp_path / "text.md").write_text('raw {{ of.accuracy("learning_rates", "raw") }}, {{ of.verdict("LR1") }}\n')
+def test_the_page_waits_for_its_studies_and_quotes_them(made, tmp_path, monkeypatch):
+    assert write_advice([made], tmp_path) is None  # it begins with ordering
+    monkeypatch.setattr(Numbers, "has", lambda self, *studies: set(studies) <= {"ordering"} or "learning" in studies[0])
+    (tmp_path / "text.md").write_text(
+        'raw {{ of.accuracy("learning_rates", "raw") }}, {{ of.verdict("LR1") }}\n'
+        '{% if of.has("light") %}\n{{ of.accuracy("light", "raw") }}\n{% endif %}\n'
+    )
     monkeypatch.setattr(advice, "TEMPLATE", tmp_path / "text.md")
     path = write_advice([made], tmp_path)
     assert path.read_text() == f"raw {Numbers([made]).accuracy('learning_rates', 'raw')}, supported\n"

@@ -330,6 +330,8 @@ def effects(rule: Interaction, runs: pd.DataFrame) -> tuple[np.ndarray, np.ndarr
 
 def _side(rule: _Rule, runs: pd.DataFrame) -> pd.DataFrame:
     """The metric by seed, and how many runs it is of. Several runs of one seed count as their mean."""
+    if not len(runs):  # nothing was measured yet, and there may be no columns
+        return pd.DataFrame({"value": pd.Series(dtype=float), "runs": pd.Series(dtype=int)})
     values = _values(rule, runs)
     values.index = pd.Index(runs.seed)
     by_seed = values.groupby(level=0)

@@ -272,3 +272,8 @@ def test_shares_of_failed_runs_are_compared_even_where_all_failed():
     found = verdict(pd.DataFrame(rows), kind="superior", metric="failed", **PAIR)
     assert found.result == "supported"
     assert found.cells[0].interval.estimate == pytest.approx(4 / 6)
+
+
+def test_a_comparison_of_nothing_is_untested():
+    for rule in ({"kind": "superior"}, {"kind": "interaction", "under": {"arch": "x"}, "than": {"arch": "y"}}):
+        assert verdict(pd.DataFrame(), **rule, **PAIR).result == "untested"

@@ -82,6 +82,8 @@ def make(name: str, runs: Path, results: Path, overrides: list[str]) -> tuple[St
     if found.records:
         study.keep(found, out)
         by_rate |= tables.at_rates(found)
+    elif found.plan.grid:  # measured, but not run yet
+        by_rate |= dict.fromkeys(("all", "common", "best", "range"), pd.DataFrame())
     verdicts = judge(found.plan.claims, by_rate)
     text = [f"# {name}", "", found.plan.question, "", *about(found), ""]
     if found.records:

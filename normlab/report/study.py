@@ -231,7 +231,7 @@ def load(name: str, runs: Path, results: Path, overrides: Sequence[str] = ()) ->
         overrides: changes to the grid, as they were given to the sweep.
 
     Raises:
-        DataError: if there is no record at all.
+        DataError: if there is neither a record nor a measurement.
     """
     plan_, measured = plan(name), tuple(measurements(results))
     if not plan_.grid:
@@ -243,7 +243,7 @@ def load(name: str, runs: Path, results: Path, overrides: Sequence[str] = ()) ->
         stored[_fingerprint(kept)], parts[_fingerprint(kept)] = kept, part
     jobs = [config.model_copy(update={"runs": runs}) for config in expected(name, overrides)]
     found = _gathered(name, plan_, jobs, stored, parts, measured, overrides)
-    if plan_.confirm and found.sweeps_rates and not overrides:
+    if plan_.confirm and found.records and found.sweeps_rates and not overrides:
         more = found.at_compared([config.model_copy(update={"runs": runs}) for config in confirming(name)])
         found = _gathered(name, plan_, [*jobs, *more], stored, parts, measured, overrides)
     return found
@@ -277,6 +277,9 @@ def _gathered(
                 stored[fingerprint] = found_now | {"study": name}
                 parts[fingerprint] = _curve(record.folder(config))
     known = [key for key in wanted if key in stored]
+    rates = frozenset(config.optim.lr for config in jobs)
+    if not known and measured:
+        return Study(name, plan_, (), pd.DataFrame(), len(jobs), measured, rates, tuple(overrides))
     if not known:
         command = " ".join(["python -m normlab -m", f"+experiment={name}", *overrides])
         raise DataError(f"study {name}: none of its {len(jobs)} runs has a record; run them with: {command}")
@@ -291,7 +294,7 @@ def _gathered(
         pd.concat(frames, ignore_index=True),
         len(jobs),
         measured,
-        frozenset(config.optim.lr for config in jobs),
+        rates,
         tuple(overrides),
     )
 

@@ -489,3 +489,19 @@ def test_confirming_what_is_not_there_is_refused(small, call, arguments, message
     status, out, err = call(*arguments)
     assert (status, out) == (2, "")
     assert message in err
+
+
+def test_a_study_that_is_measured_but_not_run_says_so(small, here):
+    plan_ = here / "experiments/small/study.yaml"
+    claims = """  claims:
+    - {id: X1, statement: x, rules: [{kind: within, at: measured, metric: value, low: 0, high: 1, where: {call: f}}]}
+    - {id: X2, statement: x, rules: [{kind: superior, at: best, first: {norm: raw}, second: {norm: unit}}]}
+"""
+    plan_.write_text(CONFIRMED + claims)
+    entry = {"call": "a.f", "with": {}, "rows": [{"value": 0.5}], "provenance": record.provenance()}
+    (here / "results/small").mkdir(parents=True)
+    (here / "results/small/measurements.jsonl").write_text(json.dumps(entry) + "\n")
+    found, verdicts = tables.make("small", Path("runs"), Path("results"), [])
+    assert [verdict.result for verdict in verdicts] == ["supported", "untested"]
+    assert "8 of the grid's 8 runs are missing." in (here / "results/small/README.md").read_text()
+    assert found.missing == 8

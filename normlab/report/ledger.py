@@ -9,11 +9,11 @@ from pathlib import Path
 import yaml
 
 from normlab.config import EXPERIMENTS, Section, check
-from normlab.report.study import Study
+from normlab.report.study import Study, names, plan
 from normlab.report.tables import interval, p_value, render
 from normlab.statistics.verdicts import Result, Verdict, combined
 
-UNTESTED = "its study does not exist yet"
+UNTESTED = "no study yet"
 
 
 class Entry(Section):
@@ -48,6 +48,7 @@ def write_ledger(studies: Sequence[tuple[Study, list[Verdict]]], results: Path) 
     """Write ``claims.md``: statement, source's value, verdict, numbers, study and command of every claim."""
     judged = judged_by(studies)
     ledger = entries()
+    waiting = {claim.id: name for name in names() for claim in plan(name).claims}
     of_claims: dict[str, Result] = {id_: verdict_of(judged[id_]) if id_ in judged else "untested" for id_ in ledger}
     counts: Counter[Result] = Counter(of_claims.values())
     lines = [
@@ -66,7 +67,8 @@ def write_ledger(studies: Sequence[tuple[Study, list[Verdict]]], results: Path) 
                 "the source's value": [entry.source for entry in ledger.values()],
                 "verdict": list(of_claims.values()),
                 "study": [
-                    ", ".join(f"[{study.name}]({study.name}/README.md)" for study, _ in judged.get(id_, [])) or UNTESTED
+                    ", ".join(f"[{study.name}]({study.name}/README.md)" for study, _ in judged.get(id_, []))
+                    or (f"{waiting[id_]}, not run yet" if id_ in waiting else UNTESTED)
                     for id_ in ledger
                 ],
             },

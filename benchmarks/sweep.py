@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("what", choices=("kill", "parallel", "skip"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--root", default="cifar10", help="of the images of `parallel`")
-    parser.add_argument("--epochs", type=int, default=10, help="of each job of `parallel`")
+    parser.add_argument("--epochs", type=int, default=20, help="of each job of `parallel`")
     given = parser.parse_args()
     if given.what == "parallel":
         rows = parallel(given.rounds, given.root, given.epochs)
@@ -140,7 +140,8 @@ def main() -> None:
     }
     write(
         f"sweep_{given.what}",
-        f"python benchmarks/sweep.py {given.what} --rounds {given.rounds}",
+        f"python benchmarks/sweep.py {given.what} --rounds {given.rounds}"
+        + f" --epochs {given.epochs}" * (given.what == "parallel"),
         rows,
         conditions[given.what],
     )

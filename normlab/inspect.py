@@ -26,6 +26,7 @@ from normlab.analysis.inspection import Inspection, inspect_files, inspect_image
 from normlab.arguments import data_label, parsed
 from normlab.config import PositiveInt, Section, check, choices, defaults, parse_group
 from normlab.data import MemorySplit, StreamedSplit, load
+from normlab.data.folder import images_below
 from normlab.data.images import SUFFIXES
 from normlab.errors import ConfigError, DataError, NormlabError, fail
 
@@ -78,7 +79,8 @@ def looked_at(arguments: Sequence[str]) -> tuple[str, Options, Inspection]:
     import yaml
 
     own = {key: yaml.safe_load(value) for key, _, value in (pair.lstrip("+").partition("=") for pair in pairs)}
-    return folders[0], check(Options, own), files_found(files_below(Path(folders[0]).expanduser()), check(Options, own))
+    options = check(Options, own)
+    return folders[0], options, files_found(files_below(Path(folders[0]).expanduser()), options)
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -89,11 +91,7 @@ def files_below(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder")
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not any(part[0] == "." for part in path.relative_to(folder).parts)
-    )
+    found = images_below(folder)
     if not found:
         raise DataError(f"{folder}: no images in it ({', '.join(sorted(SUFFIXES))})")
     return found

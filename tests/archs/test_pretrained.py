@@ -6,9 +6,11 @@ import logging
 import pytest
 import torch
 import transformers
+from PIL import Image
 
 from normlab.archs.pretrained import LITE0, Expectation, from_processor, pretrained, weights
 from normlab.errors import ConfigError
+from normlab.mismatch import fixed
 from normlab.norms import normalization
 from normlab.run import run
 
@@ -75,7 +77,42 @@ def test_the_weights_are_those_of_the_package_and_the_last_layer_is_new():
     assert torch.equal(network(x), again(x))
 
 
-@pytest.mark.parametrize("name", ["efficientnet_b9", "keras/resnet50", "timm/no_such_net"])
+@pytest.fixture
+def saved(tmp_path):
+    """A small classifier as Hugging Face keeps it, with a processor of its own."""
+    torch.manual_seed(0)
+    options = {"num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16}
+    config = transformers.ViTConfig(image_size=32, patch_size=8, num_labels=7, **options)
+    transformers.ViTForImageClassification(config).save_pretrained(tmp_path / "vit")
+    processor = transformers.ViTImageProcessor(
+        size={"height": 32, "width": 32}, image_mean=[0.1, 0.2, 0.3], image_std=[0.4, 0.5, 0.6]
+    )
+    processor.save_pretrained(tmp_path / "vit")
+    return tmp_path / "vit"
+
+
+def test_a_classifier_of_hugging_face_says_what_it_expects(saved):
+    found = weights(f"huggingface/{saved}")
+    assert found.expectation.mean == pytest.approx((0.1, 0.2, 0.3))
+    assert found.expectation.std == pytest.approx((0.4, 0.5, 0.6))
+    assert (found.classes, found.expectation.image_size) == (7, 32)
+    pixels = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    own = found.network.eval()(fixed(found)(pixels))
+    classify = transformers.pipeline("image-classification", model=str(saved), top_k=7, function_to_apply="softmax")
+    picture = Image.fromarray(pixels[0].permute(1, 2, 0).numpy())
+    theirs = {answer["label"]: answer["score"] for answer in classify(picture)}
+    ours = {f"LABEL_{place}": share for place, share in enumerate(own[0].softmax(0).tolist())}
+    assert ours == pytest.approx(theirs, abs=1e-5)
+    assert pretrained((3, 32, 32), 5, model=f"huggingface/{saved}")(fixed(found)(pixels)).shape == (2, 5)
+
+
+def test_a_folder_without_a_processor_is_refused(saved):
+    (saved / "preprocessor_config.json").unlink()
+    with pytest.raises(ConfigError, match=r"model=huggingface/.*preprocessor_config"):
+        weights(f"huggingface/{saved}")
+
+
+@pytest.mark.parametrize("name", ["efficientnet_b9", "keras/resnet50", "timm/no_such_net", "timm", "huggingface/"])
 def test_unknown_networks_are_refused(name):
     with pytest.raises(ConfigError, match="model="):
         weights(name)

@@ -33,6 +33,19 @@ class Numbers:
         """Whether all of these have runs."""
         return all(study in self._frames for study in studies)
 
+    def has_measured(self, study: str) -> bool:
+        """Whether this study has measurements."""
+        return study in self._studies and bool(self._studies[study].measured)
+
+    def measured(self, study: str, column: str, **where: str) -> float:
+        """One number of a study's measurements, in the row that has these values."""
+        rows = self._studies[study].measurements
+        for name, value in where.items():
+            rows = rows[rows[name] == value]
+        if len(rows) != 1:
+            raise ConfigError(f"advice.md: {study} has {len(rows)} measured rows for {where}, expected one")
+        return float(rows[column].iloc[0])
+
     def accuracy(self, study: str, norm: str, rate: Rate = "best", **cell: str) -> str:
         """Mean test accuracy of a scheme in one cell of a study: ``41.2%``."""
         row = self._row(wide(self._studies[study], self._frames[study][rate]), study, norm, cell)

@@ -1,7 +1,7 @@
 """Light that test images may come in: brightness, contrast, colour cast and uneven light, at five severities.
 
 Brightness and contrast are those of CIFAR-10-C (Hendrycks & Dietterich 2019, "Benchmarking neural network robustness to
-common corruptions and perturbations", section 3, with the constants of its code for 32x32 images). Colour cast and
+common corruptions and perturbations", with the constants that its code has for 32x32 images). Colour cast and
 uneven light are this project's own, because that benchmark has none: a lamp of another colour as gains of red and blue
 (von Kries 1902), and light that falls off along a row.
 """

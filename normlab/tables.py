@@ -85,15 +85,15 @@ def make(name: str, runs: Path, results: Path, overrides: list[str]) -> tuple[St
     elif found.plan.grid:  # measured, but not run yet
         by_rate |= dict.fromkeys(("all", "common", "best", "range"), pd.DataFrame())
     verdicts = judge(found.plan.claims, by_rate)
-    text = [f"# {name}", "", found.plan.question, "", *about(found), ""]
+    text = [f"# {name}", "", found.plan.question, "", *about(found, by_rate), ""]
     if found.records:
-        shown: dict[Rate, str] = RATES if found.sweeps_rates else {"all": ""}
+        shown: dict[Rate, str] = RATES if found.sweeps_rates else {"best": ""}
         for rate, label in shown.items():
             if len(by_rate[rate]):
                 text += section(found, by_rate[rate], rate, label, out)
     text += measured(found, out)
     if verdicts:
-        text += ["## Verdicts", "", told(verdicts, "github"), ""]
+        text += ["## Verdicts", "", told(verdicts, "github"), "", *note(verdicts)]
         (out / "verdicts.json").write_text(json.dumps([plain(verdict) for verdict in verdicts], indent=1) + "\n")
     sweep = " ".join([f"python -m normlab -m +experiment={name}", *overrides])
     commands = [f"`{sweep}`"] * bool(found.records)
@@ -110,12 +110,18 @@ def make(name: str, runs: Path, results: Path, overrides: list[str]) -> tuple[St
     return found, verdicts
 
 
-def about(found: Study) -> list[str]:
-    """How many runs there are, and what is missing."""
+def about(found: Study, by_rate: dict[Rate, pd.DataFrame]) -> list[str]:
+    """How many runs there are, which of them decide, and what is missing."""
     lines = []
     if found.records:
         diverged = int((found.runs.status == "diverged").sum())
         lines = [f"{len(found.records)} runs" + f", {diverged} of them diverged" * bool(diverged) + "."]
+        deciding = set(by_rate["best"].seed)
+        if found.plan.confirm and deciding <= set(range(*found.plan.confirm)):
+            lines.append(
+                f"The tables and the verdicts rest on the seeds {min(deciding)} to {max(deciding)}, which had no part "
+                "in the choice of rates; what is said of all rates rests on the others."
+            )
     if found.missing:
         lines.append(f"{found.missing} of the grid's {found.expected} runs are missing.")
     return lines
@@ -123,7 +129,7 @@ def about(found: Study) -> list[str]:
 
 def section(found: Study, runs: pd.DataFrame, rate: Rate, label: str, out: Path) -> list[str]:
     """Tables and figures of the runs at one choice of learning rates."""
-    suffix = "" if rate == "all" else f"_{rate}"
+    suffix = f"_{rate}" if label else ""
     wide, differences = tables.wide(found, runs), tables.differences(found, runs)
     both = {"accuracy": (wide, tables.shown_wide(found, wide))}
     if len(differences):
@@ -168,7 +174,8 @@ def _number(value: Any) -> str:
 
 NOTES = {
     "accuracy": "Mean over the runs that finished, with its 95% interval (Student's t). A run that never reached the "
-    "target counts as infinite in the median.",
+    "target counts as infinite in the median. Seeds draw the initial weights and the order of the images; the images "
+    "are the same in all runs, so the intervals say nothing of other images.",
     "differences": "Paired by seed, with 95% intervals (Student's t); p of the paired t test, and corrected for all "
     "rows by Holm's method.",
 }
@@ -178,7 +185,7 @@ def draw(
     found: Study, runs: pd.DataFrame, differences: pd.DataFrame, rate: Rate, label: str, out: Path
 ) -> dict[str, str]:
     """The figures, with their captions by name."""
-    suffix = "" if rate == "all" else f"_{rate}"
+    suffix = f"_{rate}" if label else ""
     captions = {}
     cells = cells_of(found, runs)
     target = f"epochs_to.{found.plan.target:g}"
@@ -253,9 +260,20 @@ def told(verdicts: list[Verdict], form: str) -> str:
             rows["verdict"].append(verdict.result if place == 0 else "")
             rows["tested"].append(f"{cell.name}: {cell.result}")
             rows["found"].append(tables.interval(interval))
-            rows["n"].append(f"{interval.n}" + f" ({cell.lost} lost)" * bool(cell.lost))
+            rows["n"].append(tables.pairs(cell))
             rows["p, Holm"].append(tables.p_value(cell.p))
     return tables.render(rows, form)
+
+
+def note(verdicts: list[Verdict]) -> list[str]:
+    """What "at least" means, where it is said."""
+    if not any(cell.at_least for verdict in verdicts for cell in verdict.cells):
+        return []
+    return [
+        "At least: runs that missed a target, or that trained at the grid's largest rate. They count as the last epoch "
+        "or that rate, and leave undecided what their true value might change.",
+        "",
+    ]
 
 
 def statement(verdict: Verdict) -> str:

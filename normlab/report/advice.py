@@ -9,7 +9,7 @@ import pandas as pd
 from jinja2 import StrictUndefined, Template
 
 from normlab.errors import ConfigError
-from normlab.report.ledger import entries, judged_by, verdict_of
+from normlab.report.ledger import entries, judged_by, tally, verdict_of
 from normlab.report.study import Study
 from normlab.report.tables import at_rates, differences, wide
 from normlab.statistics.verdicts import Rate, Verdict
@@ -73,6 +73,10 @@ class Numbers:
     def verdict(self, claim: str) -> str:
         """What was found of a claim."""
         return verdict_of(self._judged[claim]) if claim in self._judged else "untested"
+
+    def tally(self, claim: str) -> str:
+        """How many of its parts came out how."""
+        return tally(self._judged.get(claim, []))
 
     def claims(self, part: str) -> list[str]:
         """The ids of one part of the ledger."""

@@ -10,7 +10,7 @@ import yaml
 
 from normlab.config import EXPERIMENTS, Section, check
 from normlab.report.study import Study, names, plan
-from normlab.report.tables import interval, p_value, render
+from normlab.report.tables import interval, p_value, pairs, render
 from normlab.statistics.verdicts import Result, Verdict, combined
 
 UNTESTED = "no study yet"
@@ -44,6 +44,14 @@ def verdict_of(judged: Sequence[tuple[Study, Verdict]]) -> Result:
     return combined([verdict.result for _, verdict in judged])
 
 
+def tally(judged: Sequence[tuple[Study, Verdict]]) -> str:
+    """How many parts of a claim came out how: ``3 supported, 1 contradicted, 2 open``."""
+    counts = Counter(cell.result for _, verdict in judged for cell in verdict.cells)
+    told = {result: counts[result] for result in ("supported", "contradicted", "conditional")}
+    told |= {"open": counts.total() - sum(told.values())}
+    return ", ".join(f"{count} {result}" for result, count in told.items() if count)
+
+
 def write_ledger(studies: Sequence[tuple[Study, list[Verdict]]], results: Path) -> Path:
     """Write ``claims.md``: statement, source's value, verdict, numbers, study and command of every claim."""
     judged = judged_by(studies)
@@ -57,8 +65,9 @@ def write_ledger(studies: Sequence[tuple[Study, list[Verdict]]], results: Path) 
         f"{len(ledger)} statements about input normalization, each with the rule that decides it: "
         f"{', '.join(f'{count} {result}' for result, count in counts.most_common())}. Where a rule was written or "
         "changed after a number had been seen, the README of its study says so. `supported`: every "
-        "part of the rule holds; `contradicted`: none does; `conditional`: some do and some do not; `inconclusive`: an "
-        "interval spans the decision. The study's page has the numbers behind each, its study.yaml the rule.",
+        "part of the rule holds; `contradicted`: none does; `conditional`: some do and some do not; `inconclusive`: "
+        "the interval of a part spans the decision, and the parts that are decided do not disagree. A study has "
+        "the numbers behind each, its study.yaml the rule.",
         "",
         render(
             {
@@ -66,6 +75,7 @@ def write_ledger(studies: Sequence[tuple[Study, list[Verdict]]], results: Path) 
                 "statement": [entry.statement for entry in ledger.values()],
                 "the source's value": [entry.source for entry in ledger.values()],
                 "verdict": list(of_claims.values()),
+                "parts": [tally(judged.get(id_, [])) for id_ in ledger],
                 "study": [
                     ", ".join(f"[{study.name}]({study.name}/README.md)" for study, _ in judged.get(id_, []))
                     or (f"{waiting[id_]}, not run yet" if id_ in waiting else UNTESTED)
@@ -98,7 +108,7 @@ def _told_by(study: Study, verdict: Verdict) -> list[str]:
         rows["tested"].append(cell.name)
         rows["result"].append(cell.result)
         rows["found"].append(interval(cell.interval))
-        rows["n"].append(str(cell.interval.n))
+        rows["n"].append(pairs(cell))
         rows["p, Holm"].append(p_value(cell.p))
     lines = [render(rows, "github"), ""]
     if verdict.claim.instead:

@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 from PIL import Image
 
 from normlab.record import provenance
-from normlab.report.ledger import entries, judged_by, verdict_of
+from normlab.report.ledger import entries, judged_by, tally, verdict_of
 from normlab.report.study import Study
 from normlab.statistics.verdicts import Verdict
 
@@ -71,6 +71,7 @@ def write_page(studies: list[tuple[Study, list[Verdict]]], results: Path) -> Pat
             "id": id_,
             "statement": known[id_].statement if id_ in known else judged[0][1].claim.statement,
             "result": verdict_of(judged),
+            "parts": tally(judged),
             "studies": [study.name for study, _ in judged],
         }
         for id_, judged in judged_by(studies).items()

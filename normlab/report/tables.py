@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from normlab.report.study import CHOICE, Study
 from normlab.statistics import Interval, holm, mean_interval, paired_difference, t_test, time_to_target
-from normlab.statistics.verdicts import Rate
+from normlab.statistics.verdicts import Cell, Rate
 
 
 def at_rates(study: Study) -> dict[Rate, pd.DataFrame]:
@@ -51,8 +51,8 @@ def ranges(study: Study) -> pd.DataFrame:
     """The learning rates at which each scheme trains, a row for each seed in each cell of the study.
 
     Columns: the cell's factors, norm, seed, rates (in the grid), trained (share of them at which the run did not fail);
-    smallest_rate and largest_rate of those, and decades between them; best_rate, of the highest final validation
-    accuracy. NaN where none trained. The grid's own ends bound them.
+    smallest_rate and largest_rate of those, largest_rate_at_end (whether it is the grid's largest), and decades between
+    them; best_rate, of the highest final validation accuracy. NaN where none trained. The grid's own ends bound them.
     """
     rows = []
     for values, part in study.runs[~study.confirms].groupby([*study.factors, "norm", "seed"], sort=False):
@@ -67,6 +67,7 @@ def ranges(study: Study) -> pd.DataFrame:
                 "trained": len(trained) / len(part),
                 "smallest_rate": rates.min(),
                 "largest_rate": rates.max(),
+                "largest_rate_at_end": bool(rates.max() == part.lr.astype(float).max()),
                 "decades": math.log10(rates.max() / rates.min()) if len(trained) else math.nan,
                 "best_rate": best,
             }
@@ -207,6 +208,16 @@ def interval(found: Interval) -> str:
     if math.isnan(found.estimate):
         return "-"
     return f"{found.estimate:.4g}" + ("" if math.isnan(found.low) else f" [{found.low:.4g}, {found.high:.4g}]")
+
+
+def pairs(cell: Cell) -> str:
+    """How many pairs a cell rests on, and what is known of them.
+
+    >>> pairs(Cell("", Interval(1.0, 0.5, 1.5, 8), 0.1, 0.9, 0.2, "inconclusive", lost=2, at_least=3))
+    '8 (2 lost, 3 at least)'
+    """
+    about = [f"{cell.lost} lost"] * bool(cell.lost) + [f"{cell.at_least} at least"] * bool(cell.at_least)
+    return str(cell.interval.n) + f" ({', '.join(about)})" * bool(about)
 
 
 def _epochs(value: float) -> str:

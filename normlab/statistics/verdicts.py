@@ -35,7 +35,8 @@ class _Rule(Section):
     at: Rate = "all"
     over: tuple[str, ...] = ()  # columns whose combinations are the cells
     diverged_as: float | None = None  # the metric of a run that diverged; None: such a pair decides nothing
-    horizon: PositiveFloat | None = None  # for times to a target: a miss counts so much
+    # For times to a target: a miss counts so much. To a rule with two bounds it is that or more; see Cell.at_least.
+    horizon: PositiveFloat | None = None
 
 
 class Superior(_Rule):
@@ -139,6 +140,9 @@ class Cell:
         p: two-sided, corrected for all cells of the study.
         result: what follows.
         lost: pairs that were left out because a run diverged.
+        at_least: runs whose value is only known to be as large or larger: they missed a target, or trained at the
+            grid's largest rate. The interval takes them as they stand. A rule with two bounds is not decided by the
+            bound that the true value may have crossed.
     """
 
     name: str
@@ -148,6 +152,7 @@ class Cell:
     p: float
     result: Result
     lost: int = 0
+    at_least: int = 0
 
 
 @dataclass(frozen=True)
@@ -251,25 +256,55 @@ def _cell(rule: Rule, runs: pd.DataFrame, place: str) -> Cell:
     if isinstance(rule, Between) and rule.ratio:
         ends = [math.exp(value) for value in (interval.estimate, interval.low, interval.high)]
         interval = Interval(ends[0], ends[1], ends[2], interval.n)
+    at_least = [_at_least(rule, _where(runs, where)) for where in (rule.first, rule.second)]
+    undecided = Cell(name, interval, math.nan, math.nan, math.nan, "inconclusive", lost, sum(at_least))
     # After a divergence the pairs that are left are no fair sample of all; where all diverged nothing was compared.
     if lost or len(first) < FEWEST_PAIRS or _all_diverged(rule, runs):
-        return Cell(name, interval, math.nan, math.nan, math.nan, "inconclusive", lost)
-    return Cell(name, interval, *_p_values(rule, first, second), math.nan, "inconclusive")
+        return undecided
+    if isinstance(rule, Between):
+        p_for, p_against = _between(rule, first, second, *map(bool, at_least))
+    else:
+        p_for, p_against = _p_values(rule, first, second)
+    return replace(undecided, p_for=p_for, p_against=p_against)
 
 
-def _p_values(rule: Compared | Interaction, first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
-    """One-sided p of the rule, and of its opposite."""
+def _between(
+    rule: Between, first: np.ndarray, second: np.ndarray, first_at_least: bool, second_at_least: bool
+) -> tuple[float, float]:
+    """One-sided p of the rule, by two one-sided tests, and of its opposite.
+
+    A side that is only known from below says nothing of the bound beyond it: a first that may be larger is not shown to
+    lie below ``high``, nor below ``low``.
+    """
+    low, high = (math.log(rule.low), math.log(rule.high)) if rule.ratio else (rule.low, rule.high)
+    above_low, below_low = superiority_test(first - low, second), superiority_test(second, first - low)
+    above_high, below_high = superiority_test(first - high, second), superiority_test(second, first - high)
+    if first_at_least:
+        below_low = below_high = 1.0
+    if second_at_least:
+        above_low = above_high = 1.0
+    return max(above_low, below_high), min(below_low, above_high)
+
+
+def _at_least(rule: Compared | Interaction, runs: pd.DataFrame) -> int:
+    """Runs of one side whose value is only known from below: misses of a target, or rates at the grid's end."""
+    if rule.metric in runs and rule.horizon is not None:
+        return int((runs[rule.metric].astype(float) > rule.horizon).sum())
+    end = f"{rule.metric}_at_end"
+    return int(runs[end].sum()) if end in runs else 0
+
+
+def _p_values(
+    rule: Superior | NonInferior | Equivalent | Interaction, first: np.ndarray, second: np.ndarray
+) -> tuple[float, float]:
+    """One-sided p of a rule with one bound or a margin, and of its opposite."""
     if isinstance(rule, Superior | Interaction):
         against = non_inferiority_test(second, first, rule.margin) if rule.margin else superiority_test(second, first)
         return superiority_test(first, second, rule.margin), against
     if isinstance(rule, NonInferior):
         return non_inferiority_test(first, second, rule.margin), superiority_test(second, first, rule.margin)
-    if isinstance(rule, Equivalent):
-        outside = min(superiority_test(first, second, rule.margin), superiority_test(second, first, rule.margin))
-        return equivalence_test(first, second, rule.margin), outside
-    low, high = (math.log(rule.low), math.log(rule.high)) if rule.ratio else (rule.low, rule.high)
-    inside = superiority_test(first - low, second), superiority_test(second, first - high)  # two one-sided tests
-    return max(inside), min(superiority_test(second, first - low), superiority_test(first - high, second))
+    outside = min(superiority_test(first, second, rule.margin), superiority_test(second, first, rule.margin))
+    return equivalence_test(first, second, rule.margin), outside
 
 
 def _compared(rule: Compared | Interaction) -> str:

@@ -277,3 +277,34 @@ def test_shares_of_failed_runs_are_compared_even_where_all_failed():
 def test_a_comparison_of_nothing_is_untested():
     for rule in ({"kind": "superior"}, {"kind": "interaction", "under": {"arch": "x"}, "than": {"arch": "y"}}):
         assert verdict(pd.DataFrame(), **rule, **PAIR).result == "untested"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "low", "high", "expected"),
+    [
+        (4.0, 2.0, 1.5, 3, "supported"),
+        (math.inf, 3.0, 2, 10, "inconclusive"),  # at least 10/3 times as long: beyond 2, but who knows of 10
+        (math.inf, 2.0, 2, 4, "contradicted"),  # at least 5 times
+        (math.inf, 8.0, 2, 4, "inconclusive"),  # at least 1.25 times: below 2 as it stands, but perhaps not
+        (2.0, math.inf, 0.5, 2, "contradicted"),  # at most a fifth
+        (8.0, math.inf, 0.5, 2, "inconclusive"),
+        (math.inf, math.inf, 0.5, 2, "inconclusive"),
+    ],
+)
+def test_a_side_known_from_below_decides_nothing_beyond(first, second, low, high, expected):
+    frame = runs({("cnn", "a"): 0, ("cnn", "b"): 0})
+    noise = np.exp(np.random.default_rng(3).normal(0, 0.02, len(frame)))
+    frame["epochs_to.0.7"] = np.where(frame.norm == "b", first, second) * noise
+    rule = {"kind": "between", "metric": "epochs_to.0.7", "horizon": 10, "ratio": True, "low": low, "high": high}
+    found = verdict(frame, **rule, **PAIR)
+    assert found.result == expected
+    assert found.cells[0].at_least == 8 * (math.isinf(first) + math.isinf(second))
+
+
+def test_a_rate_at_the_grids_end_is_known_from_below():
+    frame = runs({("cnn", "a"): 0, ("cnn", "b"): 0})
+    frame["largest_rate"] = np.where(frame.norm == "b", 0.1, 0.01) * (1 + 0.01 * (frame.seed % 3))
+    rule = {"kind": "between", "metric": "largest_rate", "ratio": True, "low": 5, "high": 20}
+    assert verdict(frame, **rule, **PAIR).result == "supported"
+    found = verdict(frame.assign(largest_rate_at_end=frame.norm == "b"), **rule, **PAIR)
+    assert (found.result, found.cells[0].at_least) == ("inconclusive", 8)

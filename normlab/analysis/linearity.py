@@ -83,6 +83,7 @@ def linearized_steps(
     """
     rows = []
     for about, body, x, labels in _starts(data, archs, norms, images, seeds):
+        limit = 2 / Curvature(body, F.cross_entropy, x, labels).lambda_max()
         body = training_copy(body).double()  # the change of the loss is a small difference
         x = x.double()
         curvature = Curvature(body, F.cross_entropy, x, labels)
@@ -91,7 +92,6 @@ def linearized_steps(
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         squared = (flat @ flat).item()
         bend = (flat @ curvature.product(flat)).item()
-        limit = 2 / curvature.lambda_max()
         for rate in rates:
             eta = rate * limit
             change = _loss_after(body, gradients, eta, x, labels) - before.item()

@@ -210,8 +210,11 @@ def draw(
         figures.probes(out / f"curvature{suffix}", along, "largest eigenvalue of the Hessian")
         captions["curvature"] = f"Largest eigenvalue of the loss's Hessian along training {label}".rstrip()
     if found.sweeps_rates and rate == "best":
-        figures.rates(out / f"rates{suffix}", cells_of(found, found.runs), limits(found))
-        captions["rates"] = "Test accuracy against learning rate; crosses mark runs that diverged"
+        predicted = limits(found)
+        figures.rates(out / f"rates{suffix}", cells_of(found, found.runs), predicted)
+        captions["rates"] = "Test accuracy against learning rate; crosses mark runs that diverged" + (
+            ", vertical lines the predicted largest stable rate" if predicted else ""
+        )
     return captions
 
 

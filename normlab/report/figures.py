@@ -328,7 +328,8 @@ def rates(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], limits: Mapping
                 line = rows[rows.status == "finished"].groupby("lr").test_accuracy.mean()
                 axes.plot(line.index, line, label=scheme, lw=1.2, ms=4, **style)
                 lost = rows[rows.status == "diverged"].lr.unique()
-                axes.plot(lost, np.zeros(len(lost)), "x", color=style["color"], ms=6, clip_on=False)
+                if len(lost):  # an empty line that is not clipped would stretch to the figure's corner
+                    axes.plot(lost, np.zeros(len(lost)), "x", color=style["color"], ms=6, clip_on=False)
                 if (name, scheme) in limits:
                     axes.axvline(
                         limits[name, str(scheme)], color=style["color"], lw=0.8, ls=style["linestyle"], alpha=0.7

@@ -31,7 +31,7 @@ from normlab.data.images import SUFFIXES
 from normlab.errors import ConfigError, DataError, NormlabError, fail
 
 SCHEMES = ("raw", "unit", "centered", "imagenet", "dataset", "feature")  # whose conditioning is shown
-EVIDENCE = "results/README.md"
+EVIDENCE = "results/README.md, results/claims.md"
 PRECISION = 0.01  # relative, of a mean that is called known
 
 
@@ -202,9 +202,11 @@ def advice(found: Inspection, intervals: dict[Any, tuple[Tensor, Tensor]]) -> li
     """What to do, by the project's own results."""
     nearest = presets(intervals)[0]
     told = [
-        "Fine-tuning: take the normalization that the network was trained with, whatever these numbers are.",
-        "From scratch: use the data's own mean and standard deviation, below, or a preset that is near; which of them "
-        "matters little once the learning rate fits, and the scale of the inputs acts as part of that rate.",
+        "A trained network, as it is or to fine-tune: the normalization that it was trained with, whatever these "
+        "numbers are (results/mismatch, results/finetuning).",
+        "From scratch: subtract a mean and divide by a deviation, these images' own, below, or a preset's that is "
+        "near; which of them differs little (results/constants). [0, 1] and raw pixels do worse, also at their own "
+        "best learning rate (results/ordering) and with batch normalization (results/redundancy, results/unit_range).",
     ]
     if nearest["inside"]:
         told.append(f"{nearest['name']} lies within the intervals of these images: it is as good as their own.")

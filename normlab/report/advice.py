@@ -38,13 +38,13 @@ class Numbers:
         return study in self._studies and bool(self._studies[study].measured)
 
     def measured(self, study: str, column: str, **where: str) -> float:
-        """One number of a study's measurements, in the row that has these values."""
+        """Mean of a column of a study's measurements, over the rows that have these values."""
         rows = self._studies[study].measurements
         for name, value in where.items():
             rows = rows[rows[name] == value]
-        if len(rows) != 1:
-            raise ConfigError(f"advice.md: {study} has {len(rows)} measured rows for {where}, expected one")
-        return float(rows[column].iloc[0])
+        if rows.empty:
+            raise ConfigError(f"advice.md: {study} has no measured rows for {where}")
+        return float(rows[column].mean())
 
     def accuracy(self, study: str, norm: str, rate: Rate = "best", **cell: str) -> str:
         """Mean test accuracy of a scheme in one cell of a study: ``41.2%``."""

@@ -1,11 +1,12 @@
 """The page for practitioners quotes what the tables say."""
 
+import pandas as pd
 import pytest
 from test_study import OVERRIDES, plant
 
 from normlab import tables
 from normlab.errors import ConfigError
-from normlab.report import advice
+from normlab.report import advice, study
 from normlab.report.advice import Numbers, write_advice
 from normlab.report.tables import at_rates, differences, wide
 
@@ -46,3 +47,15 @@ def test_the_page_waits_for_its_studies_and_quotes_them(made, tmp_path, monkeypa
     monkeypatch.setattr(advice, "TEMPLATE", tmp_path / "text.md")
     path = write_advice([made], tmp_path)
     assert path.read_text() == f"raw {Numbers([made]).accuracy('learning_rates', 'raw')}, supported\n"
+
+
+def test_measured_numbers_are_means_over_the_rows():
+    rows = [{"norm": "raw", "padding": "zeros", "seed": seed, "recomputed": 0.4 + seed / 10} for seed in (0, 1)]
+    entry = {"call": "normlab.analysis.running_statistics.recomputed_statistics", "rows": rows, "provenance": {}}
+    found = study.Study("borders", study.plan("borders"), (), pd.DataFrame(), 0, (entry,))
+    numbers = Numbers([(found, [])])
+    assert numbers.has_measured("borders")
+    assert not numbers.has_measured("mismatch")
+    assert numbers.measured("borders", "recomputed", norm="raw", padding="zeros") == pytest.approx(0.45)
+    with pytest.raises(ConfigError, match="has no measured rows"):
+        numbers.measured("borders", "recomputed", norm="dataset")

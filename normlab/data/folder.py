@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +15,8 @@ import torch
 from normlab.data.images import SUFFIXES
 from normlab.data.splits import Files, Part, Source
 from normlab.errors import DataError
+
+log = logging.getLogger(__name__)
 
 VALIDATION_NAMES = ("val", "valid", "validation")
 
@@ -45,7 +49,8 @@ def folder(*, root: Path | None = None, on_corrupt: Literal["error", "skip"] = "
 
     Args:
         root: the folder; a relative one is looked for here, then below NORMLAB_DATA.
-        on_corrupt: ``error`` stops at a file that cannot be read and names it; ``skip`` goes on and counts.
+        on_corrupt: ``error`` stops at a file or sub-folder that cannot be read and names it; ``skip`` goes on, and
+            counts the files.
 
     Raises:
         DataError: if the folder, its classes or its images are missing.
@@ -87,7 +92,7 @@ def _part(root: Path, classes: tuple[str, ...] | None, skip_corrupt: bool) -> tu
     paths: list[Path] = []
     labels: list[int] = []
     for name in found:
-        images = images_below(root / name)
+        images = images_below(root / name, _skipped if skip_corrupt else _refused)
         if not images:
             raise DataError(f"{root / name}: no images in it ({', '.join(sorted(SUFFIXES))})")
         paths += images
@@ -100,14 +105,44 @@ def listing(root: Path) -> str:
     """Hash of the names and sizes of the images below a folder: the same wherever the folder lies."""
     digest = hashlib.blake2b(digest_size=8)
     for path in images_below(root):
-        digest.update(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\n".encode())
+        try:
+            size: int | str = path.stat().st_size
+        except OSError:  # a link to nothing; data.on_corrupt says what becomes of it
+            size = "missing"
+        digest.update(f"{path.relative_to(root).as_posix()}\0{size}\n".encode())
     return digest.hexdigest()
 
 
-def images_below(root: Path) -> list[Path]:
-    """Every image below a folder, by its ending, in the order of names; what begins with a dot is left out."""
-    found = []
-    for parent, folders, names in os.walk(root):
+def images_below(root: Path, on_error: Callable[[OSError], object] | None = None) -> list[Path]:
+    """Every image below a folder, by its ending, in the order of names; what begins with a dot is left out.
+
+    Links to folders are followed; a folder that several ways lead to is looked into once, and one above ``root``, which
+    would bring the images of other classes, not at all.
+
+    Args:
+        root: the folder.
+        on_error: called for each folder that cannot be looked into; its ``filename`` says which.
+    """
+    found: list[Path] = []
+    seen = {str(above) for above in Path(os.path.realpath(root)).parents}
+    for parent, folders, names in os.walk(root, onerror=on_error, followlinks=True):
+        if (real := os.path.realpath(parent)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = sorted(name for name in folders if name[0] != ".")
         found += [Path(parent, n) for n in sorted(names) if n[0] != "." and Path(n).suffix.lower() in SUFFIXES]
     return found
+
+
+def unreadable_folder(error: OSError) -> str:
+    """What to say of a folder that :func:`images_below` cannot look into."""
+    return f"{error.filename}: a folder that cannot be read ({error.strerror})"
+
+
+def _skipped(error: OSError) -> None:
+    log.warning("skipped %s", unreadable_folder(error))
+
+
+def _refused(error: OSError) -> None:
+    raise DataError(unreadable_folder(error))

@@ -1,9 +1,11 @@
+import os
+
 import pytest
 import torch
 from PIL import Image
 
 from normlab.data import dataset
-from normlab.data.folder import folder
+from normlab.data.folder import folder, images_below
 from normlab.errors import DataError
 
 
@@ -80,6 +82,35 @@ def test_hidden_and_other_files_are_ignored(make_folder):
 def test_hidden_folders_inside_a_class_are_ignored(make_folder):
     root = make_folder({"a": 2, "b": 2, "a/.ipynb_checkpoints": 1})
     assert len(folder(root=root).train) == 4
+
+
+def test_links_to_folders_are_followed_once(make_folder, tmp_path):
+    root = make_folder({"a": 2, "b": 2})
+    there = make_folder({"c": 3}, name="elsewhere")
+    (root / "c").symlink_to(there / "c")
+    (root / "a" / "more").symlink_to(there / "c")
+    (root / "b" / "loop").symlink_to(root)
+    assert len(images_below(root)) == 7
+    source = folder(root=root)
+    assert source.classes == ("a", "b", "c")
+    assert torch.bincount(source.train.labels).tolist() == [5, 2, 3]
+
+
+def test_a_folder_that_cannot_be_read_is_named(make_folder, monkeypatch, caplog):
+    root = make_folder({"a": 3, "b": 3, "b/locked": 2})
+    real = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(DataError, match=r"locked: a folder that cannot be read \(Permission denied\)"):
+        folder(root=root)
+    assert len(folder(root=root, on_corrupt="skip").train) == 6
+    assert "skipped" in caplog.text
+    assert "locked: a folder that cannot be read" in caplog.text
 
 
 def test_suffixes_in_capitals(make_folder):

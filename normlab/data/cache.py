@@ -12,8 +12,6 @@ from typing import Any
 
 import torch
 
-from normlab.errors import DataError
-
 log = logging.getLogger(__name__)
 
 FORMAT = 1  # part of every key: raise it when the decoding changes
@@ -29,16 +27,16 @@ def folder() -> Path:
 def key(paths: Sequence[Path], **options: Any) -> str:
     """A key of files as they are now, by path, size and time of change, and of how they are decoded.
 
-    Raises:
-        DataError: naming a file that is not there.
+    A file that is not there, such as one that a link leads to, has a key too: whoever reads it says so.
     """
     digest = hashlib.blake2b(repr((FORMAT, sorted(options.items()))).encode(), digest_size=16)
     for path in paths:
         try:
             status = path.stat()
-        except OSError as error:
-            raise DataError(f"{path}: {error.strerror}") from None
-        digest.update(f"{path.absolute()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+            about = f"{status.st_size}\0{status.st_mtime_ns}"
+        except OSError:
+            about = "missing"
+        digest.update(f"{path.absolute()}\0{about}\n".encode())
     return digest.hexdigest()
 
 

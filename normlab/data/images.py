@@ -24,7 +24,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", 
 
 
 class CorruptImageError(DataError):
-    """A file that no image can be read from."""
+    """A file that no image can be read from: broken, not there, or with pixels of unknown range."""
 
 
 def picture_of(path: Path) -> tuple[Image.Image, str]:
@@ -37,24 +37,26 @@ def picture_of(path: Path) -> tuple[Image.Image, str]:
         The picture, and a word about what was converted ("" for nothing).
 
     Raises:
-        CorruptImageError: if the file is empty, truncated or no image.
-        DataError: for 32-bit and floating-point images, whose range nobody knows.
+        CorruptImageError: if the file is missing, empty, truncated or no image; and for 32-bit and floating-point
+            images, whose range nobody knows.
     """
     try:
         with Image.open(path) as opened:
             opened.load()
             picture: Image.Image = opened
     except Exception as error:  # decoders raise nearly anything on broken bytes
-        if isinstance(error, FileNotFoundError):
-            raise DataError(f"{path}: no such file") from None
-        if path.stat().st_size == 0:
-            reason = "the file is empty"
-        elif isinstance(error, UnidentifiedImageError):
-            reason = "not an image, or broken at its beginning"
-        else:
-            reason = str(error) or type(error).__name__
-        raise CorruptImageError(f"{path}: {reason}") from None
+        raise CorruptImageError(f"{path}: {_reason(path, error)}") from None
     return _to_8_bits(picture, path)
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "a link to a file that is not there" if path.is_symlink() else "no such file"
+    if isinstance(error, PermissionError):  # even the size may not be looked at then
+        return "no permission to read it"
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image, or broken at its beginning" if path.stat().st_size else "the file is empty"
+    return str(error) or type(error).__name__
 
 
 def read(path: Path, image_size: int | None = None, colour: bool | None = None) -> tuple[Tensor, str]:
@@ -88,7 +90,7 @@ def _to_8_bits(picture: Image.Image, path: Path) -> tuple[Image.Image, str]:
         pixels = np.asarray(picture).astype(np.float64) / 257
         return Image.fromarray(pixels.round().astype(np.uint8)), "16 bits, scaled to 8"
     if mode in ("I", "F"):
-        raise DataError(
+        raise CorruptImageError(
             f"{path}: pixels of 32 bits (mode {mode}) have no known range; convert the file to 8 or 16 bits"
         )
     if mode in ("LA", "La"):

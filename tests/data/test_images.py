@@ -8,6 +8,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode, v2
 
 from normlab.data import dataset
+from normlab.data.folder import listing
 from normlab.data.images import CorruptImageError, decode, read, resize
 from normlab.errors import DataError
 
@@ -97,9 +98,8 @@ def test_16_bit_big_endian(tmp_path):
 def test_32_bits_are_refused(tmp_path, dtype):
     path = tmp_path / "x.tif"
     Image.fromarray(np.ones((4, 4), dtype)).save(path)
-    with pytest.raises(DataError, match=rf"{path}: pixels of 32 bits") as caught:
+    with pytest.raises(CorruptImageError, match=rf"{path}: pixels of 32 bits"):
         read(path)
-    assert not isinstance(caught.value, CorruptImageError)
 
 
 def write_broken(path, kind):
@@ -130,10 +130,24 @@ def test_corrupt_files_are_named(tmp_path, kind, ending, reason):
         decode([path], None, skip_corrupt=False)
 
 
-def test_missing_file_is_not_corrupt(tmp_path):
-    with pytest.raises(DataError, match="no such file") as caught:
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(CorruptImageError, match=r"nowhere\.png: no such file"):
         read(tmp_path / "nowhere.png")
-    assert not isinstance(caught.value, CorruptImageError)
+    (tmp_path / "link.png").symlink_to("nowhere.png")
+    with pytest.raises(CorruptImageError, match=r"link\.png: a link to a file that is not there"):
+        read(tmp_path / "link.png")
+
+
+def test_a_file_without_permission_is_named(tmp_path, monkeypatch):
+    """Of a file in a folder without permission not even the size is known."""
+
+    def refuse(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Image, "open", refuse)
+    monkeypatch.setattr("pathlib.Path.stat", refuse)
+    with pytest.raises(CorruptImageError, match=r"x\.png: no permission to read it"):
+        read(tmp_path / "x.png")
 
 
 @pytest.mark.parametrize("cache", [False, True])
@@ -164,6 +178,18 @@ def test_skip_goes_on_and_labels_still_match(make_folder):
         seen += part.images[:, :2, 0, 0].tolist()
     whole = {(20 * k, i) for k, n in enumerate((10, 12, 14)) for i in range(n)} - {(0, 0), (20, 5), (40, 13)}
     assert sorted(map(tuple, seen)) == sorted(whole)
+
+
+@pytest.mark.parametrize("options", [{}, {"cache": False}, {"stream": True, "image_size": 8}])
+def test_skip_leaves_out_whatever_cannot_be_read(make_folder, options):
+    root = make_folder({"a": 10, "b": 10})
+    Image.fromarray(np.ones((8, 8), np.float32)).save(root / "a" / "float.tif")
+    Image.fromarray(np.ones((8, 8), np.int32)).save(root / "b" / "long.tif")
+    (root / "b" / "link.png").symlink_to("nowhere")
+    assert len(listing(root)) == 16
+    data = dataset("folder", root=root, on_corrupt="skip", **options)
+    assert sum(map(len, data.splits.values())) == 20
+    assert "3 images: unreadable, skipped" in data.notes
 
 
 def test_skip_with_nothing_left_in_a_split(make_folder):

@@ -31,9 +31,10 @@ CHUNK = 4096  # files that wait for a worker at once
 
 @dataclass(frozen=True)
 class Found:
-    """One image: its histogram [C, 256], whether it is greyscale, what was converted, its size, a small copy."""
+    """One image: its histogram [3, 256], whether it has one channel or equal ones, its size, a small copy, and more."""
 
     histogram: NDArray[np.int64]
+    one_channel: bool
     greyscale: bool
     converted: str
     size: tuple[int, int]
@@ -48,6 +49,7 @@ class Inspection:
         sums: of each image; C is 1 if all are greyscale, else 3.
         histogram: of all pixels, int64 [C, 256].
         greyscale: images whose channels are equal.
+        one_channel: those of them that are stored as one channel.
         converted: images that were converted, by how.
         unreadable: what was wrong with each file that could not be read.
         sizes: width and height of the images, and how many there are of each.
@@ -57,6 +59,7 @@ class Inspection:
     sums: ImageSums
     histogram: Tensor
     greyscale: int
+    one_channel: int
     converted: dict[str, int]
     unreadable: tuple[str, ...]
     sizes: dict[tuple[int, int], int]
@@ -83,7 +86,7 @@ class Inspection:
     def intervals(self, resamples: int, seed: int = 0) -> dict[Estimator, tuple[Tensor, Tensor]]:
         """For each estimator mean and std, float64 [3, C] each: the value, and its 95% bootstrap interval over images.
 
-        Percentile intervals (Efron and Tibshirani 1993, section 13.3).
+        Percentile intervals (Efron and Tibshirani 1993, section 13.3). One image has none: NaN.
         """
         found = {}
         for estimator in ESTIMATORS:
@@ -92,18 +95,26 @@ class Inspection:
                 torch.stack([value, *torch.from_numpy(np.quantile(draws, [0.025, 0.975], axis=0))])
                 for value, draws in zip(self.sums.statistics(estimator), drawn, strict=True)
             ]
+            if len(self) == 1:
+                for column in columns:
+                    column[1:] = math.nan
             found[estimator] = columns[0], columns[1]
         return found
 
     def enough(self, precision: float) -> float:
         """Images, drawn at random, whose channel means lie within ``precision`` of the whole's in 95% of draws.
 
-        Of an unlimited population that these are a sample of (Cochran 1977, eq. 4.1). Infinite for black images.
+        Of an unlimited population that these are a sample of (Cochran 1977, "Sampling Techniques", eq. 4.1). The mean
+        of all pixels is a ratio, of sums to numbers of pixels: for images of different sizes its error is that of the
+        ratio estimator (section 6.3). Infinite for black images, and for a single one, which shows no spread.
         """
         means, _ = self.sums.images
-        if len(means) < 2 or (means.mean(0) == 0).any():
+        mean, _ = self.sums.statistics("pooled")
+        if len(means) < 2 or (mean == 0).any():
             return math.inf
-        return sample_for((means.std(0) / means.mean(0)).max().item(), precision, 10**15)
+        pixels = self.sums.pixels[:, None].double()
+        residuals = pixels * (means - mean)
+        return sample_for((residuals.std(0) / (pixels.mean() * mean)).max().item(), precision, 10**15)
 
 
 def inspect_files(
@@ -111,6 +122,7 @@ def inspect_files(
     small: int = 2000,
     size: int = 32,
     seed: int = 0,
+    image_size: int | None = None,
     progress: Callable[[Iterable[Path]], Iterable[Path]] = lambda paths: paths,
 ) -> Inspection:
     """Look at every file once, on all cores.
@@ -120,6 +132,7 @@ def inspect_files(
         small: how many of them, drawn at random, are kept as small copies.
         size: of these, in pixels.
         seed: of the draw.
+        image_size: in pixels, to which the images are resized and cut first, as a run does; None: as they are stored.
         progress: wraps the files as they are done.
 
     Raises:
@@ -128,10 +141,13 @@ def inspect_files(
     chosen = set(np.random.default_rng(seed).permutation(len(paths))[:small].tolist())
     unreadable: list[str] = []
 
-    def attempt(place: int) -> Found | CorruptImageError | DataError:
+    def attempt(place: int) -> Found | CorruptImageError:
         try:
-            return found_in(*picture_of(paths[place]), size if place in chosen else None)
-        except DataError as error:
+            picture, converted = picture_of(paths[place])
+            if image_size is not None:
+                picture = resize_and_crop(picture, image_size)
+            return found_in(picture, converted, size if place in chosen else None)
+        except CorruptImageError as error:
             return error
 
     def outcomes() -> Iterator[Found]:
@@ -143,7 +159,7 @@ def inspect_files(
                 for outcome in pool.map(attempt, range(start, min(start + CHUNK, len(paths))))
             )
             for _, outcome in zip(progress(paths), done, strict=True):
-                if isinstance(outcome, DataError):
+                if isinstance(outcome, CorruptImageError):
                     unreadable.append(str(outcome))
                 else:
                     yield outcome
@@ -172,7 +188,8 @@ def inspect_images(images: Tensor, small: int = 2000, size: int = 32, seed: int 
 def found_in(picture: Image.Image, converted: str, size: int | None) -> Found:
     """What there is to know of one picture, greyscale or RGB; ``size`` of its small copy, None for none."""
     histogram = np.array(picture.histogram(), dtype=np.int64).reshape(-1, 256)
-    greyscale = len(histogram) == 1
+    one_channel = len(histogram) == 1
+    greyscale = one_channel
     if not greyscale and (histogram == histogram[0]).all():  # else the channels cannot be equal
         red, green, blue = picture.split()
         greyscale = red.tobytes() == green.tobytes() == blue.tobytes()
@@ -180,13 +197,13 @@ def found_in(picture: Image.Image, converted: str, size: int | None) -> Found:
     if size is not None:
         pixels = torch.from_numpy(np.array(resize_and_crop(picture, size)))
         small = pixels.expand(3, size, size) if pixels.ndim == 2 else pixels.permute(2, 0, 1)
-    return Found(histogram.repeat(3 // len(histogram), 0), greyscale, converted, picture.size, small)
+    return Found(histogram.repeat(3 // len(histogram), 0), one_channel, greyscale, converted, picture.size, small)
 
 
 def gathered(images: Iterable[Found], unreadable: list[str]) -> Inspection | None:
     """Everything about many images, None of none; what is wrong with others is read after the last of them."""
     pixels, totals, squares, small = [], [], [], []
-    histogram, greyscale = np.zeros((3, 256), dtype=np.int64), 0
+    histogram, greyscale, one_channel = np.zeros((3, 256), dtype=np.int64), 0, 0
     converted: Counter[str] = Counter()
     sizes: Counter[tuple[int, int]] = Counter()
     for image in images:
@@ -195,6 +212,7 @@ def gathered(images: Iterable[Found], unreadable: list[str]) -> Inspection | Non
         squares.append(image.histogram @ LEVELS**2)
         histogram += image.histogram
         greyscale += image.greyscale
+        one_channel += image.one_channel
         sizes[image.size] += 1
         if image.converted:
             converted[image.converted] += 1
@@ -209,6 +227,7 @@ def gathered(images: Iterable[Found], unreadable: list[str]) -> Inspection | Non
         ImageSums(torch.tensor(pixels), *columns),
         torch.from_numpy(histogram)[kept],
         greyscale,
+        one_channel,
         dict(converted),
         tuple(unreadable),
         dict(sizes),

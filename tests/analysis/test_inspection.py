@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from normlab.analysis.inspection import inspect_files, inspect_images
-from normlab.data.images import resize
+from normlab.data.images import read, resize
 from normlab.errors import DataError
 
 
@@ -50,11 +50,44 @@ def test_every_statistic_is_that_of_all_pixels(folder):
     assert found.converted == {"alpha channel, dropped": 1}
     assert found.sizes == {(33, 20 + i): 1 for i in range(30)}
     assert found.channels == 3
-    spread = max(
-        np.std([(i / 255).mean((0, 1)) for i in pixels], 0, ddof=1)
-        / np.mean([(i / 255).mean((0, 1)) for i in pixels], 0)
-    )
-    assert found.enough(0.01) == pytest.approx((1.959964 * spread / 0.01) ** 2, rel=1e-5)
+    assert found.one_channel == 1
+
+
+def test_enough_of_images_of_one_size_is_the_closed_form():
+    images = torch.randint(0, 256, (50, 3, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    means = images.double().mean((2, 3)).numpy()
+    spread = max(means.std(0, ddof=1) / means.mean(0))
+    assert inspect_images(images).enough(0.01) == pytest.approx((1.959964 * spread / 0.01) ** 2, rel=1e-5)
+    assert inspect_images(images[:1]).enough(0.01) == math.inf
+
+
+def test_enough_is_enough_for_images_of_very_different_sizes(tmp_path):
+    """Of samples of that many images, 95% have a mean of all pixels within 10% of the whole's."""
+    generator = np.random.default_rng(0)
+    for i in range(200):
+        side = 4 if i % 10 else 40  # a tenth of the images have nine tenths of the pixels
+        Image.fromarray(np.full((side, side), generator.integers(30, 200), np.uint8)).save(tmp_path / f"{i:03}.png")
+    found = inspect_files(sorted(tmp_path.glob("*.png")))
+    pixels, total = found.sums.pixels.numpy(), found.sums.total[:, 0].numpy()
+    drawn = generator.integers(200, size=(4000, math.ceil(found.enough(0.1))))
+    means = total[drawn].sum(1) / pixels[drawn].sum(1)
+    assert np.mean(abs(means / (total.sum() / pixels.sum()) - 1) < 0.1) == pytest.approx(0.95, abs=0.015)
+
+
+def test_one_image_has_no_interval():
+    value, low, high = inspect_images(torch.full((1, 1, 2, 2), 51, dtype=torch.uint8)).intervals(10)["pooled"][0][:, 0]
+    assert value == pytest.approx(0.2)
+    assert low.isnan()
+    assert high.isnan()
+
+
+def test_images_are_resized_as_a_run_does(folder):
+    paths, _ = folder
+    found = inspect_files(paths, image_size=12)
+    whole = inspect_images(torch.stack([read(path, 12, colour=True)[0] for path in paths]))
+    assert found.sizes == {(12, 12): 30}
+    assert torch.equal(found.sums.squares, whole.sums.squares)
+    assert torch.equal(found.small, whole.small)
 
 
 def test_small_copies_are_the_resized_images(folder):
@@ -71,7 +104,7 @@ def test_all_greyscale_images_have_one_channel(tmp_path):
     for i in range(4):
         Image.fromarray(np.full((8, 8), 40 * i, np.uint8)).convert("RGB" if i else "L").save(tmp_path / f"{i}.png")
     found = inspect_files(sorted(tmp_path.glob("*.png")))
-    assert (found.channels, found.greyscale, found.small.shape) == (1, 4, (4, 1, 32, 32))
+    assert (found.channels, found.greyscale, found.one_channel, found.small.shape) == (1, 4, 1, (4, 1, 32, 32))
     assert found.range()[1].tolist() == [120]
 
 

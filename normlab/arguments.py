@@ -28,18 +28,13 @@ def parsed(arguments: Sequence[str], schema: type[S], groups: Sequence[str] = ("
     own: dict[str, Any] = {}
     chosen: dict[str, dict[str, Any]] = {}
     for argument in arguments:
-        key, equals, text = argument.lstrip("+").partition("=")
-        if not equals:
-            raise ConfigError(f"{argument}: expected KEY=VALUE, as in: data=digits")
+        key, value = key_and_value(argument)
         group, _, option = key.partition(".")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise ConfigError(f"{argument}: not a value") from None
         if group in groups:
             chosen.setdefault(group, {})[option] = value
         elif _is_list(schema, key):
-            own[key] = [yaml.safe_load(part) for part in text.strip("[]").split(",")]
+            text = argument.partition("=")[2]
+            own[key] = [key_and_value(f"{key}={part}")[1] for part in text.strip("[]").split(",")]
         else:
             own[key] = value
     options = check(schema, own)
@@ -52,6 +47,24 @@ def parsed(arguments: Sequence[str], schema: type[S], groups: Sequence[str] = ("
         if "" not in values:
             raise ConfigError(f"which {group}? {group}.{next(iter(values))} is given, but not {group}=NAME")
     return options, {group: {**defaults(group, str(values.pop(""))), **values} for group, values in chosen.items()}
+
+
+def key_and_value(argument: str) -> tuple[str, Any]:
+    """The two sides of KEY=VALUE, the value as YAML reads it.
+
+    >>> key_and_value("limit=50")
+    ('limit', 50)
+
+    Raises:
+        ConfigError: for what is no such pair.
+    """
+    key, equals, text = argument.lstrip("+").partition("=")
+    if not equals:
+        raise ConfigError(f"{argument}: expected KEY=VALUE, as in: data=digits")
+    try:
+        return key, yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"{argument}: not a value") from None
 
 
 def data_label(values: dict[str, Any]) -> str:

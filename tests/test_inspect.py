@@ -1,6 +1,8 @@
 """The command for one's own images, and the lines that it gives."""
 
 import json
+import os
+import subprocess
 import sys
 
 import albumentations
@@ -13,7 +15,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 import normlab
-from normlab import inspect
+from normlab import dataset, inspect
 from normlab.analysis.inspection import inspect_images
 
 
@@ -57,7 +59,8 @@ def test_the_report_is_that_of_the_images(look, folder):
         assert row["mean_pooled"]["low"] < row["mean_pooled"]["value"] < row["mean_pooled"]["high"]
     status, out, _ = look("mine", "conditioning=false")
     assert status == 0
-    assert "mine: 60 images of 32x32 pixels" in out
+    assert "mine: 60 images of 32x32 pixels\n" in out
+    assert "drawn at random from" not in out
     assert "nearest preset" in out
     assert "condition number" not in out
 
@@ -82,13 +85,117 @@ def test_a_known_data_set_is_looked_at(look):
     assert "a preset of three constants would make three channels" in out
 
 
+@pytest.mark.parametrize("where", [["mine"], ["data=photos"], ["data=folder", "data.root=mine"]])
+def test_a_limit_is_a_sample_of_any_images(look, folder, where):
+    status, out, _ = look(*where, "limit=20", "conditioning=false", "resamples=10", "--json")
+    assert status == 0
+    found = json.loads(out)
+    assert found["images"] == found["sample"]["drawn"] == 20
+    total = {"mine": 60, "data=photos": 6000, "data=folder": 44}[where[0]]
+    assert found["sample"]["of"] == total
+    _, out, _ = look(*where, "limit=20", "conditioning=false", "resamples=10")
+    assert ": 20 images of 32x32 pixels\n" in out
+    assert f"a sample: 20 drawn at random from {total:,}\n" in out
+
+
+def test_a_folder_is_seen_as_a_run_sees_it_in_memory_or_not(look, folder):
+    Image.new("L", (50, 40), 99).save("mine/a/large.png")
+    arguments = ["data=folder", "data.root=mine", "data.image_size=12", "data.limit=20", "conditioning=false", "--json"]
+    (status, out, _), streamed = look(*arguments), look(*arguments, "data.memory_gb=1e-9")
+    assert (status, out) == streamed[:2]
+    found = json.loads(out)
+    expected = inspect_images(dataset("folder", root="mine", image_size=12, limit=20).train.images)
+    assert found["sizes"] == [[12, 12, 20]]
+    mean, std = (value.tolist() for value in expected.sums.statistics("pooled"))
+    assert [row["mean_pooled"]["value"] for row in found["channels"]] == pytest.approx(mean, rel=1e-12)
+    assert [row["std_pooled"]["value"] for row in found["channels"]] == pytest.approx(std, rel=1e-12)
+
+
+def test_images_in_memory_are_resized_as_a_run_does(look):
+    status, out, _ = look("data=digits", "data.image_size=4", "conditioning=false", "resamples=10")
+    assert status == 0
+    assert out.startswith("digits: 1,295 images of 4x4 pixels")
+
+
+def test_too_few_images_are_said_to_be_known_to_what_they_are(look):
+    _, out, _ = look("data=photos", "limit=60", "conditioning=false", "--json")
+    found = json.loads(out)
+    needed = found["images_for_1_percent"]
+    assert found["means_known_to"] == pytest.approx(0.01 * (needed / 60) ** 0.5, rel=1e-3)
+    _, out, _ = look("data=photos", "limit=60", "conditioning=false")
+    assert f"{needed:,} images drawn at random give the means to 1% in 95% of draws; you have 60: known to" in out
+    assert f"known to {100 * found['means_known_to']:.0f}%\n" in out
+    _, out, _ = look("data=digits", "conditioning=false", "resamples=10")
+    assert "give the means to 1% in 95% of draws\n" in out
+
+
+def test_one_image_has_no_interval(look):
+    status, out, _ = look("data=photos", "limit=1", "resamples=10", "--json", "small=10")
+    assert status == 0
+    assert "NaN" not in out
+    found = json.loads(out)
+    assert found["channels"][0]["mean_pooled"]["low"] is found["channels"][0]["std_per_image"]["high"] is None
+    assert found["presets"][0]["inside"] is found["images_for_1_percent"] is found["means_known_to"] is None
+    _, out, _ = look("data=photos", "limit=1", "conditioning=false")
+    assert "photos: 1 image of 32x32 pixels\n" in out
+    assert "; no interval from one image\n" in out
+    assert "the intervals" not in out
+    assert ", 0." not in out.split("nearest preset")[0]
+
+
+def noise_like(name, images=400, channels=3):
+    """Noise with the constants of a preset: uint8 [N, C, 16, 16]."""
+    constants = normlab.normalization(name)
+    u = torch.randn(images, 3, 16, 16, generator=torch.Generator().manual_seed(0)) / constants.scale / 255
+    u = u - constants.shift / constants.scale / 255
+    return (u * 255).round().clamp(0, 255).byte()[:, :channels]
+
+
+def test_a_preset_that_cannot_be_told_apart_is_not_called_as_good():
+    def told(images):
+        found = inspect_images(images)
+        intervals = found.intervals(10)
+        rows = inspect.presets(intervals)
+        wide = {
+            key: tuple(torch.stack([v[0], v[0] - 1, v[0] + 1]) for v in values) for key, values in intervals.items()
+        }
+        return rows[0]["name"], " ".join(inspect.advice(found, wide))
+
+    name, text = told(noise_like("imagenet", 30))
+    assert f"These 30 images cannot tell {name} from their own statistics." in text
+    assert "as good as" not in text
+    _, text = told(noise_like("imagenet", 29))
+    assert "cannot tell" not in text
+
+
+def test_few_images_are_not_said_to_lie_within_or_outside(look):
+    assert "the intervals" in look("data=photos", "limit=30", "conditioning=false")[1]
+    assert "the intervals" not in look("data=photos", "limit=29", "conditioning=false")[1]
+
+
+def test_one_channel_is_compared_with_all_three_constants():
+    images = noise_like("imagenet", channels=1)
+    row = next(row for row in inspect.presets(inspect_images(images).intervals(300)) if row["name"] == "imagenet")
+    assert not row["inside"]
+    mean, std = (value.item() for value in inspect_images(images).sums.statistics("pooled"))
+    constants = normlab.config.defaults("norm", "imagenet")
+    away = (mean - np.array(constants["mean"])) ** 2 + (std - np.array(constants["std"])) ** 2
+    assert row["distance"] == pytest.approx(np.sqrt(away.mean()), rel=1e-6)
+
+
+def test_greyscale_images_of_three_channels_keep_them():
+    grey = noise_like("imagenet", 40, 1)
+    one, three = (inspect_images(images) for images in (grey, grey.repeat(1, 3, 1, 1)))
+    options = inspect.Options(conditioning=False, resamples=10)
+    told, other = (" ".join(inspect.report(found, options, 40)["advice"]) for found in (one, three))
+    assert "would make three channels" in told
+    assert "would make three channels" not in other
+    assert inspect.report(one, options, 40)["lines"]["normlab"].count(",") == 2
+    assert inspect.report(three, options, 40)["lines"]["normlab"].count(",") == 6
+
+
 def test_the_nearest_preset_and_whether_it_is_inside():
-    generator = torch.Generator().manual_seed(0)
-    constants = normlab.normalization("imagenet")
-    noise = torch.randn(400, 3, 16, 16, generator=generator)
-    scaled = noise * constants.std if hasattr(constants, "std") else noise / constants.scale / 255
-    u = scaled - constants.shift / constants.scale / 255
-    images = (u * 255).round().clamp(0, 255).byte()
+    images = noise_like("imagenet")
     nearest = inspect.presets(inspect_images(images).intervals(300))[0]
     assert nearest["name"] == "imagenet"
     assert nearest["distance"] < 0.02
@@ -121,6 +228,23 @@ def test_each_line_gives_the_tensor_of_normlab(photos, channels):
         np.testing.assert_allclose(
             made(Image.fromarray(array), return_tensors="np")["pixel_values"][0], expected, atol=1e-5
         )
+        grey, as_rgb = Image.fromarray(array).convert("L"), Image.fromarray(array).convert("L").convert("RGB")
+        expected = norm(torch.from_numpy(np.array(as_rgb)).permute(2, 0, 1)[None])[0]
+        np.testing.assert_allclose(evaluated("torchvision")(grey), expected, atol=1e-5)
+        np.testing.assert_allclose(made(grey, return_tensors="np")["pixel_values"][0], expected, atol=1e-5)
+
+
+def test_what_to_know_of_the_lines_stands_above_them(look, here):
+    for i in range(3):
+        Image.fromarray(np.full((4, 4, 3), (40 * i, 50 * i, 7), np.uint8)).save(here / f"{i}.png")
+    _, out, _ = look(".", "conditioning=false", "resamples=10")
+    before = out.split("  torchvision")[0]
+    assert "all pixels (pooled)" in before
+    assert "greyscale files must be opened as RGB" in before
+    assert "A deviation of 0 stands as 1.0, to divide by (blue)." in before
+    _, out, _ = look("data=digits", "conditioning=false", "resamples=10")
+    assert "opened as RGB" not in out
+    assert "stands as 1.0" not in out
 
 
 @pytest.mark.parametrize(
@@ -133,6 +257,8 @@ def test_each_line_gives_the_tensor_of_normlab(photos, channels):
         (("empty", "limt=3"), "limt: unknown key; did you mean limit?"),
         (("empty", "limit=0"), "limit=0"),
         (("data=digitz",), "did you mean digits?"),
+        (("empty", "limit=["), "limit=[: not a value"),
+        (("data=digits", "limit=["), "limit=[: not a value"),
     ],
 )
 def test_mistakes_are_named(look, here, arguments, message):
@@ -149,5 +275,66 @@ def test_a_broken_file_is_counted(look, folder, here):
     assert status == 0
     assert "59 images" in out
     assert "1 unreadable" in out
+    assert "1 file or folder cannot be read: data.on_corrupt=skip leaves it out" in out
     assert "mine/a/0.png" in out
     assert sys.getsizeof(out) < 5000
+
+
+def test_folders_that_cannot_be_read_are_counted(look, folder, monkeypatch):
+    real = os.scandir
+
+    def scandir(path):
+        if str(path).endswith(("mine/a", "sealed")):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    status, out, _ = look("mine", "conditioning=false", "resamples=10")
+    assert status == 0
+    assert "30 images" in out
+    assert "1 unreadable" in out
+    assert "mine/a: a folder that cannot be read (Permission denied)" in out
+    os.mkdir("sealed")
+    status, _, err = look("sealed")
+    assert status == 2
+    assert "sealed: a folder that cannot be read" in err
+
+
+def test_linked_folders_count(look, folder, here):
+    (here / "other").mkdir()
+    (here / "other/link").symlink_to(here / "mine/a")
+    status, out, _ = look("other", "conditioning=false", "resamples=10")
+    assert status == 0
+    assert "other: 30 images" in out
+
+
+def test_no_readable_small_copy(look, folder, here):
+    first = np.random.default_rng(0).permutation(60)[0]
+    sorted((here / "mine").glob("[ab]/*.png"))[first].write_bytes(b"broken")
+    status, out, _ = look("mine", "small=1", "resamples=10")
+    assert status == 0
+    assert "No linear model: none of the images drawn for it can be read" in out
+
+
+def test_images_of_different_sizes_are_in_plain_words(look, here):
+    for i, size in enumerate([(30, 20)] * 3 + [(8, 8), (9, 9)]):
+        Image.new("RGB", size, (i, 20 * i, 99)).save(here / f"{i}.png")
+    _, out, _ = look(".", "conditioning=false", "resamples=10")
+    assert out.startswith(".: 5 images, 3 of 30x20 pixels, the rest of 2 other sizes\n")
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_is_the_docstring(look, flag):
+    status, out, err = look(flag, "limt=3")
+    assert (status, err) == (0, "")
+    assert out.strip() == inspect.__doc__.strip()
+
+
+def test_a_reader_may_leave_early():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "normlab.inspect", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait() == 0

@@ -85,16 +85,16 @@ def test_a_known_data_set_is_looked_at(look):
     assert "a preset of three constants would make three channels" in out
 
 
-@pytest.mark.parametrize("where", [["mine"], ["data=photos"], ["data=folder", "data.root=mine"]])
+@pytest.mark.parametrize("where", [["mine"], ["data=digits"], ["data=folder", "data.root=mine"]])
 def test_a_limit_is_a_sample_of_any_images(look, folder, where):
     status, out, _ = look(*where, "limit=20", "conditioning=false", "resamples=10", "--json")
     assert status == 0
     found = json.loads(out)
     assert found["images"] == found["sample"]["drawn"] == 20
-    total = {"mine": 60, "data=photos": 6000, "data=folder": 44}[where[0]]
+    total = {"mine": 60, "data=digits": 1295, "data=folder": 44}[where[0]]
     assert found["sample"]["of"] == total
     _, out, _ = look(*where, "limit=20", "conditioning=false", "resamples=10")
-    assert ": 20 images of 32x32 pixels\n" in out
+    assert ": 20 images of " in out
     assert f"a sample: 20 drawn at random from {total:,}\n" in out
 
 
@@ -118,26 +118,26 @@ def test_images_in_memory_are_resized_as_a_run_does(look):
 
 
 def test_too_few_images_are_said_to_be_known_to_what_they_are(look):
-    _, out, _ = look("data=photos", "limit=60", "conditioning=false", "--json")
+    _, out, _ = look("data=digits", "limit=60", "conditioning=false", "--json")
     found = json.loads(out)
     needed = found["images_for_1_percent"]
-    assert found["means_known_to"] == pytest.approx(0.01 * (needed / 60) ** 0.5, rel=1e-3)
-    _, out, _ = look("data=photos", "limit=60", "conditioning=false")
+    assert found["means_known_to"] == pytest.approx(0.01 * (needed / 60) ** 0.5, rel=3e-3)  # needed is rounded up
+    _, out, _ = look("data=digits", "limit=60", "conditioning=false")
     assert f"{needed:,} images drawn at random give the means to 1% in 95% of draws; you have 60: known to" in out
-    assert f"known to {100 * found['means_known_to']:.0f}%\n" in out
+    assert f"known to {100 * found['means_known_to']:.1f}%\n" in out
     _, out, _ = look("data=digits", "conditioning=false", "resamples=10")
     assert "give the means to 1% in 95% of draws\n" in out
 
 
 def test_one_image_has_no_interval(look):
-    status, out, _ = look("data=photos", "limit=1", "resamples=10", "--json", "small=10")
+    status, out, _ = look("data=digits", "limit=1", "resamples=10", "conditioning=false", "--json")
     assert status == 0
     assert "NaN" not in out
     found = json.loads(out)
     assert found["channels"][0]["mean_pooled"]["low"] is found["channels"][0]["std_per_image"]["high"] is None
     assert found["presets"][0]["inside"] is found["images_for_1_percent"] is found["means_known_to"] is None
-    _, out, _ = look("data=photos", "limit=1", "conditioning=false")
-    assert "photos: 1 image of 32x32 pixels\n" in out
+    _, out, _ = look("data=digits", "limit=1", "conditioning=false")
+    assert "digits: 1 image of 8x8 pixels\n" in out
     assert "; no interval from one image\n" in out
     assert "the intervals" not in out
     assert ", 0." not in out.split("nearest preset")[0]
@@ -169,8 +169,8 @@ def test_a_preset_that_cannot_be_told_apart_is_not_called_as_good():
 
 
 def test_few_images_are_not_said_to_lie_within_or_outside(look):
-    assert "the intervals" in look("data=photos", "limit=30", "conditioning=false")[1]
-    assert "the intervals" not in look("data=photos", "limit=29", "conditioning=false")[1]
+    assert "the intervals" in look("data=digits", "limit=30", "conditioning=false")[1]
+    assert "the intervals" not in look("data=digits", "limit=29", "conditioning=false")[1]
 
 
 def test_one_channel_is_compared_with_all_three_constants():

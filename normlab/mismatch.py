@@ -7,7 +7,6 @@ the class numbers of the network. Schemes that are fitted are fitted on these im
 
 from __future__ import annotations
 
-import math
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -138,10 +137,10 @@ def pictures(data: dict[str, Any], found: Weights) -> tuple[Tensor, Tensor]:
         raise DataError("data: a folder of image files is wanted, whose sub-folders are classes of the network")
     numbers = class_numbers(source.classes, found.classes)
     paths = [path for part in files if isinstance(part, Files) for path in part.paths]
-    size, crop = found.expectation.image_size, found.expectation.crop
-    images, kept, _ = decode(paths, math.ceil(size / crop), skip_corrupt=bool(data.get("on_corrupt") == "skip"))
+    size = found.expectation.image_size
+    images, kept, _ = decode(paths, found.expectation.resize, skip_corrupt=bool(data.get("on_corrupt") == "skip"))
     images = images.repeat(1, 3 // images.shape[1], 1, 1)
-    margin = (images.shape[2] - size) // 2
+    margin = round((images.shape[2] - size) / 2)  # as torchvision's CenterCrop
     labels = torch.cat([part.labels for part in parts])[torch.tensor(kept)]
     return images[..., margin : margin + size, margin : margin + size].contiguous(), numbers[labels]
 

@@ -24,14 +24,15 @@ class Expectation:
         mean: subtracted from each channel, in units of u = x/255.
         std: divided by, likewise.
         image_size: side of the images, pixels.
-        crop: share of the resized image's side that is cut out of its centre.
+        resize: pixels of the shorter side before the square of ``image_size`` is cut out of the centre. How it is
+            resized (bicubic, squashed to a square, ...) is not told here.
         source: where this is written.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
     image_size: int
-    crop: float
+    resize: int
     source: str
 
     def differs(self, mean: torch.Tensor, std: torch.Tensor) -> float:
@@ -59,7 +60,7 @@ class Weights:
 
 # The official preprocessing of EfficientNet-Lite (tensorflow/tpu, models/official/efficientnet/lite): (x - 127)/128,
 # centre crop of 224/(224 + 32), bicubic.
-LITE0 = Expectation((127 / 255,) * 3, (128 / 255,) * 3, 224, 0.875, "tensorflow/tpu, efficientnet/lite: (x - 127)/128")
+LITE0 = Expectation((127 / 255,) * 3, (128 / 255,) * 3, 224, 256, "tensorflow/tpu, efficientnet/lite: (x - 127)/128")
 
 
 def weights(model: str) -> Weights:
@@ -109,9 +110,9 @@ def _from_timm(name: str) -> Weights:
     except Exception as error:  # an unknown name, or no way to its weights
         raise ConfigError(f"model=timm/{name}: {str(error).splitlines()[0]}") from None
     config = resolve_model_data_config(network)
-    expectation = Expectation(
-        tuple(config["mean"]), tuple(config["std"]), config["input_size"][1], config["crop_pct"], "timm's configuration"
-    )
+    size = config["input_size"][1]
+    resize = math.floor(size / config["crop_pct"])  # as timm.data.transforms_factory does
+    expectation = Expectation(tuple(config["mean"]), tuple(config["std"]), size, resize, "timm's configuration")
     return Weights(network, network.num_classes, expectation)
 
 
@@ -128,7 +129,7 @@ def _from_torchvision(name: str) -> Weights:
         tuple(made.mean),
         tuple(made.std),
         made.crop_size[0],
-        made.crop_size[0] / made.resize_size[0],
+        made.resize_size[0],
         f"the transforms of torchvision's {chosen}",
     )
     return Weights(network, len(chosen.meta["categories"]), expectation)
@@ -165,28 +166,56 @@ def from_processor(path: Path) -> Expectation:
     """What a Hugging Face ``preprocessor_config.json`` says of its network.
 
     Raises:
-        ConfigError: if the file is missing, or lacks a mean or a deviation.
+        ConfigError: if the file is missing, lacks a number, or tells of more than a mean, a deviation and a square.
     """
     try:
-        config: Mapping[str, Any] = json.loads(path.read_text())
+        config = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: {error}") from None
-    if not config.get("do_normalize", True):
-        mean, std = [0.0] * 3, [1.0] * 3
-    elif "image_mean" in config and "image_std" in config:
-        mean, std = config["image_mean"], config["image_std"]
-    else:
-        raise ConfigError(f"{path}: has no image_mean and image_std")
+    if not isinstance(config, dict):
+        raise ConfigError(f"{path}: expected keys and values, not {config}")
+    # EfficientNet's: it subtracts 1 after the rescaling, and divides by the deviation once more.
+    if more := [key for key in ("rescale_offset", "include_top") if config.get(key)]:
+        raise ConfigError(f"{path}: {more[0]}=true changes the pixels besides image_mean and image_std")
+    mean, std = (0.0,) * 3, (1.0,) * 3
+    if config.get("do_normalize", True):
+        mean, std = (_constants(config.get(key), key, path) for key in ("image_mean", "image_std"))
+        if min(std) <= 0:
+            raise ConfigError(f"{path}: image_std={config['image_std']} must be above 0")
     factor = config.get("rescale_factor", 1 / 255) if config.get("do_rescale", True) else 1.0
+    if not _is_number(factor) or factor <= 0:
+        raise ConfigError(f"{path}: rescale_factor={factor} is no number above 0")
     unit = 1 / (255 * factor)  # of the numbers in the file, in units of u
-    size, crop = _side(config.get("size", 224)), _side(config.get("crop_size", config.get("size", 224)))
-    return Expectation(tuple(m * unit for m in mean), tuple(s * unit for s in std), crop, crop / size, str(path))
+    resize = crop = _side(config.get("size") or 224, "size", path)
+    if config.get("crop_size") and config.get("do_center_crop", True):
+        crop = _side(config["crop_size"], "crop_size", path)
+    if crop > resize:
+        raise ConfigError(f"{path}: crop_size={crop} is larger than the resized image, of {resize} pixels")
+    return Expectation(tuple(m * unit for m in mean), tuple(s * unit for s in std), crop, resize, str(path))
 
 
-def _side(size: int | Mapping[str, int]) -> int:
+def _constants(value: Any, key: str, path: Path) -> tuple[float, ...]:
+    """Three numbers, from three or from one for all channels."""
+    values = value if isinstance(value, list) else [value] * 3
+    if len(values) != 3 or not all(map(_is_number, values)):
+        raise ConfigError(f"{path}: has no image_mean and image_std for three channels: {key}={value}")
+    return tuple(map(float, values))
+
+
+def _side(size: Any, key: str, path: Path) -> int:
+    """Pixels of the shorter side, from one number or from the names of sides."""
+    side = size
     if isinstance(size, Mapping):
-        return size.get("shortest_edge") or size["height"]
-    return size
+        side = size.get("shortest_edge") or size.get("height")
+        if "width" in size and size["width"] != size.get("height"):
+            side = None
+    if isinstance(side, bool) or not isinstance(side, int) or side <= 0:
+        raise ConfigError(f"{path}: {key}={size} is no square of so many pixels, and no length of the shorter side")
+    return side
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def pretrained(shape: Shape, classes: int, *, model: str = "efficientnet_lite0") -> nn.Module:
@@ -200,14 +229,17 @@ def pretrained(shape: Shape, classes: int, *, model: str = "efficientnet_lite0")
         model: see :func:`weights`.
 
     Raises:
-        ConfigError: for greyscale images, or as :func:`weights`.
+        ConfigError: for greyscale images, for a network without a linear layer, or as :func:`weights`.
     """
     if shape[0] != 3:
         raise ConfigError(
             f"arch=pretrained: ImageNet weights take 3 channels, not {shape[0]}; norm=imagenet makes three"
         )
     found = weights(model)
-    name, last = [(n, m) for n, m in found.network.named_modules() if isinstance(m, nn.Linear)][-1]
+    linear = [(n, m) for n, m in found.network.named_modules() if isinstance(m, nn.Linear)]
+    if not linear:  # such as squeezenet, whose classes come from a convolution
+        raise ConfigError(f"model={model}: has no linear last layer that new classes could replace")
+    name, last = linear[-1]
     fresh = nn.Linear(last.in_features, classes)
     # As PyTorch draws it, but from the run's seed alone.
     nn.init.uniform_(fresh.weight, -1 / math.sqrt(last.in_features), 1 / math.sqrt(last.in_features))

@@ -4,19 +4,23 @@ import json
 import logging
 
 import pytest
+import timm
 import torch
 import transformers
 from PIL import Image
+from torchvision.models import squeezenet1_0
 
-from normlab.archs.pretrained import LITE0, Expectation, from_processor, pretrained, weights
+from normlab.archs.pretrained import LITE0, Expectation, Weights, from_processor, pretrained, weights
 from normlab.errors import ConfigError
 from normlab.mismatch import fixed
 from normlab.norms import normalization
 from normlab.run import run
 
+HALF = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+
 
 def test_an_expectation_is_compared_at_both_ends():
-    own = Expectation((0.5,) * 3, (0.25,) * 3, 224, 1.0, "here")
+    own = Expectation((0.5,) * 3, (0.25,) * 3, 224, 224, "here")
     half = torch.full((3, 1, 1), 0.5, dtype=torch.float64)
     assert own.differs(half, half / 2) == 0
     assert own.differs(half, half) == pytest.approx(1)  # 2 against 1 at both ends
@@ -25,26 +29,30 @@ def test_an_expectation_is_compared_at_both_ends():
 
 
 @pytest.mark.parametrize(
-    ("content", "mean", "std", "size", "crop"),
+    ("content", "mean", "std", "size", "resize"),
     [
-        ({"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2] * 3, "size": 384}, 0.5, 0.2, 384, 1.0),
-        ({"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": {"height": 224, "width": 224}}, 0.5, 0.5, 224, 1.0),
+        ({"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2] * 3, "size": 384}, 0.5, 0.2, 384, 384),
+        ({"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": {"height": 224, "width": 224}}, 0.5, 0.5, 224, 224),
         (
             {"image_mean": [0.48] * 3, "image_std": [0.27] * 3, "size": {"shortest_edge": 256}, "crop_size": 224},
-            0.48, 0.27, 224, 0.875,
+            0.48, 0.27, 224, 256,
         ),
-        ({"image_mean": [127.5] * 3, "image_std": [127.5] * 3, "do_rescale": False}, 0.5, 0.5, 224, 1.0),
-        ({"image_mean": [1.0] * 3, "image_std": [1.0] * 3, "rescale_factor": 1 / 127.5}, 0.5, 0.5, 224, 1.0),
-        ({"do_normalize": False}, 0.0, 1.0, 224, 1.0),
+        ({**HALF, "size": {"shortest_edge": 256}, "crop_size": 224, "do_center_crop": False}, 0.5, 0.5, 256, 256),
+        ({**HALF, "size": {"shortest_edge": 256}, "crop_size": None}, 0.5, 0.5, 256, 256),
+        ({**HALF, "size": None}, 0.5, 0.5, 224, 224),
+        ({"image_mean": 0.5, "image_std": 0.25}, 0.5, 0.25, 224, 224),
+        ({"image_mean": [127.5] * 3, "image_std": [127.5] * 3, "do_rescale": False}, 0.5, 0.5, 224, 224),
+        ({"image_mean": [1.0] * 3, "image_std": [1.0] * 3, "rescale_factor": 1 / 127.5}, 0.5, 0.5, 224, 224),
+        ({"do_normalize": False}, 0.0, 1.0, 224, 224),
     ],
 )  # fmt: skip
-def test_a_processors_file_is_read(tmp_path, content, mean, std, size, crop):
+def test_a_processors_file_is_read(tmp_path, content, mean, std, size, resize):
     path = tmp_path / "preprocessor_config.json"
     path.write_text(json.dumps(content))
     found = from_processor(path)
     assert found.mean[0] == pytest.approx(mean)
     assert found.std[0] == pytest.approx(std)
-    assert (found.image_size, found.crop) == (size, pytest.approx(crop))
+    assert (found.image_size, found.resize) == (size, resize)
     # And it is what that file's own library would do to a picture.
     if "crop_size" not in content and size == 224:
         processor = transformers.ViTImageProcessor(**{**content, "do_resize": False})
@@ -60,6 +68,46 @@ def test_a_file_without_numbers_is_refused(tmp_path):
         from_processor(tmp_path / "x.json")
     with pytest.raises(ConfigError, match="nowhere"):
         from_processor(tmp_path / "nowhere.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], "expected keys and values"),
+        (None, "expected keys and values"),
+        ({**HALF, "image_mean": None}, "image_mean=None"),
+        ({**HALF, "image_mean": [0.5]}, "image_mean=.0.5."),
+        ({**HALF, "image_std": [0.5, 0.0, 0.5]}, "must be above 0"),
+        ({**HALF, "rescale_factor": None}, "rescale_factor=None"),
+        ({**HALF, "rescale_factor": 0}, "rescale_factor=0"),
+        ({**HALF, "rescale_offset": True}, "rescale_offset=true"),
+        ({**HALF, "include_top": True}, "include_top=true"),
+        ({**HALF, "size": {"longest_edge": 224}}, "size=.*longest_edge"),
+        ({**HALF, "size": {"height": 224, "width": 200}}, "is no square"),
+        ({**HALF, "size": 224, "crop_size": 256}, "crop_size=256 is larger"),
+    ],
+)
+def test_a_file_that_tells_of_something_else_is_refused(tmp_path, content, message):
+    path = tmp_path / "preprocessor_config.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match=f"preprocessor_config.json: .*{message}"):
+        from_processor(path)
+
+
+def test_the_side_before_the_crop_is_rounded_down_as_by_timm(monkeypatch):
+    made = timm.create_model("test_vit", pretrained=False)
+    made.pretrained_cfg |= {"input_size": (3, 224, 224), "crop_pct": 0.9}
+    monkeypatch.setattr(timm, "create_model", lambda *_, **__: made)
+    assert weights("timm/test_vit").expectation.resize == 248
+    theirs = timm.data.create_transform(224, crop_pct=0.9).transforms[0].size
+    assert theirs == 248
+
+
+def test_a_network_without_a_linear_layer_is_refused(monkeypatch):
+    network = squeezenet1_0(weights=None)
+    monkeypatch.setattr("normlab.archs.pretrained.weights", lambda model: Weights(network, 1000, LITE0))
+    with pytest.raises(ConfigError, match="model=torchvision/squeezenet1_0: has no linear last layer"):
+        pretrained((3, 64, 64), 5, model="torchvision/squeezenet1_0")
 
 
 def test_the_weights_are_those_of_the_package_and_the_last_layer_is_new():

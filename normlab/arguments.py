@@ -34,6 +34,8 @@ def parsed(arguments: Sequence[str], schema: type[S], groups: Sequence[str] = ("
             chosen.setdefault(group, {})[option] = value
         elif _is_list(schema, key):
             text = argument.partition("=")[2]
+            if not text.strip("[] "):
+                raise ConfigError(f"{key}=: nothing given; expected {key}=A,B,...")
             own[key] = [key_and_value(f"{key}={part}")[1] for part in text.strip("[]").split(",")]
         else:
             own[key] = value

@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> None:
         label = data_label(groups["data"])
         names = list(options.norms) if options.norms else choices("norm")
         out = options.out or Path("runs") / "conditioning" / label
-        record.require_writable(out)
+        record.require_writable(out, "out")
         if math.prod(data.shape) > MAX_FEATURES:
             print(iterative(data, names, options.bias))
             return

@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> None:
         data = load(parse_group("data", groups["data"]))
         arch: Arch = parse_group("arch", groups.get("arch") or defaults("arch", "cnn"))
         out = options.out or Path("runs") / "curvature" / f"{data_label(groups['data'])}-{arch.name}"
-        record.require_writable(out)
+        record.require_writable(out, "out")
         rows, layers, densities, reasons = [], [], {}, []
         for name, found in looked_at(data, arch, options):
             if isinstance(found, str):

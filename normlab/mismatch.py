@@ -2,7 +2,9 @@
 
 No training: accuracy, confidence and agreement with what the network says under the normalization that it was trained
 with, for every scheme, with 95% intervals over images. The folder's sub-folders are ImageNet's synsets (n01440764) or
-the class numbers of the network. Schemes that are fitted are fitted on these images, whose labels they do not see.
+the class numbers of the network; ``data.limit`` draws so many of all their images. Schemes that are fitted are fitted
+on these images, whose labels they do not see; pca and zca whiten patches of 8 pixels, because the matrix for whole
+images is too large.
 """
 
 from __future__ import annotations
@@ -22,16 +24,17 @@ from torch import Tensor
 from normlab import record
 from normlab.archs.pretrained import Weights, weights
 from normlab.arguments import data_label, parsed
-from normlab.config import PositiveInt, Section, choices
+from normlab.config import Data, PositiveInt, Section, choices
 from normlab.data import Files, Source
 from normlab.data.images import decode
-from normlab.errors import DataError, NormlabError, fail
+from normlab.errors import ConfigError, DataError, NormlabError, fail
 from normlab.norms import Normalization, normalization
 from normlab.report.origin import made_by
 from normlab.statistics import bootstrap_interval, share_interval
 
 EXPECTED = "expected"  # the row of the network's own normalization
 SYNSET = re.compile(r"n\d{8}")
+PATCHES = {"pca": 8, "zca": 8}  # pixels; whole images of 224 pixels would take a matrix of 169 GiB
 
 
 class Options(Section):
@@ -50,7 +53,7 @@ def main(arguments: list[str]) -> None:
         options, groups = parsed(arguments, Options)
         label = data_label(groups["data"])
         out = options.out or Path("runs") / "mismatch" / f"{label}-{options.model.replace('/', '-')}"
-        record.require_writable(out)
+        record.require_writable(out, "out")
         found = weights(options.model)
         rows, left_out = measure(groups["data"], found, options)
     except NormlabError as error:
@@ -109,11 +112,13 @@ def measure(data: dict[str, Any], found: Weights, options: Options) -> tuple[lis
     left_out = {}
     names = options.norms or choices("norm")
     for name in tqdm(names, desc="schemes", disable=not sys.stderr.isatty(), leave=False):
+        patch = PATCHES.get(name)
+        label = f"{name}, patches of {patch}" if patch else name
         try:
-            norm = normalization(name).fit(images.split(options.batch))
-            rows.append(row(name, answers(network, norm, images, options.batch), reference, labels, options))
+            norm = normalization(name, **({"patch": patch} if patch else {})).fit(images.split(options.batch))
+            rows.append(row(label, answers(network, norm, images, options.batch), reference, labels, options))
         except NormlabError as error:
-            left_out[name] = str(error)
+            left_out[label] = str(error)
     return rows, left_out
 
 
@@ -125,23 +130,34 @@ def fixed(found: Weights) -> Normalization:
 def pictures(data: dict[str, Any], found: Weights) -> tuple[Tensor, Tensor]:
     """All images as the network takes them, uint8 [N, 3, S, S], and the numbers of their classes, int64 [N].
 
+    At ``data.limit`` so many, drawn at random from all of them, the same at each call.
+
     Raises:
+        ConfigError: for ``data.image_size``.
         DataError: for a source that is no folder, or classes that are none of the network's.
     """
     from normlab.config import parse_group
 
-    source: Source = parse_group("data", data).build()
+    config: Data = parse_group("data", data)
+    size = found.expectation.image_size
+    if config.image_size is not None:
+        raise ConfigError(
+            f"data.image_size={config.image_size}: leave it out; the network's own size, {size}, is taken"
+        )
+    source: Source = config.build()
     parts = [part for part in (source.train, source.validation, source.test) if part is not None]
     files = [part.pictures for part in parts]
     if not all(isinstance(part, Files) for part in files):
         raise DataError("data: a folder of image files is wanted, whose sub-folders are classes of the network")
     numbers = class_numbers(source.classes, found.classes)
     paths = [path for part in files if isinstance(part, Files) for path in part.paths]
-    size = found.expectation.image_size
-    images, kept, _ = decode(paths, found.expectation.resize, skip_corrupt=bool(data.get("on_corrupt") == "skip"))
+    order = torch.randperm(len(paths), generator=torch.Generator().manual_seed(config.split_seed))
+    chosen = order[: config.limit].sort().values
+    skip = any(part.skip_corrupt for part in files if isinstance(part, Files))
+    images, kept, _ = decode([paths[place] for place in chosen.tolist()], found.expectation.resize, skip)
     images = images.repeat(1, 3 // images.shape[1], 1, 1)
     margin = round((images.shape[2] - size) / 2)  # as torchvision's CenterCrop
-    labels = torch.cat([part.labels for part in parts])[torch.tensor(kept)]
+    labels = torch.cat([part.labels for part in parts])[chosen[kept]]
     return images[..., margin : margin + size, margin : margin + size].contiguous(), numbers[labels]
 
 
@@ -151,9 +167,14 @@ def class_numbers(names: Sequence[str], classes: int) -> Tensor:
     ImageNet-1k counts its synsets in the order of their names.
 
     Raises:
-        DataError: for another name.
+        DataError: for another name, or for synsets and a network of other than ImageNet-1k's classes.
     """
     if all(SYNSET.fullmatch(name) for name in names):
+        if classes != 1000:  # its numbers are others: 1001 with a background first, or the classes of a fine-tuning
+            raise DataError(
+                f"class {names[0]}: the network has {classes:,} classes, not the 1,000 of ImageNet-1k, so that its "
+                f"numbers of the synsets are not known: name the sub-folders by numbers below {classes}"
+            )
         try:
             from timm.data import ImageNetInfo
         except ImportError:
@@ -182,7 +203,7 @@ def answers(network: torch.nn.Module, norm: Normalization, images: Tensor, batch
 
 
 def row(name: str, found: Tensor, reference: Tensor, labels: Tensor, options: Options) -> dict[str, Any]:
-    """One scheme's numbers with their intervals."""
+    """One scheme's numbers with their intervals; the expected one agrees with itself for certain."""
     confidence, answer = (value.numpy() for value in found.max(1))
     right, before = (answer == labels.numpy()), (reference.argmax(1) == labels).numpy()
     same = answer == reference.argmax(1).numpy()
@@ -197,7 +218,10 @@ def row(name: str, found: Tensor, reference: Tensor, labels: Tensor, options: Op
         ),
     }
     for key, interval in intervals.items():
-        numbers |= {key: interval.estimate, f"{key}_low": interval.low, f"{key}_high": interval.high}
+        low, high = interval.low, interval.high
+        if name == EXPECTED and key in ("agreement", "difference"):  # 1 and 0 by definition
+            low = high = float("nan")
+        numbers |= {key: interval.estimate, f"{key}_low": low, f"{key}_high": high}
     return numbers
 
 
@@ -207,14 +231,16 @@ def printed(frame: pd.DataFrame, form: str = "simple") -> str:
 
     keys = {
         "accuracy": "top-1 accuracy",
-        "difference": "less expected",
+        "difference": "less expected, in points",
         "confidence": "confidence",
         "agreement": "same answer",
     }
     shown: dict[str, list[str]] = {"scheme": frame.norm.tolist()}
     for key, heading in keys.items():
         columns = zip(frame[key], frame[f"{key}_low"], frame[f"{key}_high"], strict=True)
-        shown[heading] = [percent(value, low, high, sign=key == "difference") for value, low, high in columns]
+        points = key == "difference"  # a difference of shares is no percentage of anything
+        cells = [percent(value, low, high, sign=points) for value, low, high in columns]
+        shown[heading] = [cell.replace("%", "") for cell in cells] if points else cells
     return tabulate(shown, "keys", tablefmt=form, disable_numparse=True)
 
 
@@ -230,6 +256,9 @@ def document(
         f"{count:,} images, no training. The network expects mean {_numbers(about.mean)} and standard deviation\n"
         f"{_numbers(about.std)} ({about.source}), at {about.image_size} pixels. Intervals are 95% over images: score\n"
         "intervals of shares, bootstrap of the rest.",
+        f"Each image's shorter side was resized to {about.resize} pixels, bilinearly with antialiasing, and the\n"
+        "centre cut out. The network's own preprocessing may resize otherwise (bicubic, squashed to a square), so the\n"
+        f"row {EXPECTED!r} is not the accuracy that was published. All rows are of the same pixels.",
         printed(frame, "github"),
         *["\n".join(["Left out:", "", *reasons])] * bool(reasons),
         made_by("python -m normlab.mismatch", arguments),

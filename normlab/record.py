@@ -95,19 +95,23 @@ def write(path: Path, record: dict[str, Any]) -> None:
         raise
 
 
-def require_writable(runs: Path) -> None:
-    """Refuse a runs folder that cannot be written, before any work is done.
+def require_writable(folder: Path, option: str = "runs") -> None:
+    """Refuse a folder that cannot be written, before any work is done.
+
+    Args:
+        folder: made if it is not there.
+        option: that it came from, for the message.
 
     Raises:
         ConfigError: with the reason.
     """
     try:
-        runs.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=runs):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise ConfigError(
-            f"runs={runs}: cannot be written ({error.strerror}); choose another with runs=FOLDER"
+            f"{option}={folder}: cannot be written ({error.strerror}); choose another with {option}=FOLDER"
         ) from None
 
 

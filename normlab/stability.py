@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> None:
             raise ConfigError("momenta: only 0 for a network, whose loss may rise at first under momentum")
         arch, data = groups["arch"]["name"], data_label(groups["data"])
         out = options.out or Path("runs") / "stability" / f"{data}-{arch}"
-        record.require_writable(out)
+        record.require_writable(out, "out")
         names = list(options.norms or affine_schemes())
         frame = pd.DataFrame(measure(names, groups, options))
     except NormlabError as error:

@@ -177,7 +177,8 @@ def from_processor(path: Path) -> Expectation:
     # EfficientNet's: it subtracts 1 after the rescaling, and divides by the deviation once more.
     if more := [key for key in ("rescale_offset", "include_top") if config.get(key)]:
         raise ConfigError(f"{path}: {more[0]}=true changes the pixels besides image_mean and image_std")
-    mean, std = (0.0,) * 3, (1.0,) * 3
+    mean: tuple[float, ...] = (0.0,) * 3
+    std: tuple[float, ...] = (1.0,) * 3
     if config.get("do_normalize", True):
         mean, std = (_constants(config.get(key), key, path) for key in ("image_mean", "image_std"))
         if min(std) <= 0:

@@ -14,6 +14,7 @@ from normlab.archs import Network
 from normlab.config import Config
 from normlab.data import Dataset, load
 from normlab.norms import Affine, Normalization
+from normlab.shifts import require_channels
 from normlab.training import Curve, Outcome, divergence, mirrored, start_from, summarize, train
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ def run(
         torch.set_num_threads(config.trainer.threads)
     with record.opened(config, again) as folder:
         data = load(config.data)
+        require_channels(config.trainer.shifts, data.shape[0])  # not at the test, after all the training
         clock.lap("data")
         norm = config.norm.build().fit(data.training_images())
         clock.lap("fit")
@@ -93,8 +95,17 @@ def warn_of_mismatch(name: str, network: Network) -> None:
     norm = network.norm
     if isinstance(norm, Affine) and expectation.differs(norm.mean, norm.std) < NEARLY_THE_SAME:
         return
-    own = f"mean {expectation.mean[0]:.3f} and std {expectation.std[0]:.3f} in the first channel"
-    log.warning("norm=%s: the weights were trained with %s (%s)", name, own, expectation.source)
+    own = _in_first_channel(expectation.mean[0], expectation.std[0])
+    if isinstance(norm, Affine):
+        here = _in_first_channel(norm.mean[0].mean().item(), norm.std[0].mean().item())
+    else:
+        here = "what is no fixed scale and shift"
+    trained = f"{own} ({expectation.source})"
+    log.warning("norm=%s is not what the weights were trained with: %s; this run has %s", name, trained, here)
+
+
+def _in_first_channel(mean: float, std: float) -> str:
+    return f"mean {mean:.3f} and std {std:.3f} in the first channel"
 
 
 def results(config: Config, data: Dataset, outcome: Outcome, trained: dict[str, float]) -> dict[str, Any]:

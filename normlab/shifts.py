@@ -8,7 +8,7 @@ uneven light are this project's own, because that benchmark has none: a lamp of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import get_args
 
 import torch
@@ -46,8 +46,23 @@ def shifted(images: Tensor, name: ShiftName, severity: int) -> Tensor:
     Raises:
         DataError: for a colour cast on images without three channels.
     """
+    require_channels([name], images.shape[1])
     changed = CHANGES[name](images.float() / 255, CONSTANTS[name][severity - 1])
     return changed.clamp_(0, 1).mul_(255).round_().to(torch.uint8)
+
+
+def require_channels(names: Sequence[ShiftName], channels: int) -> None:
+    """Refuse shifts that images of so many channels cannot be put under.
+
+    Args:
+        names: of shifts.
+        channels: of the uint8 images, whatever a normalization makes of them.
+
+    Raises:
+        DataError: for a colour cast on images without three channels.
+    """
+    if "color_cast" in names and channels != 3:
+        raise DataError(f"trainer.shifts: a colour cast needs three channels, the images have {channels}")
 
 
 def _brightness(u: Tensor, constant: float) -> Tensor:
@@ -63,8 +78,6 @@ def _contrast(u: Tensor, constant: float) -> Tensor:
 
 
 def _color_cast(u: Tensor, constant: float) -> Tensor:
-    if u.shape[1] != 3:
-        raise DataError(f"trainer.shifts: a colour cast needs three channels, the images have {u.shape[1]}")
     return u * torch.tensor([1 - constant, 1.0, 1 + constant], device=u.device).reshape(3, 1, 1)
 
 

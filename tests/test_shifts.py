@@ -53,6 +53,15 @@ def test_a_colour_cast_wants_colour():
         shifted(torch.zeros(1, 1, 4, 4, dtype=torch.uint8), "color_cast", 1)
 
 
+@pytest.mark.parametrize("norm", ["unit", "imagenet"])  # imagenet makes three channels of one, but not of the pixels
+def test_a_run_refuses_a_colour_cast_of_grey_images_before_it_trains(here, make, monkeypatch, norm):
+    trained = []
+    monkeypatch.setattr("normlab.run.train", lambda *_: trained.append(1))
+    with pytest.raises(DataError, match="three channels, the images have 1"):
+        run(make(norm=norm, **{"trainer.shifts": ("contrast", "color_cast")}))
+    assert not trained
+
+
 def test_a_run_records_the_accuracy_of_its_network_under_each(here, make):
     config = make(data="photos", **{"data.limit": 200, "trainer.shifts": ("contrast", "color_cast")})
     result = run(config)

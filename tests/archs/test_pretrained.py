@@ -179,6 +179,8 @@ def test_a_run_says_when_the_normalization_is_another(make, caplog):
         with caplog.at_level(logging.WARNING):
             assert run(make(norm=norm, **options))["status"] == "finished"
         told[norm] = caplog.text
-    assert "norm=unit: the weights were trained with mean 0.498 and std 0.502" in told["unit"]
-    assert "norm=per_image: the weights were trained" in told["per_image"]
+    assert "norm=unit is not what the weights were trained with: mean 0.498 and std 0.502" in told["unit"]
+    assert "this run has mean 0.000 and std 1.000 in the first channel" in told["unit"]
+    assert "norm=per_image is not what the weights were trained with" in told["per_image"]
+    assert "this run has what is no fixed scale" in told["per_image"]
     assert "trained with" not in told["inception"]  # (x - 127.5)/127.5, almost its own

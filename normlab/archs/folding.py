@@ -17,7 +17,7 @@ class Folded(nn.Module):
 
     Args:
         body: the network, whose first layer takes pixels of 0..255 less ``mean``.
-        mean: of each channel, [C, 1, 1], in 0..255; None where nothing is subtracted.
+        mean: of each channel, [C, 1, 1], or of each pixel, [C, H, W], in 0..255; None where nothing is subtracted.
     """
 
     mean: Tensor | None
@@ -38,7 +38,8 @@ def folded(network: Network) -> tuple[nn.Module, str]:
 
     A layer W x + b behind x = a p + c, with pixels p, is (W a) p + (b + W c). Of a convolution that pads with zeros
     that holds only for the scale: its zeros stand for the pixel -c/a, not for black. There that mean stays as a
-    subtraction, behind which zeros are right.
+    subtraction, behind which zeros are right; and so does, before any convolution, a mean that differs from pixel to
+    pixel.
 
     Args:
         network: in evaluation mode; not changed.
@@ -54,17 +55,20 @@ def folded(network: Network) -> tuple[nn.Module, str]:
         return network, "kept as a layer: it repeats the grey channel"
     body = copy.deepcopy(network.body)
     layer = first_layer(body)
-    by_channel = scale.shape[-2:] == (1, 1)
-    mean = None
+    mean, why = None, ""
     if isinstance(layer, nn.Conv2d):
-        if not by_channel:
+        if (scale != scale[:, :1, :1]).any():
             return network, "kept as a layer: its scale differs from pixel to pixel, a convolution's weights do not"
         if layer.groups != 1:
             return network, "kept as a layer: the first convolution has groups"
-        factor, offset = scale.reshape(1, -1, 1, 1), shift.reshape(1, -1, 1, 1)
+        factor, offset = scale[None, :, :1, :1], shift[None]
         pads = layer.padding != "valid" and any(layer.padding if isinstance(layer.padding, tuple) else (1,))
-        if pads and layer.padding_mode == "zeros" and shift.any():
-            mean, offset = (-shift / scale).reshape(-1, 1, 1), torch.zeros_like(offset)
+        if shift.shape[-2:] != (1, 1):
+            why = "it differs from pixel to pixel"
+        elif pads and layer.padding_mode == "zeros" and shift.any():
+            why = "the convolution pads with zeros"
+        if why:
+            mean, offset = -shift / scale, torch.zeros_like(factor)
     else:
         shape = network.input_shape
         factor, offset = (value.expand(shape).reshape(1, -1) for value in (scale, shift))
@@ -77,8 +81,9 @@ def folded(network: Network) -> tuple[nn.Module, str]:
         layer.weight.copy_(weight * factor)
     result = Folded(body, None if mean is None else mean.to(layer.weight.dtype)).train(network.training)
     if not _same(network, result):
-        return network, "kept as a layer: the first layer does not see the normalized images alone"
-    left = " but for the mean, which is subtracted: the convolution pads with zeros" if mean is not None else ""
+        # Such as EfficientNet, which pads before its first convolution, or a network that uses the images twice.
+        return network, "kept as a layer: in the first layer's weights it would change the scores"
+    left = f" but for the mean, which is subtracted: {why}" if why else ""
     return result, f"folded into the weights of the first layer{left}"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import torch
 from torch import nn
 
 from normlab.archs.folding import folded
-from normlab.errors import CheckpointError, ConfigError
+from normlab.errors import CheckpointError, ConfigError, NormlabError
 from normlab.training.checkpoint import load
 
 TOLERANCE = 1e-5  # of the scores read back from the file, relative to the largest
@@ -18,7 +20,7 @@ TOLERANCE = 1e-5  # of the scores read back from the file, relative to the large
 def export(path: str | Path, out: str | Path, fold: bool = True) -> str:
     """Write the network of a checkpoint as ONNX or as a torch.export program, taking uint8 [B, C, H, W] of any B.
 
-    The file is read back and must give the same scores, or nothing is left of it.
+    The file is read back and must give the same scores, or nothing is left of it; what was there before stays then.
 
     Args:
         path: ``checkpoint.ckpt`` in the folder of a run.
@@ -30,25 +32,39 @@ def export(path: str | Path, out: str | Path, fold: bool = True) -> str:
         What became of the normalization.
 
     Raises:
-        CheckpointError: if the checkpoint cannot be read, or the file gives other scores.
-        ConfigError: for another ending, or if a package is missing.
+        CheckpointError: if the checkpoint cannot be read, its network cannot be exported, or the file gives other
+            scores.
+        ConfigError: for another ending, a place that cannot be written, or if a package is missing.
     """
-    out = Path(out)
+    out = Path(out).expanduser()
     writers = {".onnx": _to_onnx, ".pt2": _to_program}
     if out.suffix not in writers:
         raise ConfigError(f"{out}: expected a name that ends in {' or '.join(writers)}")
-    network = load(path)
-    module, what = folded(network) if fold else (network, "kept as a layer")
-    images = torch.randint(
-        0, 256, (3, *network.input_shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-    )
-    with torch.no_grad():
-        expected = network(images)
-    found = writers[out.suffix](module.eval(), images, out)
-    gap = ((found - expected).abs().max() / expected.abs().max().clamp(min=1)).item()
-    if not gap <= TOLERANCE:
-        out.unlink()
-        raise CheckpointError(f"{out}: its scores differ from the checkpoint's by {gap:.1e}; it was not kept")
+    if out.is_dir():
+        raise ConfigError(f"{out}: is a folder; expected the name of a file")
+    try:
+        beside = tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-")
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot be written ({error.strerror})") from None
+    with beside as folder:
+        temporary = Path(folder) / out.name
+        network = load(path)
+        module, what = folded(network) if fold else (network, "kept as a layer")
+        images = torch.randint(
+            0, 256, (3, *network.input_shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+        )
+        with torch.no_grad():
+            expected = network(images)
+        try:
+            found = writers[out.suffix](module.eval(), images, temporary)
+        except NormlabError:
+            raise
+        except Exception as error:  # torch and onnx raise several kinds for what they cannot trace or write
+            raise CheckpointError(f"{out}: cannot be exported: {str(error).strip().splitlines()[0]}") from error
+        gap = ((found - expected).abs().max() / expected.abs().max().clamp(min=1)).item()
+        if not gap <= TOLERANCE:
+            raise CheckpointError(f"{out}: its scores differ from the checkpoint's by {gap:.1e}; it was not kept")
+        os.replace(temporary, out)
     return what
 
 
@@ -69,7 +85,7 @@ def _to_onnx(module: nn.Module, images: torch.Tensor, out: Path) -> torch.Tensor
     except ImportError as error:
         raise ConfigError(f"ONNX needs the package {error.name}: pip install 'normlab[export]'") from None
     written = torch.onnx.export(
-        _program(module, images), (), input_names=["images"], output_names=["scores"], dynamo=True
+        _program(module, images), (), input_names=["images"], output_names=["scores"], dynamo=True, verbose=False
     )
     assert written is not None
     written.save(out)

@@ -67,7 +67,7 @@ def test_a_folded_network_is_the_same_function(make, norm, arch):
         ({"norm": "per_image"}, "PerImage is no fixed scale and shift"),
         ({"norm": "zca", "norm.eps": 1e-3}, "is no fixed scale and shift"),
         ({"norm": "feature"}, "its scale differs from pixel to pixel"),
-        ({"norm": "mean_image"}, "its scale differs from pixel to pixel"),
+        ({"norm": "inception", "arch": "pretrained"}, "in the first layer's weights it would change the scores"),
     ],
 )
 def test_what_cannot_be_folded_is_kept(make, changes, reason):
@@ -86,6 +86,17 @@ def test_a_scale_for_each_pixel_folds_into_a_linear_layer(make, norm):
     assert isinstance(result, Folded)
     with torch.no_grad():
         np.testing.assert_allclose(result(images), network(images), atol=1e-4)
+
+
+@pytest.mark.parametrize("arch", ["cnn", "vit"])
+def test_a_mean_image_before_a_convolution_is_subtracted(make, arch):
+    network, images = fitted(make, norm="mean_image", arch=arch)
+    result, what = folded(network)
+    assert isinstance(result, Folded)
+    assert what.endswith("but for the mean, which is subtracted: it differs from pixel to pixel")
+    with torch.no_grad():
+        np.testing.assert_allclose(result(images), network(images), atol=1e-4)
+    assert not torch.equal(first_layer(network.body).weight, first_layer(result.body).weight)
 
 
 def test_a_repeated_grey_channel_is_kept(make):
@@ -120,4 +131,46 @@ def test_mistakes_are_named(here, make):
         normlab.export("x.ckpt", here / "model.tflite")
     with pytest.raises(CheckpointError, match="no such checkpoint"):
         normlab.export("x.ckpt", here / "model.onnx")
+    (here / "folder.pt2").mkdir()
+    for name, message in (
+        ("nodir/model.pt2", "nodir/model.pt2: cannot be written"),
+        ("nodir/model.onnx", "nodir/model.onnx: cannot be written"),
+        ("folder.pt2", "folder.pt2: is a folder"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            normlab.export("x.ckpt", name)  # before the checkpoint is read
+    assert [path.name for path in here.iterdir()] == ["folder.pt2"]
+
+
+@pytest.fixture
+def checkpoint(here, make):
+    """Of a short run, made by ``checkpoint(norm)``."""
+    options = {"data": "photos", "data.limit": 60, "data.batch_size": 30, "trainer.max_epochs": 1}
+    return lambda norm: f"{run(make(norm=norm, **options))['path']}/checkpoint.ckpt"
+
+
+def test_a_failed_export_leaves_what_was_there(here, checkpoint, monkeypatch):
+    path = checkpoint("unit")
+    monkeypatch.setenv("HOME", str(here))
+    normlab.export(path, "~/model.pt2")
+    good = (here / "model.pt2").read_bytes()
+    monkeypatch.setattr("normlab.training.export.TOLERANCE", -1.0)
+    with pytest.raises(CheckpointError, match="its scores differ"):
+        normlab.export(path, here / "model.pt2")
+    assert (here / "model.pt2").read_bytes() == good
+    assert not list(here.glob(".export-*"))
+
+
+@pytest.mark.parametrize("suffix", ["onnx", "pt2"])
+def test_what_torch_cannot_export_ends_in_one_line(here, checkpoint, suffix):
+    with pytest.raises(CheckpointError, match=rf"model.{suffix}: cannot be exported: Constraints violated") as caught:
+        normlab.export(checkpoint("adaptive"), here / f"model.{suffix}")
+    assert len(str(caught.value).splitlines()) == 1
     assert not list(here.glob("model*"))
+
+
+def test_an_export_prints_nothing(here, checkpoint, capsys):
+    path = checkpoint("unit")
+    capsys.readouterr()
+    normlab.export(path, here / "model.onnx")
+    assert capsys.readouterr().out == ""

@@ -26,7 +26,6 @@ OTHERS = {
     "conditioning": "Theory beside measurement: the linear model",
     "stability": "Largest stable learning rates",
     "curvature": "Networks at their start",
-    "mismatch": "Trained networks under other normalizations than their own",
     "benchmarks": "Speed",
 }
 

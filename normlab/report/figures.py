@@ -240,7 +240,8 @@ def picture(path: Path, frame: pd.DataFrame, spec: Picture) -> None:
                 xscale="log" if spec.log[0] else "linear", yscale="log" if spec.log[1] else "linear",
             )  # fmt: skip
             if words:
-                axes.set_xticks(list(places.values()), list(map(str, places)), rotation=25 if len(places) > 3 else 0)
+                turned = 0 if len(places) <= 3 else 25 if len(places) <= 8 else 90
+                axes.set_xticks(list(places.values()), list(map(str, places)), rotation=turned)
         beside(np.ravel(drawn)[len(panels) - 1])
 
 

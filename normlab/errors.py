@@ -29,3 +29,12 @@ class CheckpointError(NormlabError):
 
 class RunningError(NormlabError):
     """A run that another process is making at this moment."""
+
+
+def first_line(error: Exception) -> str:
+    r"""What another library's error says, in one line; its kind where it says nothing.
+
+    >>> first_line(ValueError("no such net\nknown are ...")), first_line(NotImplementedError())
+    ('no such net', 'NotImplementedError')
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from normlab.archs.layers import Shape
-from normlab.errors import ConfigError
+from normlab.errors import ConfigError, first_line
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _from_timm(name: str) -> Weights:
     try:
         network: Any = timm.create_model(name, pretrained=True)
     except Exception as error:  # an unknown name, or no way to its weights
-        raise ConfigError(f"model=timm/{name}: {str(error).splitlines()[0]}") from None
+        raise ConfigError(f"model=timm/{name}: {first_line(error)}") from None
     config = resolve_model_data_config(network)
     size = config["input_size"][1]
     resize = math.floor(size / config["crop_pct"])  # as timm.data.transforms_factory does
@@ -123,7 +123,7 @@ def _from_torchvision(name: str) -> Weights:
         chosen: Any = get_model_weights(name).DEFAULT
         network = get_model(name, weights=chosen)
     except Exception as error:
-        raise ConfigError(f"model=torchvision/{name}: {str(error).splitlines()[0]}") from None
+        raise ConfigError(f"model=torchvision/{name}: {first_line(error)}") from None
     made = chosen.transforms()
     expectation = Expectation(
         tuple(made.mean),
@@ -158,7 +158,7 @@ def _from_huggingface(name: str) -> Weights:
         processor = cached_file(name, "preprocessor_config.json")
         network: Any = AutoModelForImageClassification.from_pretrained(name)
     except Exception as error:  # an unknown name, a folder without these files, or no way to them
-        raise ConfigError(f"model=huggingface/{name}: {str(error).strip().splitlines()[0]}") from None
+        raise ConfigError(f"model=huggingface/{name}: {first_line(error)}") from None
     return Weights(Logits(network), network.config.num_labels, from_processor(Path(str(processor))))
 
 

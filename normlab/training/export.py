@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from normlab.archs.folding import folded
-from normlab.errors import CheckpointError, ConfigError, NormlabError
+from normlab.errors import CheckpointError, ConfigError, NormlabError, first_line
 from normlab.training.checkpoint import load
 
 TOLERANCE = 1e-5  # of the scores read back from the file, relative to the largest
@@ -60,7 +60,7 @@ def export(path: str | Path, out: str | Path, fold: bool = True) -> str:
         except NormlabError:
             raise
         except Exception as error:  # torch and onnx raise several kinds for what they cannot trace or write
-            raise CheckpointError(f"{out}: cannot be exported: {str(error).strip().splitlines()[0]}") from error
+            raise CheckpointError(f"{out}: cannot be exported: {first_line(error)}") from error
         gap = ((found - expected).abs().max() / expected.abs().max().clamp(min=1)).item()
         if not gap <= TOLERANCE:
             raise CheckpointError(f"{out}: its scores differ from the checkpoint's by {gap:.1e}; it was not kept")

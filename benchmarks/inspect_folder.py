@@ -16,12 +16,18 @@ from provenance import write
 LOOK = """
 import resource, sys, time
 from pathlib import Path
+import joblib
+from joblib.externals.loky import get_reusable_executor
 from normlab.analysis.inspection import inspect_files
 from normlab.inspect import files_below
 paths = files_below(Path(sys.argv[1]))
 before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
 found = inspect_files(paths)
-print(len(paths), time.perf_counter() - started, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+seconds = time.perf_counter() - started
+grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+get_reusable_executor().shutdown()  # a process counts among the children once it has ended
+workers = joblib.cpu_count() * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+print(len(paths), seconds, (grown + workers) / 1024)
 """
 BARE = """
 import sys, time
@@ -69,7 +75,8 @@ def main() -> None:
         "python benchmarks/inspect_folder.py FOLDER ...",
         rows,
         f"medians of {rounds} rounds in turn; files in the page cache; the loop decodes on one core, inspect on all; "
-        "memory: what the look adds to the process at its peak",
+        "memory at the peak: what the look adds to its process, and "
+        "as many times the largest of the processes that help as there are cores",
     )
 
 

@@ -32,9 +32,10 @@ from normlab.arguments import data_label, key_and_value, parsed
 from normlab.config import PositiveInt, Section, check, choices, defaults, parse_group
 from normlab.data import Files
 from normlab.data.folder import images_below, unreadable_folder
-from normlab.data.images import SUFFIXES, resize
+from normlab.data.images import resize
 from normlab.data.splits import split
 from normlab.errors import ConfigError, DataError, NormlabError, fail
+from normlab.pictures import SUFFIXES
 
 SCHEMES = ("raw", "unit", "centered", "imagenet", "dataset", "feature")  # whose conditioning is shown
 EVIDENCE = "results/README.md, results/claims.md"
@@ -136,11 +137,9 @@ def files_found(paths: Sequence[Path], options: Options, image_size: int | None 
     """Look at the files, or so many of them, with a progress bar in a terminal."""
     from tqdm import tqdm
 
-    def bar(files: Any) -> Any:
-        return tqdm(files, desc="images", unit="", disable=not sys.stderr.isatty(), leave=False)
-
     chosen = [paths[place] for place in drawn(len(paths), options.limit).tolist()]
-    return inspect_files(chosen, options.small, image_size=image_size, progress=bar)
+    with tqdm(total=len(chosen), desc="images", unit="", disable=not sys.stderr.isatty(), leave=False) as bar:
+        return inspect_files(chosen, options.small, image_size=image_size, progress=bar.update)
 
 
 def report(found: Inspection, options: Options, total: int) -> dict[str, Any]:

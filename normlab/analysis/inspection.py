@@ -1,44 +1,28 @@
 """What a folder of images is like, in one pass over files of any number and size.
 
-Every statistic follows from the histogram of each image and channel, which is exact; nothing but a few integers is
-kept of an image, and a small copy of some.
+Nothing but a few integers is kept of an image, and a small copy of some.
 """
 
 from __future__ import annotations
 
 import math
-import os
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from joblib import Parallel, cpu_count, delayed
 from PIL import Image
 from torch import Tensor
 
 from normlab.analysis.image_statistics import ESTIMATORS, Estimator, ImageSums, sample_for
-from normlab.data.images import CorruptImageError, picture_of, resize_and_crop
-from normlab.errors import DataError
+from normlab.analysis.tally import Tally, tally, tally_files
+from normlab.errors import DataError, first_line
 
-LEVELS = np.arange(256)
-CHUNK = 4096  # files that wait for a worker at once
-
-
-@dataclass(frozen=True)
-class Found:
-    """One image: its histogram [3, 256], whether it has one channel or equal ones, its size, a small copy, and more."""
-
-    histogram: NDArray[np.int64]
-    one_channel: bool
-    greyscale: bool
-    converted: str
-    size: tuple[int, int]
-    small: Tensor | None
+PART = 32  # files that a process looks at before it reports
 
 
 @dataclass(frozen=True)
@@ -123,7 +107,7 @@ def inspect_files(
     size: int = 32,
     seed: int = 0,
     image_size: int | None = None,
-    progress: Callable[[Iterable[Path]], Iterable[Path]] = lambda paths: paths,
+    progress: Callable[[int], object] = lambda done: None,
 ) -> Inspection:
     """Look at every file once, on all cores.
 
@@ -133,41 +117,29 @@ def inspect_files(
         size: of these, in pixels.
         seed: of the draw.
         image_size: in pixels, to which the images are resized and cut first, as a run does; None: as they are stored.
-        progress: wraps the files as they are done.
+        progress: is told how many more files are done.
 
     Raises:
-        DataError: if none can be read.
+        DataError: if none can be read, or a process that looks is killed.
     """
     chosen = set(np.random.default_rng(seed).permutation(len(paths))[:small].tolist())
-    unreadable: list[str] = []
-
-    def attempt(place: int) -> Found | CorruptImageError:
-        try:
-            picture, converted = picture_of(paths[place])
-            if image_size is not None:
-                picture = resize_and_crop(picture, image_size)
-            return found_in(picture, converted, size if place in chosen else None)
-        except CorruptImageError as error:
-            return error
-
-    def outcomes() -> Iterator[Found]:
-        with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
-            warnings.simplefilter("ignore")  # PIL warns of odd metadata
-            done = (
-                outcome
-                for start in range(0, len(paths), CHUNK)
-                for outcome in pool.map(attempt, range(start, min(start + CHUNK, len(paths))))
-            )
-            for _, outcome in zip(progress(paths), done, strict=True):
-                if isinstance(outcome, CorruptImageError):
-                    unreadable.append(str(outcome))
-                else:
-                    yield outcome
-
-    found = gathered(outcomes(), unreadable)
-    if found is None:
-        raise DataError(f"none of {len(paths):,} files could be read; the first: {unreadable[0]}")
-    return found
+    # Processes may have been started elsewhere, and for something else: joblib keeps them for a while.
+    files = [(path.absolute(), place in chosen) for place, path in enumerate(paths)]
+    parts = [files[start : start + PART] for start in range(0, len(files), PART)]
+    # Processes, as the interpreter's lock lets threads gain nothing on small images.
+    workers = Parallel(n_jobs=min(cpu_count(), len(parts)), return_as="generator")
+    tallies = []
+    try:
+        for part, one in zip(
+            parts, workers(delayed(tally_files)(part, size, image_size) for part in parts), strict=True
+        ):
+            tallies.append(one)
+            progress(len(part))
+    except BrokenProcessPool as error:
+        raise DataError(f"a process that looked at the images ended early: {first_line(error)}") from None
+    if not any(len(one.pixels) for one in tallies):
+        raise DataError(f"none of {len(paths):,} files could be read; the first: {tallies[0].unreadable[0]}")
+    return together(tallies)
 
 
 def inspect_images(images: Tensor, small: int = 2000, size: int = 32, seed: int = 0) -> Inspection:
@@ -179,57 +151,28 @@ def inspect_images(images: Tensor, small: int = 2000, size: int = 32, seed: int 
     if images.ndim != 4 or images.shape[1] not in (1, 3) or not len(images):
         raise DataError(f"images [N, 1 or 3, H, W] are wanted, not {list(images.shape)}")
     chosen = set(np.random.default_rng(seed).permutation(len(images))[:small].tolist())
-    pictures = (Image.fromarray(np.ascontiguousarray(i[0] if len(i) == 1 else i.permute(1, 2, 0))) for i in images)
-    found = gathered((found_in(one, "", size if n in chosen else None) for n, one in enumerate(pictures)), [])
-    assert found is not None
-    return found
+    pictures = [
+        (Image.fromarray(np.ascontiguousarray(i[0] if len(i) == 1 else i.permute(1, 2, 0))), "", n in chosen)
+        for n, i in enumerate(images)
+    ]
+    return together([tally(pictures[start : start + PART], size) for start in range(0, len(pictures), PART)])
 
 
-def found_in(picture: Image.Image, converted: str, size: int | None) -> Found:
-    """What there is to know of one picture, greyscale or RGB; ``size`` of its small copy, None for none."""
-    histogram = np.array(picture.histogram(), dtype=np.int64).reshape(-1, 256)
-    one_channel = len(histogram) == 1
-    greyscale = one_channel
-    if not greyscale and (histogram == histogram[0]).all():  # else the channels cannot be equal
-        red, green, blue = picture.split()
-        greyscale = red.tobytes() == green.tobytes() == blue.tobytes()
-    small = None
-    if size is not None:
-        pixels = torch.from_numpy(np.array(resize_and_crop(picture, size)))
-        small = pixels.expand(3, size, size) if pixels.ndim == 2 else pixels.permute(2, 0, 1)
-    return Found(histogram.repeat(3 // len(histogram), 0), one_channel, greyscale, converted, picture.size, small)
-
-
-def gathered(images: Iterable[Found], unreadable: list[str]) -> Inspection | None:
-    """Everything about many images, None of none; what is wrong with others is read after the last of them."""
-    pixels, totals, squares, small = [], [], [], []
-    histogram, greyscale, one_channel = np.zeros((3, 256), dtype=np.int64), 0, 0
-    converted: Counter[str] = Counter()
-    sizes: Counter[tuple[int, int]] = Counter()
-    for image in images:
-        pixels.append(math.prod(image.size))
-        totals.append(image.histogram @ LEVELS)
-        squares.append(image.histogram @ LEVELS**2)
-        histogram += image.histogram
-        greyscale += image.greyscale
-        one_channel += image.one_channel
-        sizes[image.size] += 1
-        if image.converted:
-            converted[image.converted] += 1
-        if image.small is not None:
-            small.append(image.small)
-    if not pixels:
-        return None
-    kept = slice(0, 1) if greyscale == len(pixels) else slice(None)
-    columns = [torch.from_numpy(np.stack(column))[:, kept] for column in (totals, squares)]
-    copies = torch.stack(small)[:, kept] if small else torch.empty(0, 3, 0, 0, dtype=torch.uint8)[:, kept]
+def together(tallies: Sequence[Tally]) -> Inspection:
+    """Everything about the images of all parts, of which one image at least could be read."""
+    greyscale, images = sum(one.greyscale for one in tallies), sum(len(one.pixels) for one in tallies)
+    kept = slice(0, 1) if greyscale == images else slice(None)
+    total, squares, small = (
+        torch.from_numpy(np.concatenate([getattr(one, name) for one in tallies]))[:, kept]
+        for name in ("total", "squares", "small")
+    )
     return Inspection(
-        ImageSums(torch.tensor(pixels), *columns),
-        torch.from_numpy(histogram)[kept],
+        ImageSums(torch.from_numpy(np.concatenate([one.pixels for one in tallies])), total, squares),
+        torch.from_numpy(np.sum([one.histogram for one in tallies], axis=0))[kept],
         greyscale,
-        one_channel,
-        dict(converted),
-        tuple(unreadable),
-        dict(sizes),
-        copies,
+        sum(one.one_channel for one in tallies),
+        dict(sum((one.converted for one in tallies), Counter())),
+        tuple(problem for one in tallies for problem in one.unreadable),
+        dict(sum((one.sizes for one in tallies), Counter())),
+        small,
     )

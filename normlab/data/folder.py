@@ -12,9 +12,9 @@ from typing import Literal
 
 import torch
 
-from normlab.data.images import SUFFIXES
 from normlab.data.splits import Files, Part, Source
 from normlab.errors import DataError
+from normlab.pictures import SUFFIXES
 
 log = logging.getLogger(__name__)
 

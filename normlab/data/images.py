@@ -13,50 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from normlab.errors import DataError
+from normlab.pictures import CorruptImageError, crop_margin, picture_of, resize_and_crop, resized_side
 
 log = logging.getLogger(__name__)
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
-
-
-class CorruptImageError(DataError):
-    """A file that no image can be read from: broken, not there, or with pixels of unknown range."""
-
-
-def picture_of(path: Path) -> tuple[Image.Image, str]:
-    """Decode one image to 8 bits, greyscale or RGB.
-
-    Palette, CMYK and similar images become RGB; an alpha channel is dropped, as torchvision's loader does; 16-bit
-    greyscale is divided by 257, which maps 65535 to 255 (PIL's own conversion would clip at 255 instead).
-
-    Returns:
-        The picture, and a word about what was converted ("" for nothing).
-
-    Raises:
-        CorruptImageError: if the file is missing, empty, truncated or no image; and for 32-bit and floating-point
-            images, whose range nobody knows.
-    """
-    try:
-        with Image.open(path) as opened:
-            opened.load()
-            picture: Image.Image = opened
-    except Exception as error:  # decoders raise nearly anything on broken bytes
-        raise CorruptImageError(f"{path}: {_reason(path, error)}") from None
-    return _to_8_bits(picture, path)
-
-
-def _reason(path: Path, error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "a link to a file that is not there" if path.is_symlink() else "no such file"
-    if isinstance(error, PermissionError):  # even the size may not be looked at then
-        return "no permission to read it"
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image, or broken at its beginning" if path.stat().st_size else "the file is empty"
-    return str(error) or type(error).__name__
 
 
 def read(path: Path, image_size: int | None = None, colour: bool | None = None) -> tuple[Tensor, str]:
@@ -80,57 +42,16 @@ def read(path: Path, image_size: int | None = None, colour: bool | None = None) 
     return (pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)), converted
 
 
-def _to_8_bits(picture: Image.Image, path: Path) -> tuple[Image.Image, str]:
-    mode = picture.mode
-    if mode in ("L", "RGB"):
-        return picture, ""
-    if mode == "1":
-        return picture.convert("L"), "1 bit, converted to greyscale"
-    if mode.startswith("I;16") or (mode == "I" and picture.format == "PPM"):  # PIL opens a 16-bit .pgm as 32 bits
-        pixels = np.asarray(picture).astype(np.float64) / 257
-        return Image.fromarray(pixels.round().astype(np.uint8)), "16 bits, scaled to 8"
-    if mode in ("I", "F"):
-        raise CorruptImageError(
-            f"{path}: pixels of 32 bits (mode {mode}) have no known range; convert the file to 8 or 16 bits"
-        )
-    if mode in ("LA", "La"):
-        return picture.convert("L"), "alpha channel, dropped"
-    if mode in ("RGBA", "RGBa"):
-        return picture.convert("RGB"), "alpha channel, dropped"
-    if "transparency" in picture.info:
-        picture = picture.convert("RGBA")  # PIL warns of the direct way
-    return picture.convert("RGB"), f"{'palette' if mode == 'P' else mode}, converted to RGB"
-
-
-def resize_and_crop(picture: Image.Image, size: int) -> Image.Image:
-    """The shorter side resized to ``size`` (bilinear, antialiased), then the centre cut out."""
-    width, height = (_resized(side, min(picture.size), size) for side in picture.size)
-    if picture.size != (width, height):
-        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
-    left, top = _margin(width, size), _margin(height, size)
-    return picture.crop((left, top, left + size, top + size))
-
-
-def _resized(side: int, shorter: int, size: int) -> int:
-    """Length of a side once the shorter one is ``size``, rounded as in torchvision's Resize."""
-    return size * side // shorter
-
-
-def _margin(side: int, size: int) -> int:
-    """Pixels before the centre crop, rounded as in torchvision's CenterCrop."""
-    return round((side - size) / 2)
-
-
 def resize(images: Tensor, size: int) -> Tensor:
     """Resize and crop like :func:`read`: uint8 [N, C, H, W] to [N, C, size, size], equal within one level."""
-    target = [_resized(side, min(images.shape[2:]), size) for side in images.shape[2:]]
+    target = [resized_side(side, min(images.shape[2:]), size) for side in images.shape[2:]]
     if list(images.shape[2:]) != target:
         parts = [
             F.interpolate(part.float(), target, mode="bilinear", antialias=True).round().clamp(0, 255).byte()
             for part in images.split(1024)
         ]
         images = torch.cat(parts)
-    top, left = (_margin(side, size) for side in images.shape[2:])
+    top, left = (crop_margin(side, size) for side in images.shape[2:])
     return images[..., top : top + size, left : left + size].contiguous()
 
 

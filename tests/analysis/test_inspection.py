@@ -1,12 +1,16 @@
 """A folder of images looked at in one pass, against numpy on all of its pixels."""
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from normlab.analysis import inspection
 from normlab.analysis.inspection import inspect_files, inspect_images
 from normlab.data.images import read, resize
 from normlab.errors import DataError
@@ -132,6 +136,35 @@ def test_intervals_cover_the_truth_and_shrink(folder):
         widths.append(high - low)
     assert inside >= 34
     assert np.mean(widths) == pytest.approx(2 * 1.96 * 20 / math.sqrt(60) / 255, rel=0.1)
+
+
+def test_processes_find_what_one_finds(folder, monkeypatch):
+    paths, _ = folder
+    paths[3].write_bytes(b"")
+    done = []
+    whole = inspect_files(paths, small=12)
+    monkeypatch.setattr(inspection, "PART", 7)  # more parts than one are looked at by other processes
+    parts = inspect_files(paths, small=12, progress=done.append)
+    assert done == [7, 7, 7, 7, 2]
+    for name in ("pixels", "total", "squares"):
+        assert torch.equal(getattr(parts.sums, name), getattr(whole.sums, name))
+    assert torch.equal(parts.histogram, whole.histogram)
+    assert torch.equal(parts.small, whole.small)
+    assert (parts.sizes, parts.converted) == (whole.sizes, whole.converted)
+    assert (parts.greyscale, parts.one_channel, parts.unreadable) == (whole.greyscale, 1, whole.unreadable)
+
+
+def test_relative_paths_hold_for_processes_that_were_started_elsewhere(folder, tmp_path, monkeypatch):
+    paths, _ = folder
+    monkeypatch.setattr(inspection, "PART", 7)
+    inspect_files(paths)
+    monkeypatch.chdir(tmp_path)
+    assert len(inspect_files([Path(path.name) for path in paths])) == 30
+
+
+def test_a_process_that_looks_does_not_import_torch():
+    program = "import sys, normlab.analysis.tally; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_broken_files_are_counted_and_named(folder, tmp_path):

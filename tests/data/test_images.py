@@ -9,8 +9,9 @@ from torchvision.transforms import InterpolationMode, v2
 
 from normlab.data import dataset
 from normlab.data.folder import listing
-from normlab.data.images import CorruptImageError, decode, read, resize
+from normlab.data.images import decode, read, resize
 from normlab.errors import DataError
+from normlab.pictures import CorruptImageError
 
 RAMP = np.arange(65536, dtype=np.uint16).reshape(256, 256)
 SIZES = [

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from normlab.data import Loader, MemorySplit, dataset
-from normlab.data.images import CorruptImageError
 from normlab.errors import DataError
+from normlab.pictures import CorruptImageError
 
 
 def numbered(count):

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from joblib import Parallel, cpu_count, delayed
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -123,23 +125,24 @@ def inspect_files(
         DataError: if none can be read, or a process that looks is killed.
     """
     chosen = set(np.random.default_rng(seed).permutation(len(paths))[:small].tolist())
-    # Processes may have been started elsewhere, and for something else: joblib keeps them for a while.
-    files = [(path.absolute(), place in chosen) for place, path in enumerate(paths)]
-    parts = [files[start : start + PART] for start in range(0, len(files), PART)]
+    parts = [range(start, min(start + PART, len(paths))) for start in range(0, len(paths), PART)]
+    # Absolute, as a process may have been started elsewhere: joblib keeps them for a while.
+    jobs = (
+        delayed(tally_files)([(paths[place].absolute(), place in chosen) for place in part], size, image_size)
+        for part in parts
+    )
     # Processes, as the interpreter's lock lets threads gain nothing on small images.
     workers = Parallel(n_jobs=min(cpu_count(), len(parts)), return_as="generator")
-    tallies = []
-    try:
-        for part, one in zip(
-            parts, workers(delayed(tally_files)(part, size, image_size) for part in parts), strict=True
-        ):
-            tallies.append(one)
+
+    def tallies() -> Iterator[Tally]:
+        for part, one in zip(parts, workers(jobs), strict=True):
+            yield one
             progress(len(part))
+
+    try:
+        return together(tallies())
     except BrokenProcessPool as error:
         raise DataError(f"a process that looked at the images ended early: {first_line(error)}") from None
-    if not any(len(one.pixels) for one in tallies):
-        raise DataError(f"none of {len(paths):,} files could be read; the first: {tallies[0].unreadable[0]}")
-    return together(tallies)
 
 
 def inspect_images(images: Tensor, small: int = 2000, size: int = 32, seed: int = 0) -> Inspection:
@@ -151,28 +154,47 @@ def inspect_images(images: Tensor, small: int = 2000, size: int = 32, seed: int 
     if images.ndim != 4 or images.shape[1] not in (1, 3) or not len(images):
         raise DataError(f"images [N, 1 or 3, H, W] are wanted, not {list(images.shape)}")
     chosen = set(np.random.default_rng(seed).permutation(len(images))[:small].tolist())
-    pictures = [
-        (Image.fromarray(np.ascontiguousarray(i[0] if len(i) == 1 else i.permute(1, 2, 0))), "", n in chosen)
-        for n, i in enumerate(images)
-    ]
-    return together([tally(pictures[start : start + PART], size) for start in range(0, len(pictures), PART)])
+
+    def tallies() -> Iterator[Tally]:
+        for start in range(0, len(images), PART):
+            part = images[start : start + PART].permute(0, 2, 3, 1).numpy()
+            arrays = (np.ascontiguousarray(image.squeeze(2) if image.shape[2] == 1 else image) for image in part)
+            yield tally(((Image.fromarray(one), "", n in chosen) for n, one in enumerate(arrays, start)), size)
+
+    return together(tallies())
 
 
-def together(tallies: Sequence[Tally]) -> Inspection:
-    """Everything about the images of all parts, of which one image at least could be read."""
-    greyscale, images = sum(one.greyscale for one in tallies), sum(len(one.pixels) for one in tallies)
-    kept = slice(0, 1) if greyscale == images else slice(None)
-    total, squares, small = (
-        torch.from_numpy(np.concatenate([getattr(one, name) for one in tallies]))[:, kept]
-        for name in ("total", "squares", "small")
-    )
+def together(tallies: Iterable[Tally]) -> Inspection:
+    """Everything about the images of all parts.
+
+    Raises:
+        DataError: if no image could be read.
+    """
+    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in ("pixels", "total", "squares", "small")}
+    histogram, greyscale, one_channel = np.zeros((3, 256), dtype=np.int64), 0, 0
+    converted: Counter[str] = Counter()
+    sizes: Counter[tuple[int, int]] = Counter()
+    unreadable: list[str] = []
+    for one in tallies:
+        for name, column in columns.items():
+            column.append(getattr(one, name))
+        histogram += one.histogram
+        greyscale += one.greyscale
+        one_channel += one.one_channel
+        converted.update(one.converted)
+        sizes.update(one.sizes)
+        unreadable += one.unreadable
+    pixels, total, squares, small = (torch.from_numpy(np.concatenate(column)) for column in columns.values())
+    if not len(pixels):
+        raise DataError(f"none of {len(unreadable):,} files could be read; the first: {unreadable[0]}")
+    kept = slice(0, 1) if greyscale == len(pixels) else slice(None)
     return Inspection(
-        ImageSums(torch.from_numpy(np.concatenate([one.pixels for one in tallies])), total, squares),
-        torch.from_numpy(np.sum([one.histogram for one in tallies], axis=0))[kept],
+        ImageSums(pixels, total[:, kept], squares[:, kept]),
+        torch.from_numpy(histogram)[kept],
         greyscale,
-        sum(one.one_channel for one in tallies),
-        dict(sum((one.converted for one in tallies), Counter())),
-        tuple(problem for one in tallies for problem in one.unreadable),
-        dict(sum((one.sizes for one in tallies), Counter())),
-        small,
+        one_channel,
+        dict(converted),
+        tuple(unreadable),
+        dict(sizes),
+        small[:, kept],
     )

@@ -227,8 +227,10 @@ def presets(intervals: dict[Any, tuple[Tensor, Tensor]]) -> list[dict[str, Any]]
 
 def conditioning(found: Inspection) -> list[dict[str, Any]]:
     """Rank, condition number and largest stable rate of a linear model on small copies, under the main schemes."""
+    from tqdm import tqdm
+
     rows = []
-    for name in SCHEMES:
+    for name in tqdm(SCHEMES, desc="linear model", disable=not sys.stderr.isatty(), leave=False):
         spectrum = linear_hessian(found.small, name)
         rows.append(
             {

@@ -25,7 +25,7 @@ from normlab.analysis.lanczos import largest_eigenvalues
 from normlab.analysis.moments import MAX_FEATURES, is_affine, raw_moments
 from normlab.analysis.prediction import Prediction, dataset_moments
 from normlab.arguments import data_label, parsed
-from normlab.config import PositiveInt, Section, choices, defaults, parse, parse_group
+from normlab.config import PositiveInt, Section, choices, compose, parse_group
 from normlab.data import Dataset, load
 from normlab.errors import NormlabError, fail
 from normlab.norms import normalization
@@ -158,16 +158,14 @@ def measured(
     """
     if any(True for _ in normalization(name).parameters()):
         return {}, None
-    chosen = {"augment": "none", "norm": name, "arch": "linear", "optim": "gd", "trainer": "default", "logger": "none"}
-    values: dict[str, Any] = {group: defaults(group, choice) for group, choice in chosen.items()}
-    values["arch"]["bias"] = options.bias
     steps = options.steps or 0
     rate = 1 / theory.spectrum.lambda_max
     if options.check and theory.iterations(max(options.eps), rate) > steps:
         steps = options.check
     # One step more, because the loss at step k is that of the weights after k updates.
-    values["trainer"] |= {"max_epochs": steps + 1, "eval_every_epochs": steps + 1, "checkpoint": False}
-    config = parse({**values, "data": data, "study": "conditioning"})
+    trainer = {"name": "default", "max_epochs": steps + 1, "eval_every_epochs": steps + 1, "checkpoint": False}
+    arch = {"name": "linear", "bias": options.bias}
+    config = compose("conditioning", data=data, norm=name, arch=arch, optim="gd", trainer=trainer)
     if record.existing(config) is None:
         run(config, progress="none")
     rows = [row for row in Curve.read(record.folder(config) / "curve.csv") if row.split == "train"]

@@ -367,6 +367,29 @@ def choose(group: str, name: str, **options: Any) -> Any:
     return parse_group(group, {**defaults(group, name), **options})
 
 
+def compose(study: str, seed: int = 0, **groups: str | Mapping[str, Any]) -> Config:
+    """The configuration of a run that is not started from the command line.
+
+    >>> config = compose("mine", data="digits", norm="unit", arch={"name": "cnn", "depth": 2}, optim="sgd")
+    >>> config.arch.depth, config.trainer.max_epochs == defaults("trainer", "default")["max_epochs"]
+    (2, True)
+
+    Args:
+        study: that the run belongs to.
+        seed: of the run.
+        groups: the choice of each group, by its name, or with options that differ from its defaults'. Without them
+            there is no augmentation and no logger, and the trainer is the default one.
+
+    Raises:
+        ConfigError: as :func:`parse` does.
+    """
+    values: dict[str, Any] = {"study": study, "seed": seed}
+    for group, choice in {"augment": "none", "trainer": "default", "logger": "none", **groups}.items():
+        options = {"name": choice} if isinstance(choice, str) else choice
+        values[group] = {**defaults(group, options["name"]), **options}
+    return parse(values)
+
+
 def check(schema: type[S], values: Any, prefix: str = "") -> S:
     """Validate ``values``; ``prefix`` goes before each key that a message names."""
     try:

@@ -25,7 +25,7 @@ from tabulate import tabulate
 from normlab import record
 from normlab.analysis.stability import largest_stable_rate
 from normlab.arguments import data_label, parsed
-from normlab.config import NonNegativeInt, PositiveInt, Section, choices, defaults, parse
+from normlab.config import NonNegativeInt, PositiveInt, Section, choices, compose, defaults
 from normlab.errors import ConfigError, DataError, NormlabError, fail
 from normlab.norms import Affine, normalization
 from normlab.report.origin import made_by
@@ -169,14 +169,12 @@ def made(
     name: str, momentum: float, groups: dict[str, Any], options: Options, rate: float, steps: int, probe: bool = False
 ) -> dict[str, Any]:
     """The record of one run of the harness, from before or made now."""
-    chosen = {"augment": "none", "norm": name, "optim": "gd", "trainer": "default", "logger": "none"}
-    values: dict[str, Any] = {group: defaults(group, choice) for group, choice in chosen.items()}
     # The loss at step k is that of the weights after k updates, so one more makes the last of them seen.
-    values["trainer"] |= {"max_epochs": steps + 1, "eval_every_epochs": steps + 1, "checkpoint": False}
+    trainer = {"name": "default", "max_epochs": steps + 1, "eval_every_epochs": steps + 1, "checkpoint": False}
     if probe:
-        values["trainer"] |= {"probe_steps": [0], "probe_images": PROBED}
-    values["optim"] |= {"lr": rate, "momentum": momentum}
-    config = parse({**values, **groups, "seed": options.seed, "study": "stability"})
+        trainer |= {"probe_steps": [0], "probe_images": PROBED}
+    optim = {"name": "gd", "lr": rate, "momentum": momentum}
+    config = compose("stability", options.seed, norm=name, optim=optim, trainer=trainer, **groups)
     found = record.existing(config) or run(config, progress="none")
     return found | {"path": str(record.folder(config))}
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from normlab.arguments import data_label
-from normlab.config import Config, PositiveFloat, PositiveInt, defaults, parse
+from normlab.config import Config, PositiveFloat, PositiveInt, compose
 
 Compensated = Literal["nothing", "weights", "rate", "both"]
 LEARNING_RATES = {"sgd": 0.01, "adam": 0.001}  # the usual ones, as in configs/optim/
@@ -95,17 +95,15 @@ def _config(
     precision: str,
     seed: int,
 ) -> Config:
-    values: dict[str, Any] = {
-        "data": {**defaults("data", data["name"]), **data},
-        "augment": defaults("augment", "none"),
-        "norm": defaults("norm", "centered") | {"std": std},
-        "arch": {**defaults("arch", arch["name"]), **arch, "first_layer_scale": weights},
-        "optim": defaults("optim", optim) | {"lr": lr, "first_layer_lr": rate},
-        "trainer": defaults("trainer", "default")
-        | {"max_epochs": epochs, "precision": precision, "checkpoint": False, "targets": []},
-        "logger": defaults("logger", "none"),
-    }
-    return parse({**values, "seed": seed, "study": "rescaling"})
+    return compose(
+        "rescaling",
+        seed,
+        data=data,
+        norm={"name": "centered", "std": std},
+        arch={**arch, "first_layer_scale": weights},
+        optim={"name": optim, "lr": lr, "first_layer_lr": rate},
+        trainer={"name": "default", "max_epochs": epochs, "precision": precision, "checkpoint": False, "targets": []},
+    )
 
 
 def _losses(config: Config) -> dict[str, list[float]]:

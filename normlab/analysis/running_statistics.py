@@ -17,7 +17,7 @@ from torch import Tensor
 
 from normlab.archs import Network
 from normlab.arguments import data_label
-from normlab.config import PositiveFloat, PositiveInt, defaults, parse
+from normlab.config import PositiveFloat, PositiveInt, compose
 from normlab.data import dataset
 
 BATCH = 500  # images at once, where it does not matter
@@ -76,15 +76,15 @@ def _trained(data: dict[str, Any], arch: dict[str, Any], norm: str, rate: float,
     from normlab.run import run  # loads Lightning, which most measurements do without
     from normlab.training import load
 
-    values: dict[str, Any] = {
-        "data": {**defaults("data", data["name"]), **data},
-        "augment": defaults("augment", "none"),
-        "norm": defaults("norm", norm),
-        "arch": {**defaults("arch", arch["name"]), **arch},
-        "optim": defaults("optim", "sgd") | {"lr": rate},
-        "trainer": defaults("trainer", "default") | {"max_epochs": epochs, "targets": []},
-        "logger": defaults("logger", "none"),
-    }
+    config = compose(
+        "borders",
+        seed,
+        data=data,
+        norm=norm,
+        arch=arch,
+        optim={"name": "sgd", "lr": rate},
+        trainer={"name": "default", "max_epochs": epochs, "targets": []},
+    )
     with tempfile.TemporaryDirectory() as folder:
-        config = parse({**values, "seed": seed, "study": "borders"}).model_copy(update={"runs": Path(folder)})
-        return load(Path(run(config, progress="none")["path"]) / "checkpoint.ckpt")
+        found = run(config.model_copy(update={"runs": Path(folder)}), progress="none")
+        return load(Path(found["path"]) / "checkpoint.ckpt")

@@ -20,7 +20,7 @@ import pandas as pd
 from normlab.errors import ConfigError, NormlabError, fail
 from normlab.report import figures, ledger, study, tables
 from normlab.report.study import Study
-from normlab.statistics.verdicts import Rate, Verdict, judge
+from normlab.statistics.verdicts import Rate, Verdict, cell_name, judge
 
 GENERATED = {".csv", ".tex", ".png", ".svg", ".md", ".json"}
 RATES: dict[Rate, str] = {"common": "at the common learning rate", "best": "at each scheme's best learning rate"}
@@ -201,7 +201,8 @@ def draw(
         figures.reached(out / f"time{suffix}", times, found.plan.target)
         captions["time"] = f"Share of runs that reached {found.plan.target:g} validation accuracy {label}".rstrip()
     if len(differences):
-        names = [", ".join(map(str, row)) for row in differences[[*found.factors, "norm"]].itertuples(index=False)]
+        columns = [*found.factors, "norm"]
+        names = [cell_name(columns, row) for row in differences[columns].itertuples(index=False)]
         figures.forest(out / f"differences{suffix}", differences, names, found.reference, found.plan.margin)
         captions["differences"] = f"Test accuracy minus that of {found.reference} {label}".rstrip()
     probed = found.curves[(found.curves.split == "probe") & (found.curves.metric == "lambda_max")]
@@ -247,7 +248,7 @@ def cells_of(found: Study, runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]
     """The runs by the factors of the study."""
     if not found.factors:
         return [("", runs)]
-    return [(", ".join(map(str, values)), part) for values, part in runs.groupby(found.factors, sort=False)]
+    return [(cell_name(found.factors, values), part) for values, part in runs.groupby(found.factors, sort=False)]
 
 
 def told(verdicts: list[Verdict], form: str) -> str:

@@ -257,8 +257,8 @@ def beside(axes: Axes) -> None:
 
 
 def _panels(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], size: tuple[float, float]) -> Any:
-    """One axes for each cell of a study, at most three in a row."""
-    columns = min(3, len(cells))
+    """One axes for each cell of a study, at most three in a row, and four in two rows of two."""
+    columns = 2 if len(cells) == 4 else min(3, len(cells))
     return figure(path, columns=columns, rows=-(-len(cells) // columns), size=size)
 
 

@@ -8,7 +8,7 @@ study are corrected together (Holm 1979). A claim is ``supported`` or ``contradi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
@@ -229,7 +229,20 @@ def _cells(claim: Claim, rule: Rule, runs: Mapping[Rate, pd.DataFrame]) -> list[
     groups: list[tuple[Any, pd.DataFrame]] = [((), rows)]
     if over and len(rows):
         groups = list(rows.groupby(over, sort=True, dropna=False))
-    return [_cell(rule, part, ", ".join(map(str, values))) for values, part in groups]
+    return [_cell(rule, part, cell_name(over, values)) for values, part in groups]
+
+
+def cell_name(columns: Sequence[str], values: Iterable[Any]) -> str:
+    """Which cell of a study: names of data, architecture or optimizer speak for themselves, an option needs its key.
+
+    >>> cell_name(["data", "config.arch.internal_norm"], ["cifar10", "none"])
+    'cifar10, internal_norm none'
+    """
+    keys = (
+        column.rsplit(".", 1)[1] if column.startswith("config.") and not column.endswith((".name", ".root")) else ""
+        for column in columns
+    )
+    return ", ".join(f"{key} {value}".strip() for key, value in zip(keys, values, strict=True))
 
 
 def _cell(rule: Rule, runs: pd.DataFrame, place: str) -> Cell:

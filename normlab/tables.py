@@ -177,7 +177,8 @@ NOTES = {
     "target counts as infinite in the median. Seeds draw the initial weights and the order of the images; the images "
     "are the same in all runs, so the intervals say nothing of other images.",
     "differences": "Paired by seed, with 95% intervals (Student's t); p of the paired t test, and corrected for all "
-    "rows by Holm's method.",
+    "rows by Holm's method. Epochs later than the reference at the target: a run that never reached it counts as the "
+    "longest one, so there it may be later than that.",
 }
 
 

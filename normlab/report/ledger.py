@@ -52,6 +52,13 @@ def tally(judged: Sequence[tuple[Study, Verdict]]) -> str:
     return ", ".join(f"{count} {result}" for result, count in told.items() if count)
 
 
+def tallies(judged: Sequence[tuple[Study, Verdict]]) -> str:
+    """The :func:`tally` of each study, named where there are several."""
+    if len(judged) == 1:
+        return tally(judged)
+    return "; ".join(f"{study.name}: {tally([(study, verdict)])}" for study, verdict in judged)
+
+
 def write_ledger(studies: Sequence[tuple[Study, list[Verdict]]], results: Path) -> Path:
     """Write ``claims.md``: statement, source's value, verdict, numbers, study and command of every claim."""
     judged = judged_by(studies)
@@ -75,7 +82,7 @@ def write_ledger(studies: Sequence[tuple[Study, list[Verdict]]], results: Path) 
                 "statement": [entry.statement for entry in ledger.values()],
                 "the source's value": [entry.source for entry in ledger.values()],
                 "verdict": list(of_claims.values()),
-                "parts": [tally(judged.get(id_, [])) for id_ in ledger],
+                "parts": [tallies(judged.get(id_, [])) for id_ in ledger],
                 "study": [
                     ", ".join(f"[{study.name}]({study.name}/README.md)" for study, _ in judged.get(id_, []))
                     or (f"{waiting[id_]}, not run yet" if id_ in waiting else UNTESTED)
@@ -98,6 +105,8 @@ def told(entry: Entry, judged: Sequence[tuple[Study, Verdict]]) -> list[str]:
     """One claim at length: what was tested, what was found, what is true instead, and how to repeat it."""
     lines = [f"## {entry.id}: {verdict_of(judged)}", "", entry.statement, "", f"The source says: {entry.source}.", ""]
     for study, verdict in judged:
+        if len(judged) > 1:
+            lines += [f"### {study.name}: {tally([(study, verdict)])}", "", study.plan.question, ""]
         lines += _told_by(study, verdict)
     return lines
 

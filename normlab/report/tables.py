@@ -10,7 +10,15 @@ import pandas as pd
 from tabulate import tabulate
 
 from normlab.report.study import CHOICE, Study
-from normlab.statistics import Interval, holm, mean_interval, paired_difference, t_test, time_to_target
+from normlab.statistics import (
+    Interval,
+    holm,
+    mean_interval,
+    paired_difference,
+    restricted_difference,
+    t_test,
+    time_to_target,
+)
 from normlab.statistics.verdicts import Cell, Rate
 
 
@@ -79,8 +87,8 @@ def wide(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
     """A row for each scheme in each cell of the study.
 
     Columns: the cell's factors, norm, lr, at_edge (whether that rate is the grid's lowest or highest), n (runs),
-    diverged (share), accuracy with its 95% t interval over the finished runs, and for the target the median epochs,
-    their mean with a miss counted as the longest run, and the share that reached it.
+    diverged (share), accuracy with its 95% t interval over the finished runs, and for the target the median epochs and
+    steps, their mean with a miss counted as the longest run, and the share that reached it.
     """
     rates = study.rates
     target = f"epochs_to.{study.plan.target:g}"
@@ -89,8 +97,7 @@ def wide(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
     for values, part in runs.groupby([*study.factors, "norm"], sort=False):
         finished = part[part.status == "finished"]
         accuracy = mean_interval(finished.test_accuracy.to_numpy())
-        times = part.get(target, pd.Series(math.nan, index=part.index)).astype(float)
-        times = times.mask((part.status == "diverged") & times.isna(), math.inf)
+        times, steps = _times(part, target), _times(part, f"steps_to.{study.plan.target:g}")
         reached = time_to_target(times.dropna().to_numpy(), horizon)
         lr = part.lr.dropna().astype(float).unique()
         rows.append(
@@ -105,6 +112,7 @@ def wide(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
                 "accuracy_high": accuracy.high,
                 "finished": accuracy.n,
                 "epochs_median": reached.median,
+                "steps_median": float(steps.median()),
                 "epochs_mean": reached.restricted_mean,
                 "reached": reached.share,
             }
@@ -113,12 +121,21 @@ def wide(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
     return frame.sort_values(study.factors, kind="stable", ignore_index=True) if study.factors else frame
 
 
+def _times(runs: pd.DataFrame, column: str) -> pd.Series:
+    """When each run reached a target: infinite if never, also by divergence; NaN where it was not asked."""
+    times = runs.get(column, pd.Series(math.nan, index=runs.index)).astype(float)
+    return times.mask((runs.status == "diverged") & times.isna(), math.inf)
+
+
 def differences(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy of each scheme less that of the reference, at the seeds that both have.
+    """Accuracy of each scheme less that of the reference, at the seeds that both have, and how much later it learns.
 
     Columns: the cell's factors, norm, n (pairs), lost (pairs that a divergence takes away), difference with its 95% t
-    interval, p of the paired t test, p_holm corrected for all rows.
+    interval, p of the paired t test, p_holm corrected for all rows; later, the epochs to the target less those of the
+    reference, with its interval, where a run that never reaches it counts as the longest one.
     """
+    target = f"epochs_to.{study.plan.target:g}"
+    horizon = float(study.runs["config.trainer.max_epochs"].max())
     rows = []
     cells: list[tuple[Any, pd.DataFrame]] = [((), runs)]
     if study.factors:
@@ -132,6 +149,12 @@ def differences(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
             seeds = sorted(have[norm] & have[study.reference])
             both = table.loc[seeds, [norm, study.reference]].dropna()
             difference = paired_difference(both[norm].to_numpy(), both[study.reference].to_numpy())
+            sides = [
+                _times(part, target).groupby(part.seed).mean().reindex(seeds)
+                for part in (cell[cell.norm == norm], cell[cell.norm == study.reference])
+            ]
+            asked = sides[0].notna() & sides[1].notna()
+            later = restricted_difference(sides[0][asked].to_numpy(), sides[1][asked].to_numpy(), horizon)
             rows.append(
                 {
                     **dict(zip(study.factors, values, strict=True)),
@@ -142,9 +165,13 @@ def differences(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
                     "low": difference.low,
                     "high": difference.high,
                     "p": t_test(both[norm].to_numpy(), both[study.reference].to_numpy()),
+                    "later": later.estimate,
+                    "later_low": later.low,
+                    "later_high": later.high,
                 }
             )
-    frame = pd.DataFrame(rows, columns=[*study.factors, "norm", "n", "lost", "difference", "low", "high", "p"])
+    columns = ["n", "lost", "difference", "low", "high", "p", "later", "later_low", "later_high"]
+    frame = pd.DataFrame(rows, columns=[*study.factors, "norm", *columns])
     return frame.assign(p_holm=holm(frame.p.to_numpy(dtype=float)))
 
 
@@ -164,7 +191,10 @@ def shown_wide(study: Study, frame: pd.DataFrame) -> dict[str, list[str]]:
             percent(a, low, high)
             for a, low, high in zip(frame.accuracy, frame.accuracy_low, frame.accuracy_high, strict=True)
         ],
-        f"median epochs to {target}": [_epochs(value) for value in frame.epochs_median],
+        f"median epochs to {target}": [
+            _epochs(epochs) + f" ({steps:,.0f} steps)" * (math.isfinite(steps) and steps != epochs)
+            for epochs, steps in zip(frame.epochs_median, frame.steps_median, strict=True)
+        ],
         f"reached {target}": [f"{share:.0%}" if not math.isnan(share) else "-" for share in frame.reached],
     }
 
@@ -183,6 +213,10 @@ def shown_differences(study: Study, frame: pd.DataFrame) -> dict[str, list[str]]
         ],
         "p": [p_value(value) for value in frame.p],
         "p, Holm": [p_value(value) for value in frame.p_holm],
+        f"epochs later to {study.plan.target:g}": [
+            "-" if math.isnan(later) else f"{later:+.1f}" + f" [{low:+.1f}, {high:+.1f}]" * (not math.isnan(low))
+            for later, low, high in zip(frame.later, frame.later_low, frame.later_high, strict=True)
+        ],
     }
 
 

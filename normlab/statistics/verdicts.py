@@ -348,7 +348,9 @@ def _estimated(rule: Estimated, rows: pd.DataFrame, place: str, nothing: Cell) -
         "supported" if yes else "contradicted" if no else "inconclusive"
         for yes, no in zip(inside, outside, strict=True)
     ]
-    spread = Interval(float(values.mean()), float(lows.min()), float(highs.max()), len(values))
+    # What an estimate rests on are the images that it was made from, if the measurement says so.
+    n = int(rows.loc[found.index, "images"].iloc[0]) if len(values) == 1 and "images" in rows else len(values)
+    spread = Interval(float(values.mean()), float(lows.min()), float(highs.max()), n)
     return Cell(name, spread, math.nan, math.nan, math.nan, combined(results))
 
 

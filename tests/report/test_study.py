@@ -42,6 +42,7 @@ def plant(runs, overrides=OVERRIDES):
             "test_accuracy": accuracy,
             "validation_accuracy": accuracy,
             "epochs_to": {"0.7": 2.0 + seed if accuracy >= 0.7 else math.inf},
+            "steps_to": {"0.7": 10 * (2.0 + seed) if accuracy >= 0.7 else math.inf},
         }
         described = record.describe(config) | {"status": "diverged" if diverged else "finished", "metrics": metrics}
         record.write(path, described)
@@ -120,6 +121,15 @@ def test_means_intervals_and_pairs_against_pandas(made):
     for row in differences(made[0], found).itertuples():
         pairs = found.pivot_table(index="seed", columns="norm", values="test_accuracy")
         assert row.difference == pytest.approx((pairs[row.norm] - pairs.dataset).mean())
+        # dataset takes 2, 3, 4 and more epochs, of which four are trained; centered never gets there.
+        assert row.later == (pytest.approx(np.mean([2, 1, 0, 0, 0, 0])) if row.norm == "centered" else 0)
+    shown = shown_wide(made[0], wide(made[0], found))
+    assert dict(zip(shown["scheme"], shown["median epochs to 0.7"], strict=True)) == {
+        "raw": "4.5 (45 steps)",
+        "unit": "4.5 (45 steps)",
+        "centered": "never",
+        "dataset": "4.5 (45 steps)",
+    }
 
 
 def test_the_verdicts_follow_the_rules(made):

@@ -185,7 +185,7 @@ def report(found: Inspection, options: Options, total: int) -> dict[str, Any]:
         "presets": presets(intervals),
         "conditioning": conditioning(found) if options.conditioning and len(found.small) else [],
         "advice": told,
-        "lines_notes": lines_notes(std),
+        "lines_notes": lines_notes(found, std),
         "lines": lines(mean, std),
     }
 
@@ -277,13 +277,16 @@ def advice(found: Inspection, intervals: dict[Any, tuple[Tensor, Tensor]]) -> li
     return told
 
 
-def lines_notes(std: Sequence[float]) -> list[str]:
+def lines_notes(found: Inspection, std: Sequence[float]) -> list[str]:
     """What to know of the lines before they are pasted."""
-    notes = ["The deviation is that of all pixels (pooled)."]
-    if len(std) > 1:
-        notes.append(
-            'For timm and albumentations greyscale files must be opened as RGB: Image.open(path).convert("RGB").'
-        )
+    mode = "RGB" if len(std) > 1 else "L"
+    notes = [
+        "The deviation is that of all pixels (pooled).",
+        f'Open every file by Image.open(path).convert("{mode}"), as these numbers were taken; '
+        "224 stands for the size that you want.",
+    ]
+    if any(how.startswith("16 bits") for how in found.converted):
+        notes.append("Files of 16 bits were divided by 257 here; convert() would clip them at 255.")
     flat = [name for name, value in zip(channel_names(len(std)), std, strict=True) if not value]
     if flat:
         notes.append(f"A deviation of 0 stands as 1.0, to divide by ({', '.join(flat)}).")
@@ -293,21 +296,21 @@ def lines_notes(std: Sequence[float]) -> list[str]:
 def lines(mean: Sequence[float], std: Sequence[float]) -> dict[str, str]:
     """Ready to paste: the same normalization for four libraries and for normlab.
 
-    Of three channels, the lines of torchvision and transformers turn greyscale files into RGB, too.
+    Those of timm and transformers resize to 224 pixels, too, which leaves an image of 224x224 as it is.
 
     >>> print(lines([0.5], [0.25])["albumentations"])
     albumentations.Normalize(mean=[0.5], std=[0.25], max_pixel_value=255.0)
     """
     means, stds = ([float(f"{value:.8g}") for value in values] for values in (mean, [s or 1.0 for s in std]))
     both = f"mean={means}, std={stds}"
-    to_rgb, convert = ("v2.RGB(), ", "do_convert_rgb=True, ") if len(means) == 3 else ("", "")
     return {
-        "torchvision": (
-            f"v2.Compose([v2.ToImage(), {to_rgb}v2.ToDtype(torch.float32, scale=True), v2.Normalize({both})])"
-        ),
+        "torchvision": f"v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize({both})])",
         "albumentations": f"albumentations.Normalize({both}, max_pixel_value=255.0)",
-        "timm": f"timm.data.create_transform(input_size=224, mean={tuple(means)}, std={tuple(stds)})",
-        "transformers": f"ViTImageProcessor({convert}rescale_factor=1 / 255, image_mean={means}, image_std={stds})",
+        "timm": f"timm.data.create_transform(224, crop_pct=1.0, mean={tuple(means)}, std={tuple(stds)})",
+        "transformers": (
+            'ViTImageProcessor(size={"height": 224, "width": 224}, rescale_factor=1 / 255, '
+            f"image_mean={means}, image_std={stds})"
+        ),
         "normlab": f'normlab.normalization("imagenet", {both})',
     }
 

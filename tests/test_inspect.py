@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -16,7 +17,8 @@ from torchvision.transforms import v2
 
 import normlab
 from normlab import dataset, inspect
-from normlab.analysis.inspection import inspect_images
+from normlab.analysis.inspection import inspect_files, inspect_images
+from normlab.data.images import resize
 
 
 @pytest.fixture
@@ -203,35 +205,54 @@ def test_the_nearest_preset_and_whether_it_is_inside():
     assert not far["inside"]
 
 
+def pasted(lines, library):
+    """The line as it is printed, executed."""
+    names = {"v2": v2, "torch": torch, "albumentations": albumentations, "normlab": normlab, "timm": timm}
+    return eval(lines[library], names | {"ViTImageProcessor": transformers.ViTImageProcessor})
+
+
+def given(lines, picture):
+    """What each line makes of a picture: [C, H, W]."""
+    array = np.array(picture)
+    with_channels = array[..., None] if array.ndim == 2 else array
+    uint8 = torch.from_numpy(with_channels).permute(2, 0, 1)[None]
+    return {
+        "torchvision": pasted(lines, "torchvision")(picture),
+        "albumentations": pasted(lines, "albumentations")(image=with_channels)["image"].transpose(2, 0, 1),
+        "timm": pasted(lines, "timm")(picture),
+        "transformers": pasted(lines, "transformers")(picture, return_tensors="np")["pixel_values"][0],
+        "normlab": pasted(lines, "normlab")(uint8)[0],
+    }
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_each_line_gives_the_tensor_of_normlab(photos, channels):
-    images = photos.train.images[:50, :channels]
+    images = resize(photos.train.images[:20, :channels], 224)
     found = inspect_images(images)
     norm = normlab.normalization("dataset").fit([images])
     lines = inspect.lines(*(value.tolist() for value in found.sums.statistics("pooled")))
-    expected = norm(images[:1])[0]
-    array = images[0].permute(1, 2, 0).numpy() if channels == 3 else images[0, 0].numpy()
-    names = {"v2": v2, "torch": torch, "albumentations": albumentations, "normlab": normlab, "timm": timm}
+    array = images[0].permute(1, 2, 0).numpy()
+    made = given(lines, Image.fromarray(array if channels == 3 else array[..., 0]))
+    assert set(made) == set(lines)
+    for library, tensor in made.items():
+        np.testing.assert_allclose(tensor, norm(images[:1])[0], atol=1e-5, err_msg=library)
 
-    def evaluated(library):
-        return eval(lines[library].replace("input_size=224", "input_size=32, crop_pct=1.0"), names)
 
-    np.testing.assert_allclose(evaluated("torchvision")(array), expected, atol=1e-5)
-    augmented = evaluated("albumentations")(image=array if channels == 3 else array[..., None])["image"]
-    np.testing.assert_allclose(augmented.transpose(2, 0, 1), expected, atol=1e-5)
-    np.testing.assert_allclose(evaluated("normlab")(images[:1])[0], expected, atol=1e-5)
-    if channels == 3:
-        np.testing.assert_allclose(evaluated("timm")(Image.fromarray(array)), expected, atol=1e-5)
-        processor = transformers.ViTImageProcessor
-        names["ViTImageProcessor"] = processor
-        made = eval(lines["transformers"].replace("(", "(do_resize=False, ", 1), names)
-        np.testing.assert_allclose(
-            made(Image.fromarray(array), return_tensors="np")["pixel_values"][0], expected, atol=1e-5
-        )
-        grey, as_rgb = Image.fromarray(array).convert("L"), Image.fromarray(array).convert("L").convert("RGB")
-        expected = norm(torch.from_numpy(np.array(as_rgb)).permute(2, 0, 1)[None])[0]
-        np.testing.assert_allclose(evaluated("torchvision")(grey), expected, atol=1e-5)
-        np.testing.assert_allclose(made(grey, return_tensors="np")["pixel_values"][0], expected, atol=1e-5)
+@pytest.mark.parametrize("mode", ["P", "RGBA", "L", "LA", "CMYK", "1"])
+def test_files_opened_as_the_note_says_are_those_that_were_measured(photos, here, mode):
+    """The mean and the deviation of what a line gives are 0 and 1 on the file that they were taken from."""
+    picture = Image.fromarray(resize(photos.train.images[:1], 224)[0].permute(1, 2, 0).numpy())
+    picture.putalpha(Image.linear_gradient("L").resize((224, 224)))
+    suffix = "tiff" if mode == "CMYK" else "png"
+    picture.convert("RGB" if mode in ("P", "CMYK", "1") else mode).convert(mode).save(here / f"one.{suffix}")
+    found = inspect_files([here / f"one.{suffix}"])
+    mean, std = (value.tolist() for value in found.sums.statistics("pooled"))
+    [opened] = re.findall(r"Image\.open\(path\)\.convert\(.*?\)", " ".join(inspect.lines_notes(found, std)))
+    picture = eval(opened, {"Image": Image, "path": here / f"one.{suffix}"})
+    for library, tensor in given(inspect.lines(mean, std), picture).items():
+        tensor = torch.as_tensor(tensor, dtype=torch.float64).flatten(1)
+        assert tensor.mean(1).abs().max() < 1e-4, library
+        assert (tensor.std(1, correction=0) - 1).abs().max() < 1e-4, library
 
 
 def test_what_to_know_of_the_lines_stands_above_them(look, here):
@@ -240,10 +261,10 @@ def test_what_to_know_of_the_lines_stands_above_them(look, here):
     _, out, _ = look(".", "conditioning=false", "resamples=10")
     before = out.split("  torchvision")[0]
     assert "all pixels (pooled)" in before
-    assert "greyscale files must be opened as RGB" in before
+    assert 'Open every file by Image.open(path).convert("RGB")' in before
     assert "A deviation of 0 stands as 1.0, to divide by (blue)." in before
     _, out, _ = look("data=digits", "conditioning=false", "resamples=10")
-    assert "opened as RGB" not in out
+    assert 'Open every file by Image.open(path).convert("L")' in out
     assert "stands as 1.0" not in out
 
 

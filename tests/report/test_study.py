@@ -330,7 +330,8 @@ def rows_of(*, data, factor=2.0):
     import normlab
 
     images = normlab.dataset(**data).train.images
-    return [{"data": data["name"], "value": images.double().mean() * factor, "value_low": 1.0, "value_high": 9.0}]
+    ends = {"value_low": 1.0, "value_high": 9.0}
+    return [{"data": data["name"], "images": len(images), "value": images.double().mean() * factor, **ends}]
 
 
 @pytest.fixture
@@ -366,6 +367,7 @@ def test_measurements_are_made_once_kept_and_judged(tiny, capsys):
     assert (out / "tiny" / study.MEASUREMENTS).read_bytes() == before
     found, (verdict,) = tables.make("tiny", tiny / "runs", out, [])
     assert [cell.result for cell in verdict.cells] == ["supported", "inconclusive"]
+    assert [cell.interval.n for cell in verdict.cells] == [1, found.measurements["images"][0]]
     assert verdict.result == "inconclusive"
     assert len(found.measurements) == 1
     text = (out / "tiny/README.md").read_text()

@@ -172,6 +172,11 @@ def report(found: Inspection, options: Options, total: int) -> dict[str, Any]:
     told = advice(found, intervals)
     if options.conditioning and not len(found.small):
         told.append("No linear model: none of the images drawn for it can be read. A larger small=N draws more.")
+    elif options.conditioning and len(found.small) <= found.small[0].numel():
+        told.append(
+            f"The linear model has {found.small[0].numel():,} inputs and {len(found.small):,} images: its rank and "
+            "condition number grow with the images, so compare them with those of as many others only."
+        )
     return {
         "images": len(found),
         "sample": {"drawn": options.limit, "of": total} if options.limit and options.limit < total else None,

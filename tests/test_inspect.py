@@ -335,6 +335,8 @@ def test_no_readable_small_copy(look, folder, here):
     status, out, _ = look("mine", "small=1", "resamples=10")
     assert status == 0
     assert "No linear model: none of the images drawn for it can be read" in out
+    status, out, _ = look("mine", "resamples=10")
+    assert "The linear model has 3,072 inputs and 59 images: its rank and condition number grow" in out
 
 
 def test_images_of_different_sizes_are_in_plain_words(look, here):

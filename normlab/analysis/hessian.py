@@ -7,6 +7,7 @@ gradient descent is, and its largest eigenvalue how large a learning rate may be
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 
@@ -107,8 +108,23 @@ def linear_hessian(images: Tensor, norm: str | Normalization | None = None, bias
         moments = _feature_moments(images)
     else:
         scheme = normalization(norm).fit(images.split(256)) if isinstance(norm, str) else norm
+        if len(images) < images[0].numel():
+            return _of_few(images, scheme, bias)
         moments = image_moments(images, scheme)
     return spectrum(moments.second_moment(bias), moments.count)
+
+
+def _of_few(images: Tensor, norm: Normalization, bias: bool) -> Spectrum:
+    """The spectrum of S = X~'X~/N from that of X~X~'/N [N, N], which is smaller, and lacks but zeros."""
+    norm = copy.deepcopy(norm).double()
+    with torch.no_grad():
+        x = torch.cat([norm(part).flatten(1) for part in images.split(256)])
+    require_dense(x.shape[1])
+    if bias:
+        x = torch.cat([x, x.new_ones(len(x), 1)], 1)
+    few = spectrum(x @ x.T / len(x)).eigenvalues
+    eigenvalues = torch.cat([few, few.new_zeros(x.shape[1] - len(x))]).sort(descending=True).values
+    return Spectrum(eigenvalues, threshold(eigenvalues, len(x)))
 
 
 def image_moments(images: Tensor, norm: Normalization) -> Moments:

@@ -48,6 +48,21 @@ def test_the_hessian_is_the_second_moment_of_the_inputs(name, bias, digits):
     assert found.full_condition_number == (found.condition_number if found.rank == len(expected) else math.inf)
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_hessian_of_fewer_images_than_inputs(name, bias, digits):
+    """40 images of 64 pixels: against the singular values of the whole design matrix."""
+    images = digits.train.images[:40]
+    norm = normlab.normalization(name).fit(images.split(9))
+    found = normlab.linear_hessian(images, norm, bias=bias)
+    x = design(images, norm, bias)
+    squares = np.linalg.svd(x, compute_uv=False) ** 2 / len(x)
+    assert len(found.eigenvalues) == x.shape[1]
+    np.testing.assert_allclose(found.eigenvalues[: len(squares)], squares, rtol=1e-8, atol=1e-13 * squares[0])
+    assert found.rank == np.linalg.matrix_rank(x, tol=1e-7 * np.sqrt(squares[0] * len(x))) <= 40
+    assert math.isinf(found.full_condition_number)
+
+
 def test_a_name_is_fitted_on_the_images(digits):
     images = digits.train.images
     by_hand = normlab.linear_hessian(images, normlab.normalization("feature").fit(images.split(64)))

@@ -38,7 +38,7 @@ from normlab.errors import ConfigError, DataError, NormlabError, fail
 from normlab.pictures import SUFFIXES
 
 SCHEMES = ("raw", "unit", "centered", "imagenet", "dataset", "feature")  # whose conditioning is shown
-EVIDENCE = "results/README.md, results/claims.md"
+EVIDENCE = "results/README.md and results/claims.md in normlab's repository"
 PRECISION = 0.01  # relative, of a mean that is called known
 FEWEST = 30  # images that say anything about a preset; the intervals of fewer are rough
 
@@ -190,6 +190,7 @@ def report(found: Inspection, options: Options, total: int) -> dict[str, Any]:
         "presets": presets(intervals),
         "conditioning": conditioning(found) if options.conditioning and len(found.small) else [],
         "advice": told,
+        "evidence": EVIDENCE,
         "lines_notes": lines_notes(found, std),
         "lines": lines(mean, std),
     }
@@ -337,12 +338,16 @@ def printed(label: str, content: dict[str, Any]) -> str:
     notes += [f"{len(content['unreadable']):,} unreadable"] * bool(content["unreadable"])
     text += [", ".join(notes)] * bool(notes)
     text += [f"  {problem}" for problem in content["unreadable"][:5]]
+    statistics = {"mean_pooled": "mean", "std_pooled": "std of all pixels", "std_per_image": "mean of images' std"}
+    if others:  # of images of one size both means are the same
+        means = {"mean_pooled": "mean of all pixels", "mean_per_image": "mean of images' means"}
+        statistics = means | {key: name for key, name in statistics.items() if key not in means}
     rows = [
         [
             row["channel"],
             *(
                 f"{v['value']:.4f}" + ("" if v["low"] is None else f" [{v['low']:.4f}, {v['high']:.4f}]")
-                for v in (row["mean_pooled"], row["std_pooled"], row["std_per_image"])
+                for v in (row[key] for key in statistics)
             ),
             f"{row['smallest']}..{row['largest']}",
             f"{row['share_at_0']:.1%}",
@@ -350,7 +355,7 @@ def printed(label: str, content: dict[str, Any]) -> str:
         ]
         for row in content["channels"]
     ]
-    headers = ["u = x/255", "mean", "std of all pixels", "mean of images' std", "range", "at 0", "at 255"]
+    headers = ["u = x/255", *statistics.values(), "range", "at 0", "at 255"]
     text += ["", tabulate(rows, headers, disable_numparse=True)]
     text.append("")
     enough = content["images_for_1_percent"]

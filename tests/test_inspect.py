@@ -170,6 +170,17 @@ def test_a_preset_that_cannot_be_told_apart_is_not_called_as_good():
     assert "cannot tell" not in text
 
 
+def test_both_means_are_printed_where_sizes_differ(look, here):
+    for side, level in ((10, 255), (30, 51)):
+        Image.fromarray(np.full((side, side), level, np.uint8)).save(here / f"{side}.png")
+    _, out, _ = look(".", "conditioning=false", "resamples=10")
+    [row] = [line for line in out.splitlines() if line.startswith("grey")]
+    assert "mean of all pixels" in out
+    assert [cell.split(" [")[0].split()[-1] for cell in row.split("]")[:2]] == ["0.2800", "0.6000"]
+    _, out, _ = look("data=digits", "conditioning=false", "resamples=10")
+    assert "mean of images' means" not in out
+
+
 def test_few_images_are_not_said_to_lie_within_or_outside(look):
     assert "the intervals" in look("data=digits", "limit=30", "conditioning=false")[1]
     assert "the intervals" not in look("data=digits", "limit=29", "conditioning=false")[1]

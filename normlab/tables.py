@@ -153,7 +153,7 @@ def measured(found: Study, out: Path) -> list[str]:
             axis=1, how="all"
         )
         frame.to_csv(out / f"{name}.csv", index=False)
-        shown = {str(column): [_number(value) for value in frame[column]] for column in frame}
+        shown = with_intervals({str(column): [_number(value) for value in frame[column]] for column in frame})
         lines += [f"## {name.replace('_', ' ').capitalize()}", ""]
         for spec in [spec for spec in found.plan.pictures if spec.call == name]:
             drawn = frame
@@ -164,6 +164,26 @@ def measured(found: Study, out: Path) -> list[str]:
                 lines += [f"![{spec.caption}]({spec.name}.png)", ""]
         lines += [tables.render(shown, "github"), ""]
     return lines
+
+
+def with_intervals(columns: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Columns of numbers whose ends have columns of their own, in one.
+
+    >>> with_intervals({"a": ["5", "0"], "a_low": ["4", "-"], "a_high": ["6", "-"], "n": ["7", "7"]})
+    {'a': ['5 [4, 6]', '0'], 'n': ['7', '7']}
+    """
+    ends = {name: (f"{name}_low", f"{name}_high") for name in columns}
+    ends = {name: both for name, both in ends.items() if set(both) <= set(columns)}
+    shown = {
+        name: [
+            value + f" [{low}, {high}]" * (low != "-")
+            for value, low, high in zip(values, *(columns[end] for end in ends[name]), strict=True)
+        ]
+        if name in ends
+        else values
+        for name, values in columns.items()
+    }
+    return {name: values for name, values in shown.items() if not any(name in both for both in ends.values())}
 
 
 def _number(value: Any) -> str:

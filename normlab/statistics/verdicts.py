@@ -229,7 +229,7 @@ def _cells(claim: Claim, rule: Rule, runs: Mapping[Rate, pd.DataFrame]) -> list[
     groups: list[tuple[Any, pd.DataFrame]] = [((), rows)]
     if over and len(rows):
         groups = list(rows.groupby(over, sort=True, dropna=False))
-    return [_cell(rule, part, cell_name(over, values)) for values, part in groups]
+    return [_cell(rule, part, cell_name(over if values else (), values)) for values, part in groups]
 
 
 def cell_name(columns: Sequence[str], values: Iterable[Any]) -> str:

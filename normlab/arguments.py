@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +13,13 @@ from normlab.config import Section, check, choices, defaults, unknown_choice
 from normlab.errors import ConfigError
 
 S = TypeVar("S", bound=Section)
+
+
+def answer_help(arguments: Sequence[str], text: str | None) -> None:
+    """Print a command's docstring and end with status 0, where it is asked for ``--help`` or ``-h``."""
+    if {"--help", "-h"} & set(arguments):
+        print(str(text).strip())
+        sys.exit()
 
 
 def parsed(arguments: Sequence[str], schema: type[S], groups: Sequence[str] = ("data",)) -> tuple[S, dict[str, Any]]:

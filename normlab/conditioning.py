@@ -24,7 +24,7 @@ from normlab.analysis.descent import Descent, descent, iterations_by_condition_n
 from normlab.analysis.lanczos import largest_eigenvalues
 from normlab.analysis.moments import MAX_FEATURES, is_affine, raw_moments
 from normlab.analysis.prediction import Prediction, dataset_moments
-from normlab.arguments import data_label, parsed
+from normlab.arguments import answer_help, data_label, parsed
 from normlab.config import PositiveInt, Section, choices, compose, parse_group
 from normlab.data import Dataset, load
 from normlab.errors import NormlabError, fail
@@ -49,6 +49,7 @@ class Options(Section):
 
 def main(arguments: list[str]) -> None:
     """Compute, print and save; a mistake ends as one line and status 2."""
+    answer_help(arguments, __doc__)
     try:
         options, groups = parsed(arguments, Options)
         data = load(parse_group("data", groups["data"]))

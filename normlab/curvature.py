@@ -22,7 +22,7 @@ from normlab.analysis.activations import layer_statistics, predicted_output_vari
 from normlab.analysis.curvature import Curvature
 from normlab.archs import Network
 from normlab.archs.layers import first_layer
-from normlab.arguments import data_label, parsed
+from normlab.arguments import answer_help, data_label, parsed
 from normlab.config import Arch, NonNegativeInt, PositiveInt, Section, choices, defaults, parse_group
 from normlab.data import Dataset, Loader, load
 from normlab.errors import NormlabError, fail
@@ -43,6 +43,7 @@ class Options(Section):
 
 def main(arguments: list[str]) -> None:
     """Compute, print and save; a mistake ends as one line and status 2."""
+    answer_help(arguments, __doc__)
     try:
         options, groups = parsed(arguments, Options, ("data", "arch"))
         data = load(parse_group("data", groups["data"]))

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from normlab import record
+from normlab.arguments import answer_help
 from normlab.errors import ConfigError, DataError, NormlabError, fail
 from normlab.report import study
 from normlab.report.study import MEASUREMENTS, Measurement
@@ -25,6 +26,7 @@ from normlab.report.study import MEASUREMENTS, Measurement
 
 def main(arguments: list[str]) -> None:
     """Make what is missing; a mistake ends as one line and status 2."""
+    answer_help(arguments, __doc__)
     results, rerun, named = Path("results"), False, []
     try:
         for argument in arguments:

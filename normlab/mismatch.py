@@ -23,7 +23,7 @@ from torch import Tensor
 
 from normlab import record
 from normlab.archs.pretrained import Weights, weights
-from normlab.arguments import data_label, parsed
+from normlab.arguments import answer_help, data_label, parsed
 from normlab.config import Data, PositiveInt, Section, choices
 from normlab.data import Files, Source
 from normlab.data.images import decode
@@ -49,6 +49,7 @@ class Options(Section):
 
 def main(arguments: list[str]) -> None:
     """Measure, print and save; a mistake ends as one line and status 2."""
+    answer_help(arguments, __doc__)
     try:
         options, groups = parsed(arguments, Options)
         label = data_label(groups["data"])

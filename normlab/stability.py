@@ -24,7 +24,7 @@ from tabulate import tabulate
 
 from normlab import record
 from normlab.analysis.stability import largest_stable_rate
-from normlab.arguments import data_label, parsed
+from normlab.arguments import answer_help, data_label, parsed
 from normlab.config import NonNegativeInt, PositiveInt, Section, choices, compose, defaults
 from normlab.errors import ConfigError, DataError, NormlabError, fail
 from normlab.norms import Affine, normalization
@@ -50,6 +50,7 @@ class Options(Section):
 
 def main(arguments: list[str]) -> None:
     """Measure, print and save; a mistake ends as one line and status 2."""
+    answer_help(arguments, __doc__)
     try:
         options, groups = parsed(arguments, Options, ("data", "arch"))
         groups.setdefault("arch", defaults("arch", "linear"))

@@ -1,5 +1,6 @@
 """The command as a user meets it: what it prints, how it ends, what it leaves."""
 
+import importlib
 import json
 import os
 import signal
@@ -57,6 +58,17 @@ def test_help_shows_every_group_and_choice(call):
     assert status == 0
     for group in GROUPS:
         assert f"{group}: {', '.join(choices(group))}" in out
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+@pytest.mark.parametrize("name", ["conditioning", "curvature", "measure", "mismatch", "stability"])
+def test_help_of_the_other_commands_is_their_docstring(here, capsys, name, flag):
+    module = importlib.import_module(f"normlab.{name}")
+    with pytest.raises(SystemExit) as end:
+        module.main([flag, "dta=digits"])
+    assert not end.value.code
+    assert capsys.readouterr() == (module.__doc__.strip() + "\n", "")
+    assert not list(here.iterdir())
 
 
 def test_norm_with_and_without_plus(call, tmp_path):

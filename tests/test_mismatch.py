@@ -62,8 +62,21 @@ def test_synsets_are_numbered_in_their_order():
     numbers = mismatch.class_numbers(["n01440764", "n15075141", "n01443537"], 1000)
     assert numbers.tolist() == [0, 999, 1]
     assert mismatch.class_numbers(["7", "3"], 10).tolist() == [7, 3]
-    for names, message in ((["n00000000"], "none of ImageNet-1k"), (["cat"], "'cat'"), (["1000"], "'1000'")):
-        with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match="none of ImageNet-1k"):
+        mismatch.class_numbers(["n00000000"], 1000)
+
+
+def test_other_names_are_no_classes_and_among_synsets_or_numbers_a_mistake():
+    for names in ([], ["cat"], ["cat", "dog"], ["1000", "2024"], ["n0144076"]):
+        assert mismatch.class_numbers(names, 1000) is None
+    for names, odd in (
+        (["n01440764", "n0144353"], "n0144353"),
+        (["cat", "n01440764"], "cat"),
+        (["cat", "7"], "cat"),
+        (["7", "1000"], "1000"),
+        (["n01440764", "7"], "7"),
+    ):
+        with pytest.raises(DataError, match=f"class '{odd}': other sub-folders are classes of ImageNet"):
             mismatch.class_numbers(names, 1000)
 
 
@@ -90,6 +103,71 @@ def test_a_limit_draws_from_all_images_and_a_size_is_refused(folder, network):
         mismatch.pictures(data | {"image_size": 64}, network)
 
 
+def unsorted(root, places):
+    """The same pictures in other folders, in turn."""
+    other = root.parent / "own"
+    for i, path in enumerate(sorted(root.rglob("*.png"))):
+        place = other / places[i % len(places)] / path.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(path.read_bytes())
+    return other
+
+
+@pytest.mark.parametrize("places", [["."], ["cat", "dog"], ["cat"], [".", "cat/2024", "train/cat", "test"]])
+def test_images_without_the_networks_classes_have_everything_but_accuracy(folder, here, capsys, places):
+    root, count = folder
+    unsorted(root, places)
+    for out in ("sorted", "own"):
+        mismatch.main(["data=folder", f"data.root={out}", "norms=dataset,raw", f"out=of_{out}", "resamples=300"])
+    assert "the classes are not ImageNet's: no accuracy\n" in capsys.readouterr().out.split("of_sorted/")[1]
+    known, found = (pd.read_csv(f"of_{out}/mismatch.csv").set_index("norm") for out in ("sorted", "own"))
+    assert (found.images == count).all()
+    assert known.accuracy.notna().all()
+    for key in ("accuracy", "difference"):
+        assert found[[key, f"{key}_low", f"{key}_high"]].isna().all(axis=None)
+    np.testing.assert_allclose(found.confidence, known.confidence, atol=1e-4)
+    for key in ("agreement", "agreement_low", "agreement_high"):
+        pd.testing.assert_series_equal(found[key], known[key])
+    text = (here / "of_own/mismatch.md").read_text()
+    assert "\n- the classes are not ImageNet's: no accuracy\n" in text
+    line = next(line for line in text.splitlines() if line.startswith("| raw"))
+    assert [cell.strip() for cell in line.split("|")][2:4] == ["-", "-"]
+
+
+def test_files_without_classes_are_drawn_and_skipped_as_others(folder, network, caplog):
+    root, count = folder
+    own = unsorted(root, ["."])
+    data = defaults("data", "folder") | {"root": str(own)}
+    assert len(mismatch.pictures(data | {"limit": 5}, network)[0]) == 5
+    (own / "broken.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"broken.png: not an image"):
+        mismatch.pictures(data, network)
+    images, labels = mismatch.pictures(data | {"on_corrupt": "skip"}, network)
+    assert (len(images), labels) == (count, None)
+    assert "broken.png" in caplog.text
+
+
+def test_a_key_that_changes_nothing_is_refused(folder, network):
+    data = defaults("data", "folder") | {"root": str(folder[0])}
+    for key, value in (("batch_size", 8), ("validation", 0.5), ("stream", True), ("cache", False)):
+        with pytest.raises(ConfigError, match=f"data.{key}={value}: leave it out"):
+            mismatch.pictures(data | {key: value}, network)
+
+
+def test_a_folder_of_no_images_or_of_synsets_further_down_is_refused(folder, network, here):
+    data = defaults("data", "folder") | {"root": str(here / "own")}
+    (here / "own").mkdir()
+    with pytest.raises(DataError, match="own: no images in it"):
+        mismatch.pictures(data, network)
+    unsorted(folder[0], ["val/n01440764", "val/n01443537"])
+    with pytest.raises(DataError, match=r"n01440764: a synset, .* give data.root=\S*own/val$"):
+        mismatch.pictures(data, network)
+    one_class = data | {"root": str(here / "own/val/n01440764")}
+    assert mismatch.pictures(one_class, network)[1] is None
+    with pytest.raises(DataError, match="data=digits: image files are wanted"):
+        mismatch.pictures(defaults("data", "digits"), network)
+
+
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
@@ -108,16 +186,25 @@ def test_whitening_takes_patches(folder, network):
     root, _ = folder
     data = defaults("data", "folder") | {"root": str(root), "limit": 4}
     options = mismatch.Options(norms=("pca", "zca"), resamples=50)
-    rows, left_out = mismatch.measure(data, network, options)
+    rows, notes = mismatch.measure(data, network, options)
     assert [row["norm"] for row in rows] == ["expected", "pca, patches of 8", "zca, patches of 8"]
-    assert left_out == {}
+    assert notes == []
+
+
+def test_learned_is_unit_and_says_so(folder, network):
+    data = defaults("data", "folder") | {"root": str(folder[0]), "limit": 4}
+    rows, notes = mismatch.measure(data, network, mismatch.Options(norms=("unit", "yolo", "learned"), resamples=50))
+    unit, *others = ({key: value for key, value in row.items() if key != "norm"} for row in rows[1:])
+    assert others == [unit, unit]
+    assert notes == ["learned: not trained, so at its start, unit"]
 
 
 def test_what_cannot_be_fitted_is_named_and_left_out(folder, network):
     root, _ = folder
     data = defaults("data", "folder") | {"root": str(root)}
     odd = replace(network, expectation=replace(network.expectation, image_size=220))  # 8 does not divide it
-    rows, left_out = mismatch.measure(data, odd, mismatch.Options(norms=("zca", "unit"), resamples=50))
+    rows, notes = mismatch.measure(data, odd, mismatch.Options(norms=("zca", "unit"), resamples=50))
     assert [row["norm"] for row in rows] == ["expected", "unit"]
-    assert "does not divide" in left_out["zca, patches of 8"]
+    assert len(notes) == 1
+    assert notes[0].startswith("zca, patches of 8: norm.patch=8 does not divide")
     assert np.isfinite(rows[1]["confidence_low"])

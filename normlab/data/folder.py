@@ -77,7 +77,7 @@ def from_folder(root: Path, skip_corrupt: bool) -> Source:
 
 
 def _part(root: Path, classes: tuple[str, ...] | None, skip_corrupt: bool) -> tuple[tuple[str, ...], Part]:
-    found = tuple(sorted(entry.name for entry in root.iterdir() if entry.is_dir() and entry.name[0] != "."))
+    found = sub_folders(root)
     if not found:
         loose = sum(entry.suffix.lower() in SUFFIXES for entry in root.iterdir())
         why = f"{loose} images lie in it directly" if loose else "it is empty"
@@ -92,12 +92,38 @@ def _part(root: Path, classes: tuple[str, ...] | None, skip_corrupt: bool) -> tu
     paths: list[Path] = []
     labels: list[int] = []
     for name in found:
-        images = images_below(root / name, _skipped if skip_corrupt else _refused)
-        if not images:
-            raise DataError(f"{root / name}: no images in it ({', '.join(sorted(SUFFIXES))})")
+        images = all_images(root / name, skip_corrupt)
         paths += images
         labels += [classes.index(name)] * len(images)
     return classes, Part(Files(tuple(paths), skip_corrupt), torch.tensor(labels))
+
+
+def sub_folders(root: Path) -> tuple[str, ...]:
+    """Names of the folders in a folder, sorted; what begins with a dot is left out.
+
+    Raises:
+        DataError: if it cannot be looked into.
+    """
+    try:
+        return tuple(sorted(entry.name for entry in root.iterdir() if entry.is_dir() and entry.name[0] != "."))
+    except OSError as error:
+        raise DataError(unreadable_folder(error)) from None
+
+
+def all_images(root: Path, skip_corrupt: bool) -> list[Path]:
+    """Every image below a folder, as :func:`images_below` finds them.
+
+    Args:
+        root: the folder.
+        skip_corrupt: go on, with a warning, where a folder cannot be looked into.
+
+    Raises:
+        DataError: if there is none, or a folder cannot be looked into and that is not to be skipped.
+    """
+    images = images_below(root, _skipped if skip_corrupt else _refused)
+    if not images:
+        raise DataError(f"{root}: no images in it ({', '.join(sorted(SUFFIXES))})")
+    return images
 
 
 @functools.cache

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from normlab.data import dataset
-from normlab.data.folder import folder, images_below
+from normlab.data.folder import folder, images_below, sub_folders
 from normlab.errors import DataError
 
 
@@ -111,6 +111,13 @@ def test_a_folder_that_cannot_be_read_is_named(make_folder, monkeypatch, caplog)
     assert len(folder(root=root, on_corrupt="skip").train) == 6
     assert "skipped" in caplog.text
     assert "locked: a folder that cannot be read" in caplog.text
+
+
+def test_sub_folders_of_what_cannot_be_looked_into(make_folder):
+    root = make_folder({"b": 1, "a": 1, ".hidden": 1})
+    assert sub_folders(root) == ("a", "b")
+    with pytest.raises(DataError, match=r"000.png: a folder that cannot be read \(Not a directory\)"):
+        sub_folders(root / "a/000.png")
 
 
 def test_suffixes_in_capitals(make_folder):

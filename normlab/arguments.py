@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,9 +79,13 @@ def key_and_value(argument: str) -> tuple[str, Any]:
 
 
 def data_label(values: dict[str, Any]) -> str:
-    """What to call the data: the folder's name where it is a folder, else the source's."""
+    """What to call the data: the folder's name where it is a folder, also for ``.``; else the source's.
+
+    >>> data_label({"name": "digits"}), data_label({"name": "folder", "root": "shelf/../photos/."})
+    ('digits', 'photos')
+    """
     root = values.get("root")
-    return Path(root).name if values["name"] == "folder" and root else values["name"]
+    return Path(os.path.abspath(root)).name if values["name"] == "folder" and root else values["name"]
 
 
 def _is_list(schema: type[Section], key: str) -> bool:

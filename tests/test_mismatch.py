@@ -191,6 +191,12 @@ def test_whitening_takes_patches(folder, network):
     assert notes == []
 
 
+def test_the_folder_where_one_stands_has_its_name(folder, monkeypatch, capsys):
+    monkeypatch.chdir(unsorted(folder[0], ["."]))
+    mismatch.main(["data=folder", "data.root=.", "data.limit=3", "norms=unit", "resamples=50"])
+    assert "saved in runs/mismatch/own-efficientnet_lite0/:" in capsys.readouterr().out
+
+
 def test_learned_is_unit_and_says_so(folder, network):
     data = defaults("data", "folder") | {"root": str(folder[0]), "limit": 4}
     rows, notes = mismatch.measure(data, network, mismatch.Options(norms=("unit", "yolo", "learned"), resamples=50))

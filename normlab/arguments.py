@@ -1,4 +1,4 @@
-"""``GROUP=CHOICE GROUP.KEY=VALUE KEY=VALUE`` for the commands beside the main one, which compose no single run."""
+"""``GROUP=CHOICE GROUP.KEY=VALUE KEY=VALUE`` in, text out: the commands beside the main one, which compose no run."""
 
 from __future__ import annotations
 
@@ -19,8 +19,16 @@ S = TypeVar("S", bound=Section)
 def answer_help(arguments: Sequence[str], text: str | None) -> None:
     """Print a command's docstring and end with status 0, where it is asked for ``--help`` or ``-h``."""
     if {"--help", "-h"} & set(arguments):
-        print(str(text).strip())
+        write(str(text).strip())
         sys.exit()
+
+
+def write(text: str) -> None:
+    """Print, to a reader who may leave early."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # head has seen enough; Python would complain again when it closes the output
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parsed(arguments: Sequence[str], schema: type[S], groups: Sequence[str] = ("data",)) -> tuple[S, dict[str, Any]]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,7 +27,7 @@ from torch import Tensor
 from normlab.analysis.hessian import linear_hessian
 from normlab.analysis.image_statistics import ESTIMATORS, channel_names
 from normlab.analysis.inspection import Inspection, inspect_files, inspect_images
-from normlab.arguments import data_label, key_and_value, parsed
+from normlab.arguments import answer_help, data_label, key_and_value, parsed, write
 from normlab.config import PositiveInt, Section, check, choices, defaults, parse_group
 from normlab.data import Files
 from normlab.data.folder import images_below, unreadable_folder
@@ -54,8 +53,7 @@ class Options(Section):
 
 def main(arguments: list[str]) -> None:
     """Look, and print; a mistake ends as one line and status 2."""
-    if {"--help", "-h"} & set(arguments):
-        return write(str(__doc__).strip())
+    answer_help(arguments, __doc__)
     try:
         as_json = "--json" in arguments
         label, options, found, total = looked_at([argument for argument in arguments if argument != "--json"])
@@ -65,14 +63,6 @@ def main(arguments: list[str]) -> None:
     except KeyboardInterrupt:
         fail("interrupted", status=130)
     write(json.dumps(content, indent=1) if as_json else printed(label, content))
-
-
-def write(text: str) -> None:
-    """Print, to a reader who may leave early."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:  # head has seen enough; Python would complain again when it closes the output
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def looked_at(arguments: Sequence[str]) -> tuple[str, Options, Inspection, int]:

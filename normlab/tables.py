@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from normlab.arguments import answer_help
 from normlab.errors import ConfigError, NormlabError, fail
 from normlab.report import figures, ledger, study, tables
 from normlab.report.study import Study
@@ -28,6 +29,7 @@ RATES: dict[Rate, str] = {"common": "at the common learning rate", "best": "at e
 
 def main(arguments: list[str]) -> None:
     """Make what the arguments name; a mistake ends as one line and status 2."""
+    answer_help(arguments, __doc__)
     try:
         folders = {"runs": Path("runs"), "results": Path("results")}
         rest = []

@@ -61,7 +61,7 @@ def test_help_shows_every_group_and_choice(call):
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
-@pytest.mark.parametrize("name", ["conditioning", "curvature", "measure", "mismatch", "stability"])
+@pytest.mark.parametrize("name", ["conditioning", "curvature", "inspect", "measure", "mismatch", "stability", "tables"])
 def test_help_of_the_other_commands_is_their_docstring(here, capsys, name, flag):
     module = importlib.import_module(f"normlab.{name}")
     with pytest.raises(SystemExit) as end:

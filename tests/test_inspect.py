@@ -357,13 +357,6 @@ def test_images_of_different_sizes_are_in_plain_words(look, here):
     assert out.startswith(".: 5 images, 3 of 30x20 pixels, the rest of 2 other sizes\n")
 
 
-@pytest.mark.parametrize("flag", ["--help", "-h"])
-def test_help_is_the_docstring(look, flag):
-    status, out, err = look(flag, "limt=3")
-    assert (status, err) == (0, "")
-    assert out.strip() == inspect.__doc__.strip()
-
-
 def test_a_reader_may_leave_early():
     process = subprocess.Popen(
         [sys.executable, "-m", "normlab.inspect", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

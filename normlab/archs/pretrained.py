@@ -117,13 +117,19 @@ def _from_timm(name: str) -> Weights:
 
 
 def _from_torchvision(name: str) -> Weights:
-    from torchvision.models import get_model, get_model_weights
+    from torchvision import models
 
+    builder = name.lower()
+    if builder not in models.list_models(module=models):  # without detection, segmentation and videos
+        raise ConfigError(f"model=torchvision/{name}: is none of the image classifiers of torchvision.models")
+    chosen: Any = models.get_model_weights(builder).DEFAULT
     try:
-        chosen: Any = get_model_weights(name).DEFAULT
-        network = get_model(name, weights=chosen)
+        network: Any = models.get_model(builder, weights=chosen)
     except Exception as error:
         raise ConfigError(f"model=torchvision/{name}: {first_line(error)}") from None
+    if builder == "inception_v3":
+        # In training its output would be a tuple with the auxiliary head's. Of googlenet torchvision itself drops them.
+        network.aux_logits, network.AuxLogits = False, None
     made = chosen.transforms()
     expectation = Expectation(
         tuple(made.mean),
@@ -220,7 +226,7 @@ def _is_number(value: Any) -> bool:
 
 
 def pretrained(shape: Shape, classes: int, *, model: str = "efficientnet_lite0") -> nn.Module:
-    """A network with ImageNet weights and a new last layer, to be fine-tuned.
+    """A network with ImageNet weights and a new head, to be fine-tuned.
 
     Its attribute ``expectation`` says what normalization the weights were trained with.
 
@@ -230,14 +236,36 @@ def pretrained(shape: Shape, classes: int, *, model: str = "efficientnet_lite0")
         model: see :func:`weights`.
 
     Raises:
-        ConfigError: for greyscale images, for a network without a linear layer, or as :func:`weights`.
+        ConfigError: for greyscale images, for a network whose head cannot be replaced, or as :func:`weights`.
     """
     if shape[0] != 3:
         raise ConfigError(
             f"arch=pretrained: ImageNet weights take 3 channels, not {shape[0]}; norm=imagenet makes three"
         )
     found = weights(model)
-    linear = [(n, m) for n, m in found.network.named_modules() if isinstance(m, nn.Linear)]
+    network: Any = found.network
+    size = found.expectation.image_size
+    try:
+        if model.startswith("timm/"):
+            network.reset_classifier(classes)  # some have two heads, or one that is no linear layer
+        else:
+            _replace_last_layer(network, classes, model)
+        # At its own size, where nothing but the head can be wrong.
+        with torch.no_grad():
+            made = list(network.eval()(torch.zeros(1, 3, size, size)).shape)
+    except ConfigError:
+        raise
+    except Exception as error:  # networks of other libraries raise several kinds
+        raise ConfigError(f"model={model}: its head cannot be replaced: {first_line(error)}") from None
+    if made != [1, classes]:
+        raise ConfigError(f"model={model}: its head cannot be replaced: an image gives {made}, not {[1, classes]}")
+    network.expectation = found.expectation
+    network.channels_last = True
+    return network.train()
+
+
+def _replace_last_layer(network: nn.Module, classes: int, model: str) -> None:
+    linear = [(n, m) for n, m in network.named_modules() if isinstance(m, nn.Linear)]
     if not linear:  # such as squeezenet, whose classes come from a convolution
         raise ConfigError(f"model={model}: has no linear last layer that new classes could replace")
     name, last = linear[-1]
@@ -245,9 +273,5 @@ def pretrained(shape: Shape, classes: int, *, model: str = "efficientnet_lite0")
     # As PyTorch draws it, but from the run's seed alone.
     nn.init.uniform_(fresh.weight, -1 / math.sqrt(last.in_features), 1 / math.sqrt(last.in_features))
     nn.init.zeros_(fresh.bias)
-    parent = found.network.get_submodule(name.rpartition(".")[0]) if "." in name else found.network
-    setattr(parent, name.rpartition(".")[2], fresh)
-    network: Any = found.network
-    network.expectation = found.expectation
-    network.channels_last = True
-    return network
+    parent, _, attribute = name.rpartition(".")
+    setattr(network.get_submodule(parent), attribute, fresh)

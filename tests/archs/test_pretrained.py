@@ -8,13 +8,15 @@ import timm
 import torch
 import transformers
 from PIL import Image
-from torchvision.models import squeezenet1_0
+from torchvision.models import MobileNet_V3_Small_Weights, get_model, squeezenet1_0
+from torchvision.models._api import WeightsEnum
 
 from normlab.archs.pretrained import LITE0, Expectation, Weights, from_processor, pretrained, weights
 from normlab.errors import ConfigError
 from normlab.mismatch import fixed
 from normlab.norms import normalization
 from normlab.run import run
+from normlab.training import load
 
 HALF = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
 
@@ -110,6 +112,88 @@ def test_a_network_without_a_linear_layer_is_refused(monkeypatch):
         pretrained((3, 64, 64), 5, model="torchvision/squeezenet1_0")
 
 
+@pytest.fixture
+def undownloaded(monkeypatch):
+    """timm and torchvision with random weights where they would be downloaded."""
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda name, pretrained: create(name, pretrained=False))
+
+    def drawn(chosen, **_):
+        options = {"init_weights": False} if type(chosen).__name__ in INCEPTIONS else {}  # theirs takes seconds
+        builder = type(chosen).__name__.removesuffix("_Weights").lower()
+        return get_model(builder, weights=None, **options).state_dict()
+
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", drawn)
+
+
+INCEPTIONS = ("Inception_V3_Weights", "GoogLeNet_Weights")
+
+
+def forward_and_backward(network, size):
+    """Scores of two images in training, whose loss reaches every parameter."""
+    assert all(module.training for module in network.modules())
+    scores = network(torch.randn(2, 3, size, size))
+    torch.nn.functional.cross_entropy(scores, torch.tensor([0, 4])).backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    return scores
+
+
+@pytest.mark.parametrize(
+    ("model", "size"),
+    [
+        ("timm/deit_tiny_distilled_patch16_224", 224),
+        ("timm/crossvit_tiny_240", 240),
+        ("timm/levit_128s", 224),
+        ("timm/test_efficientnet", 64),
+        ("torchvision/inception_v3", 96),
+        ("torchvision/googlenet", 64),
+        ("torchvision/mobilenet_v3_small", 32),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:auxiliary heads in the pretrained googlenet")
+def test_every_head_gets_the_new_classes(undownloaded, model, size):
+    torch.manual_seed(0)
+    network = pretrained((3, size, size), 5, model=model)
+    assert forward_and_backward(network, size).shape == (2, 5)
+    heads = [m for m in network.modules() if isinstance(m, torch.nn.Linear) and m.out_features in (5, 1000)]
+    assert {head.out_features for head in heads} == {5}
+    assert not getattr(network, "distilled_training", False)
+    with torch.no_grad():
+        assert network.eval()(torch.randn(1, 3, size, size)).shape == (1, 5)
+
+
+def test_a_network_of_torchvision_keeps_its_weights_and_says_what_it_expects(undownloaded, make, caplog):
+    model, published = "torchvision/mobilenet_v3_small", MobileNet_V3_Small_Weights.DEFAULT
+    torch.manual_seed(0)
+    found = weights(model)
+    torch.manual_seed(0)
+    network = pretrained((3, 32, 32), 5, model=model)
+    own, new = found.network.state_dict(), network.state_dict()
+    different = {name for name in own if own[name].shape != new[name].shape or not torch.equal(own[name], new[name])}
+    assert different == {"classifier.3.weight", "classifier.3.bias"}
+    assert (found.classes, found.expectation.image_size, found.expectation.resize) == (1000, 224, 256)
+    # What torchvision's own transforms make of a picture of that size, which they need not resize.
+    picture = torch.randint(0, 256, (3, 256, 256), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    made = fixed(found)(picture[None, :, 16:-16, 16:-16])[0]
+    torch.testing.assert_close(made, published.transforms()(picture), rtol=1e-5, atol=1e-5)
+
+    options = {"data": "photos", "arch": "pretrained", "arch.model": model, "data.limit": 40, "data.batch_size": 20}
+    with caplog.at_level(logging.WARNING):
+        result = run(make(norm="imagenet", **options, **{"trainer.max_epochs": 1}))
+    assert result["status"] == "finished"
+    assert "trained with" not in caplog.text
+    trained = load(f"{result['path']}/checkpoint.ckpt")
+    assert trained.body.classifier[3].out_features == len(trained.classes)
+    assert not torch.equal(trained.body.features[0][0].weight, network.features[0][0].weight)
+
+
+@pytest.mark.parametrize("name", ["fcn_resnet50", "r3d_18", "fasterrcnn_resnet50_fpn", "no_such_net"])
+def test_what_torchvision_has_besides_image_classifiers_is_refused(monkeypatch, name):
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda *_, **__: pytest.fail("downloaded"))
+    with pytest.raises(ConfigError, match=f"^model=torchvision/{name}: is none of the image classifiers of torchvis"):
+        weights(f"torchvision/{name}")
+
+
 def test_the_weights_are_those_of_the_package_and_the_last_layer_is_new():
     found = weights("efficientnet_lite0")
     assert found.expectation is LITE0
@@ -152,6 +236,18 @@ def test_a_classifier_of_hugging_face_says_what_it_expects(saved):
     ours = {f"LABEL_{place}": share for place, share in enumerate(own[0].softmax(0).tolist())}
     assert ours == pytest.approx(theirs, abs=1e-5)
     assert pretrained((3, 32, 32), 5, model=f"huggingface/{saved}")(fixed(found)(pixels)).shape == (2, 5)
+
+
+def test_a_second_head_that_cannot_be_replaced_is_named(saved):
+    options = {"num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16}
+    config = transformers.DeiTConfig(image_size=32, patch_size=8, num_labels=7, **options)
+    transformers.DeiTForImageClassificationWithTeacher(config).save_pretrained(saved)
+    assert weights(f"huggingface/{saved}").classes == 7
+    with pytest.raises(
+        ConfigError, match=r"model=huggingface/.*: its head cannot be replaced: .*size of tensor"
+    ) as error:
+        pretrained((3, 32, 32), 5, model=f"huggingface/{saved}")
+    assert len(str(error.value).splitlines()) == 1
 
 
 def test_a_folder_without_a_processor_is_refused(saved):

@@ -64,6 +64,40 @@ def test_a_processors_file_is_read(tmp_path, content, mean, std, size, resize):
         torch.testing.assert_close(made.float(), own, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("kind", "size", "crop_pct", "resize"),
+    [
+        (transformers.ConvNextImageProcessor, 224, 0.875, 256),
+        (transformers.ConvNextImageProcessor, 224, 0.9, 248),
+        (transformers.ConvNextImageProcessor, 96, 1.0, 96),
+        (transformers.ConvNextImageProcessor, 382, 0.95, 402),
+        (transformers.ConvNextImageProcessor, 384, 0.95, 384),
+        (transformers.PoolFormerImageProcessor, 224, 0.9, 248),
+        (transformers.PoolFormerImageProcessor, 384, 0.9, 426),
+    ],
+)
+def test_what_is_cropped_is_resized_to_more_as_by_transformers(tmp_path, kind, size, crop_pct, resize):
+    crop = {"crop_size": {"height": size, "width": size}} if kind is transformers.PoolFormerImageProcessor else {}
+    processor = kind(size={"shortest_edge": size}, crop_pct=crop_pct, **crop, image_mean=[0.4] * 3, image_std=[0.2] * 3)
+    processor.save_pretrained(tmp_path)
+    found = from_processor(tmp_path / "preprocessor_config.json")
+    assert (found.image_size, found.resize) == (size, resize)
+    # Of a picture whose sides are those before the cut already, so that only what is cut out is compared.
+    picture = torch.randint(0, 256, (3, resize, resize), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    made = processor(picture, return_tensors="pt", input_data_format="channels_first")["pixel_values"][0]
+    start = (resize - size) // 2
+    own = normalization("imagenet", mean=list(found.mean), std=list(found.std))(picture[None])[0]
+    own = own[:, start : start + size, start : start + size]
+    torch.testing.assert_close(made.float(), own, rtol=1e-4, atol=1e-4)
+
+
+def test_the_old_form_of_a_convnext_file_is_read(tmp_path):
+    content = {**HALF, "feature_extractor_type": "ConvNextFeatureExtractor", "size": 224, "crop_pct": 0.875}
+    (tmp_path / "x.json").write_text(json.dumps(content))
+    found = from_processor(tmp_path / "x.json")
+    assert (found.image_size, found.resize) == (224, 256)
+
+
 def test_a_file_without_numbers_is_refused(tmp_path):
     (tmp_path / "x.json").write_text("{}")
     with pytest.raises(ConfigError, match="has no image_mean"):
@@ -87,6 +121,9 @@ def test_a_file_without_numbers_is_refused(tmp_path):
         ({**HALF, "size": {"longest_edge": 224}}, "size=.*longest_edge"),
         ({**HALF, "size": {"height": 224, "width": 200}}, "is no square"),
         ({**HALF, "size": 224, "crop_size": 256}, "crop_size=256 is larger"),
+        ({**HALF, "crop_pct": 0}, "crop_pct=0 is no share"),
+        ({**HALF, "crop_pct": 1.5}, "crop_pct=1.5 is no share"),
+        ({**HALF, "crop_pct": "0.9"}, "crop_pct=0.9 is no share"),
     ],
 )
 def test_a_file_that_tells_of_something_else_is_refused(tmp_path, content, message):

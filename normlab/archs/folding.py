@@ -39,7 +39,7 @@ def folded(network: Network) -> tuple[nn.Module, str]:
     A layer W x + b behind x = a p + c, with pixels p, is (W a) p + (b + W c). Of a convolution that pads with zeros
     that holds only for the scale: its zeros stand for the pixel -c/a, not for black. There that mean stays as a
     subtraction, behind which zeros are right; and so does, before any convolution, a mean that differs from pixel to
-    pixel.
+    pixel, and any mean with which in the weights the scores turn out to be others.
 
     Args:
         network: in evaluation mode; not changed.
@@ -53,25 +53,39 @@ def folded(network: Network) -> tuple[nn.Module, str]:
     scale, shift = (value.detach().double() for value in (norm.scale, norm.shift))
     if network.normalized_shape[0] != network.input_shape[0]:
         return network, "kept as a layer: it repeats the grey channel"
-    body = copy.deepcopy(network.body)
-    layer = first_layer(body)
-    mean, why = None, ""
+    layer = first_layer(network.body)
+    why = ""
     if isinstance(layer, nn.Conv2d):
         if (scale != scale[:, :1, :1]).any():
             return network, "kept as a layer: its scale differs from pixel to pixel, a convolution's weights do not"
         if layer.groups != 1:
             return network, "kept as a layer: the first convolution has groups"
-        factor, offset = scale[None, :, :1, :1], shift[None]
         pads = layer.padding != "valid" and any(layer.padding if isinstance(layer.padding, tuple) else (1,))
         if shift.shape[-2:] != (1, 1):
             why = "it differs from pixel to pixel"
         elif pads and layer.padding_mode == "zeros" and shift.any():
             why = "the convolution pads with zeros"
-        if why:
-            mean, offset = -shift / scale, torch.zeros_like(factor)
+    what = "folded into the weights of the first layer"
+    if not why:
+        result = _folded(network, scale, shift, None)
+        if _same(network, result):
+            return result, what
+        why = "in the weights it would change the scores"  # such as of EfficientNet, which pads in its own way
+    result = _folded(network, scale, torch.zeros_like(shift[:, :1, :1]), -shift / scale)
+    if _same(network, result):
+        return result, f"{what} but for the mean, which is subtracted: {why}"
+    # Such as a network that uses the images twice.
+    return network, "kept as a layer: in the first layer's weights it would change the scores"
+
+
+def _folded(network: Network, scale: Tensor, shift: Tensor, mean: Tensor | None) -> Folded:
+    """A copy whose first layer takes a p + c, with a scale and a shift that broadcast to [C, H, W], float64."""
+    body = copy.deepcopy(network.body)
+    layer = first_layer(body)
+    if isinstance(layer, nn.Conv2d):
+        factor, offset = scale[None, :, :1, :1], shift[None]
     else:
-        shape = network.input_shape
-        factor, offset = (value.expand(shape).reshape(1, -1) for value in (scale, shift))
+        factor, offset = (value.expand(network.input_shape).reshape(1, -1) for value in (scale, shift))
     if offset.any() and layer.bias is None:
         layer.bias = nn.Parameter(torch.zeros(len(layer.weight), dtype=layer.weight.dtype))
     with torch.no_grad():
@@ -79,12 +93,7 @@ def folded(network: Network) -> tuple[nn.Module, str]:
         if layer.bias is not None:
             layer.bias += (weight * offset).flatten(1).sum(1)
         layer.weight.copy_(weight * factor)
-    result = Folded(body, None if mean is None else mean.to(layer.weight.dtype)).train(network.training)
-    if not _same(network, result):
-        # Such as EfficientNet, which pads before its first convolution, or a network that uses the images twice.
-        return network, "kept as a layer: in the first layer's weights it would change the scores"
-    left = f" but for the mean, which is subtracted: {why}" if why else ""
-    return result, f"folded into the weights of the first layer{left}"
+    return Folded(body, None if mean is None else mean.to(layer.weight.dtype)).train(network.training)
 
 
 def _same(network: Network, other: nn.Module) -> bool:

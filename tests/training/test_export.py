@@ -67,7 +67,6 @@ def test_a_folded_network_is_the_same_function(make, norm, arch):
         ({"norm": "per_image"}, "PerImage is no fixed scale and shift"),
         ({"norm": "zca", "norm.eps": 1e-3}, "is no fixed scale and shift"),
         ({"norm": "feature"}, "its scale differs from pixel to pixel"),
-        ({"norm": "inception", "arch": "pretrained"}, "in the first layer's weights it would change the scores"),
     ],
 )
 def test_what_cannot_be_folded_is_kept(make, changes, reason):
@@ -99,6 +98,39 @@ def test_a_mean_image_before_a_convolution_is_subtracted(make, arch):
     assert not torch.equal(first_layer(network.body).weight, first_layer(result.body).weight)
 
 
+class Twice(torch.nn.Module):
+    """Scores from a convolution, and from the images themselves."""
+
+    def __init__(self, body):
+        super().__init__()
+        self.body = body
+
+    def forward(self, x):
+        return self.body(x) + x.mean((1, 2, 3))[:, None]
+
+
+@pytest.mark.parametrize("norm", ["unit", "inception"])
+def test_a_network_that_uses_the_images_twice_is_kept(make, norm):
+    network, _ = fitted(make, norm=norm, arch="cnn", **{"arch.padding": "reflect"})
+    network.body = Twice(network.body)
+    result, what = folded(network)
+    assert result is network
+    assert what == "kept as a layer: in the first layer's weights it would change the scores"
+
+
+def test_a_convolution_that_pads_in_its_own_way_keeps_the_mean_as_a_subtraction(make):
+    network, images = fitted(make, norm="imagenet", arch="pretrained")  # EfficientNet-Lite0
+    images = images[:8]
+    result, what = folded(network)
+    why = "but for the mean, which is subtracted: in the weights it would change the scores"
+    assert what == f"folded into the weights of the first layer {why}"
+    torch.testing.assert_close(result.mean, 255 * network.norm.mean.float())
+    with torch.no_grad():
+        expected, found = copy.deepcopy(network).double()(images), copy.deepcopy(result).double()(images)
+    np.testing.assert_allclose(found, expected, atol=1e-5 * expected.abs().max().item())
+    assert not torch.equal(first_layer(network.body).weight, first_layer(result.body).weight)
+
+
 def test_a_repeated_grey_channel_is_kept(make):
     config = make(norm="imagenet")
     data = load(config.data)
@@ -107,7 +139,15 @@ def test_a_repeated_grey_channel_is_kept(make):
 
 
 @pytest.mark.parametrize("suffix", ["onnx", "pt2"])
-@pytest.mark.parametrize("changes", [{"norm": "imagenet"}, {"norm": "per_image"}, {"norm": "dataset", "arch": "vit"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"norm": "imagenet"},
+        {"norm": "per_image"},
+        {"norm": "dataset", "arch": "vit"},
+        {"norm": "inception", "arch": "pretrained"},
+    ],
+)
 def test_another_program_gives_the_same_scores(here, make, suffix, changes):
     result = run(make(data="photos", **{"data.limit": 150, "trainer.max_epochs": 1}, **changes))
     path, out = f"{result['path']}/checkpoint.ckpt", here / f"model.{suffix}"

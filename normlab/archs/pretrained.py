@@ -193,12 +193,16 @@ def from_processor(path: Path) -> Expectation:
     if not _is_number(factor) or factor <= 0:
         raise ConfigError(f"{path}: rescale_factor={factor} is no number above 0")
     unit = 1 / (255 * factor)  # of the numbers in the file, in units of u
-    resize = crop = _side(config.get("size") or 224, "size", path)
+    size = config.get("size") or 224
+    resize = crop = _side(size, "size", path)
+    kind = str(config.get("image_processor_type") or config.get("feature_extractor_type"))
+    if kind.startswith("Levit") and not (isinstance(size, Mapping) and "height" in size):
+        resize = int(256 / 224 * resize)  # which its class does, and its file does not say
     if (share := config.get("crop_pct")) is not None:  # ConvNext's and PoolFormer's
         if not _is_number(share) or not 0 < share <= 1:
             raise ConfigError(f"{path}: crop_pct={share} is no share above 0, up to 1")
         # From 384 pixels on ConvNext's squashes the image to a square, of which nothing is cut off.
-        if crop < 384 or str(config.get("image_processor_type")).startswith("PoolFormer"):
+        if crop < 384 or kind.startswith("PoolFormer"):
             resize = int(crop / share)
     if config.get("crop_size") and config.get("do_center_crop", True):
         crop = _side(config["crop_size"], "crop_size", path)

@@ -74,11 +74,17 @@ def test_a_processors_file_is_read(tmp_path, content, mean, std, size, resize):
         (transformers.ConvNextImageProcessor, 384, 0.95, 384),
         (transformers.PoolFormerImageProcessor, 224, 0.9, 248),
         (transformers.PoolFormerImageProcessor, 384, 0.9, 426),
+        (transformers.LevitImageProcessor, 224, None, 256),
+        (transformers.LevitImageProcessor, 96, None, 109),
     ],
 )
 def test_what_is_cropped_is_resized_to_more_as_by_transformers(tmp_path, kind, size, crop_pct, resize):
-    crop = {"crop_size": {"height": size, "width": size}} if kind is transformers.PoolFormerImageProcessor else {}
-    processor = kind(size={"shortest_edge": size}, crop_pct=crop_pct, **crop, image_mean=[0.4] * 3, image_std=[0.2] * 3)
+    keys = {"size": {"shortest_edge": size}, "image_mean": [0.4] * 3, "image_std": [0.2] * 3}
+    if crop_pct:
+        keys["crop_pct"] = crop_pct
+    if kind is not transformers.ConvNextImageProcessor:
+        keys["crop_size"] = {"height": size, "width": size}
+    processor = kind(**keys)
     processor.save_pretrained(tmp_path)
     found = from_processor(tmp_path / "preprocessor_config.json")
     assert (found.image_size, found.resize) == (size, resize)
@@ -91,8 +97,15 @@ def test_what_is_cropped_is_resized_to_more_as_by_transformers(tmp_path, kind, s
     torch.testing.assert_close(made.float(), own, rtol=1e-4, atol=1e-4)
 
 
-def test_the_old_form_of_a_convnext_file_is_read(tmp_path):
-    content = {**HALF, "feature_extractor_type": "ConvNextFeatureExtractor", "size": 224, "crop_pct": 0.875}
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"feature_extractor_type": "ConvNextFeatureExtractor", "crop_pct": 0.875},
+        {"feature_extractor_type": "LevitFeatureExtractor", "crop_size": 224},
+    ],
+)
+def test_the_old_form_of_a_file_is_read(tmp_path, more):
+    content = {**HALF, "size": 224, **more}
     (tmp_path / "x.json").write_text(json.dumps(content))
     found = from_processor(tmp_path / "x.json")
     assert (found.image_size, found.resize) == (224, 256)

@@ -6,8 +6,8 @@ nearest preset, the condition number of a linear model at 32 pixels, advice that
 and lines to paste for torchvision, albumentations, timm and Hugging Face. ``data=NAME`` instead of a folder looks at
 what a run with the same keys would train on, at ``data.image_size`` if it is given.
 
-The keys: ``limit=N`` draws N images at random; ``conditioning=false`` leaves the linear model out, which takes half a
-minute, and ``small=N`` gives it N images at most, else 4,000; ``resamples=N`` are those of the bootstrap, else 1,000.
+The keys: ``limit=N`` draws N images at random; ``conditioning=false`` leaves the linear model out, which takes ten
+seconds, and ``small=N`` gives it N images at most, else 4,000; ``resamples=N`` are those of the bootstrap, else 1,000.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Options(Section):
 
     limit: PositiveInt | None = None  # images drawn at random; None: all
     resamples: PositiveInt = 1000  # of the bootstrap
-    conditioning: bool = True  # of a linear model at 32 pixels; takes half a minute
+    conditioning: bool = True  # of a linear model at 32 pixels; takes ten seconds
     small: PositiveInt = 4000  # images that it is computed from, at most
 
 

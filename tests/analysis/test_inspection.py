@@ -112,6 +112,14 @@ def test_all_greyscale_images_have_one_channel(tmp_path):
     assert found.range()[1].tolist() == [120]
 
 
+def test_channels_of_the_same_histogram_are_not_the_same(tmp_path):
+    grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    Image.fromarray(np.dstack([grey, grey[::-1], grey])).save(tmp_path / "turned.png")
+    Image.fromarray(np.dstack([grey] * 3)).save(tmp_path / "grey.png")
+    found = inspect_files(sorted(tmp_path.glob("*.png")))
+    assert (found.greyscale, found.one_channel, found.channels) == (1, 0, 3)
+
+
 def test_images_in_memory_give_the_same_as_their_files(folder):
     paths, _ = folder
     images = torch.stack([torch.from_numpy(np.array(Image.open(p).convert("RGB").resize((9, 9)))) for p in paths])

@@ -132,7 +132,7 @@ def differences(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
 
     Columns: the cell's factors, norm, n (pairs), lost (pairs that a divergence takes away), difference with its 95% t
     interval, p of the paired t test, p_holm corrected for all rows; later, the epochs to the target less those of the
-    reference, with its interval, where a run that never reaches it counts as the longest one.
+    reference, with its interval, where a run that never reaches it counts as the longest one; NaN if none reaches it.
     """
     target = f"epochs_to.{study.plan.target:g}"
     horizon = float(study.runs["config.trainer.max_epochs"].max())
@@ -154,7 +154,9 @@ def differences(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
                 for part in (cell[cell.norm == norm], cell[cell.norm == study.reference])
             ]
             asked = sides[0].notna() & sides[1].notna()
-            later = restricted_difference(sides[0][asked].to_numpy(), sides[1][asked].to_numpy(), horizon)
+            later = Interval(math.nan, math.nan, math.nan, 0)
+            if any((side[asked] <= horizon).any() for side in sides):  # else it says nothing that both are as late
+                later = restricted_difference(sides[0][asked].to_numpy(), sides[1][asked].to_numpy(), horizon)
             rows.append(
                 {
                     **dict(zip(study.factors, values, strict=True)),

@@ -103,6 +103,8 @@ def test_each_oddity_is_shown_as_what_it_is(made):
     assert less.lost["raw"] == 6
     assert less.n["raw"] == 0
     assert less.n["unit"] == 6
+    nobody = runs.assign(**{"epochs_to.0.7": math.inf})
+    assert differences(made[0], nobody).later.isna().all()
 
 
 def test_means_intervals_and_pairs_against_pandas(made):

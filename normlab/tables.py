@@ -107,6 +107,8 @@ def make(name: str, runs: Path, results: Path, overrides: list[str]) -> tuple[St
     done = [f"{len(found.records)} of {found.expected} runs"] * bool(found.plan.grid)
     done += [f"{len(found.measured)} of {len(found.plan.measure)} measurements"] * bool(found.plan.measure)
     print(f"{name}: {', '.join(done)}, {out}/README.md")
+    if found.unseen and len(found.records) < found.expected:
+        print(f"  only the records in {out}/ were looked at: {found.unseen}")
     for verdict in verdicts:
         print(f"  {verdict.claim.id}: {verdict.result}")
     return found, verdicts

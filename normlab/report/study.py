@@ -19,7 +19,7 @@ from pydantic import Field
 from normlab import record
 from normlab.config import EXPERIMENTS, GROUPS, Config, PositiveFloat, Section, check, parse, unknown_choice
 from normlab.curve import Curve
-from normlab.errors import ConfigError, DataError, NormlabError
+from normlab.errors import ConfigError, DataError, NormlabError, first_line
 from normlab.statistics.verdicts import Claim
 
 CHOICE = "validation_accuracy"  # at the end, by which each scheme's learning rate is chosen: no test image takes part
@@ -84,6 +84,7 @@ class Study:
         measured: calls of the plan's measurements, each with its ``rows`` and ``provenance``.
         planned_rates: learning rates of the grid, also of runs that are missing.
         overrides: changes to the grid.
+        unseen: why runs that may have been made here were not looked for; "" if they were.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Study:
     measured: tuple[dict[str, Any], ...] = ()
     planned_rates: frozenset[float | str] = frozenset()
     overrides: tuple[str, ...] = ()
+    unseen: str = ""
 
     @cached_property
     def runs(self) -> pd.DataFrame:
@@ -266,10 +268,12 @@ def _gathered(
 ) -> Study:
     """The study of these runs; their records are added to those that lie in the results."""
     wanted: list[str] = []
+    unseen = ""
     try:
         wanted = [record.fingerprint(config) for config in jobs]
-    except NormlabError:  # its data is not here, so that nobody can say which records are of its images
+    except NormlabError as error:  # its data is not here, so that nobody can say which records are of its images
         wanted = list(stored)
+        unseen = first_line(error)
     else:
         for config, fingerprint in zip(jobs, wanted, strict=True):
             found_now = record.existing(config)
@@ -279,7 +283,7 @@ def _gathered(
     known = [key for key in wanted if key in stored]
     rates = frozenset(config.optim.lr for config in jobs)
     if not known and measured:
-        return Study(name, plan_, (), pd.DataFrame(), len(jobs), measured, rates, tuple(overrides))
+        return Study(name, plan_, (), pd.DataFrame(), len(jobs), measured, rates, tuple(overrides), unseen)
     if not known:
         command = " ".join(["python -m normlab -m", f"+experiment={name}", *overrides])
         raise DataError(f"study {name}: none of its {len(jobs)} runs has a record; run them with: {command}")
@@ -296,6 +300,7 @@ def _gathered(
         measured,
         rates,
         tuple(overrides),
+        unseen,
     )
 
 

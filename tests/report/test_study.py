@@ -336,6 +336,15 @@ def rows_of(*, data, factor=2.0):
     return [{"data": data["name"], "images": len(images), "value": images.double().mean() * factor, **ends}]
 
 
+def test_without_its_data_a_study_is_what_lies_in_the_results(tmp_path, monkeypatch):
+    monkeypatch.setenv("NORMLAB_DATA", str(tmp_path))
+    kept = Path(__file__).parents[2] / "results/inside"
+    found = study.load("inside", tmp_path / "runs", kept)
+    assert len(found.records) == len((kept / "records.jsonl").read_text().splitlines())
+    assert "there is no folder" in found.unseen
+    assert str(tmp_path) in found.unseen
+
+
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
     """A study of one measurement, whose function stands in this file."""

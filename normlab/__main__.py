@@ -161,20 +161,22 @@ def sweep_job(composed: DictConfig, hydra_config: Any) -> None:
     try:
         config = parse(plain(composed))
         from normlab import record
+        from normlab.data import open_source
 
-        folder = record.folder(config)
+        source = open_source(config.data)
+        folder = record.folder(config, source.content)
         name = folder.name
-        if not config.rerun and record.existing(config):
+        if not config.rerun and record.existing(config, source.content):
             status = "skipped"
         else:
             from normlab.run import run
 
             threads = config.trainer.threads or sweep.threads_for_each_job(hydra_config.launcher)
             # One line a job says enough.
-            status = run(config.with_threads(threads), progress="none", again=config.rerun)["status"]
+            status = run(config.with_threads(threads), progress="none", again=config.rerun, source=source)["status"]
         sweep.note(**word, status=status, folder=str(folder))
     except RunningError:  # another sweep was faster, or still is at it
-        status = "skipped" if record.existing(config) else "refused"
+        status = "skipped" if record.existing(config, source.content) else "refused"
         sweep.note(**word, status=status, folder=str(folder), error="another process is making this run")
     except NormlabError as error:
         status = "refused"

@@ -29,9 +29,9 @@ from normlab.config import PositiveInt, Section, choices, compose, parse_group
 from normlab.data import Dataset, load
 from normlab.errors import NormlabError, fail
 from normlab.norms import normalization
+from normlab.record import Curve
 from normlab.report.origin import made_by
 from normlab.run import run
-from normlab.training import Curve
 
 EPS = (0.1, 0.01)  # relative excess losses
 

@@ -50,6 +50,13 @@ ShiftName = Literal["brightness", "contrast", "color_cast", "uneven_light"]  # s
 STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
+class Place:
+    """Marks an option that may say where something lies on this machine, as every option of the type Path does.
+
+    The place of the data is no part of what a run is: see :mod:`normlab.record.identity`.
+    """
+
+
 class Section(BaseModel):
     """A part of the configuration that refuses unknown keys, wrong types, NaN and infinity."""
 
@@ -153,7 +160,8 @@ class Data(Choice):
     limit: PositiveInt | None = None  # at most so many images in each split
     validation: Fraction = 0.1  # of the training images, where the source brings no validation split
     test: Fraction = 0.2  # of all images, where the source brings no test split
-    split_seed: NonNegativeInt = 0  # its own seed, so that runs with different seeds share one split
+    # Runs with different seeds share one split, unless data.split_seed=seed: then each draws its own; see parse().
+    split_seed: NonNegativeInt = 0
     stream: bool | None = None  # None: stream what would not fit `memory_gb`
     memory_gb: PositiveFloat = 4.0
     workers: NonNegativeInt = 2  # DataLoader workers, when streaming
@@ -329,6 +337,42 @@ SCHEMAS: dict[str, type[Section] | dict[str, type[Section]]] = {
 }
 
 
+def schema_of(group: str, name: str, target: str | None = None) -> type[Section]:
+    """The schema of a choice, with the options of the class or function behind it.
+
+    Args:
+        group: of the choice.
+        name: of the choice.
+        target: the class or function; None takes the one in the choice's file.
+
+    Raises:
+        ConfigError: for an unknown choice.
+    """
+    schema = SCHEMAS[group]
+    if isinstance(schema, dict):
+        if name not in schema:
+            raise unknown_choice(f"{group}.name", name, list(schema))
+        schema = schema[name]
+    if issubclass(schema, Choice):
+        return _with_options(schema, target or str(defaults(group, name)["_target_"]))
+    return schema
+
+
+def is_place(schema: type[Section], key: str) -> bool:
+    """Whether an option may say where something lies on this machine; an unknown one does not."""
+    field = schema.model_fields.get(key)
+    return field is not None and (
+        _mentions_place(field.annotation) or any(isinstance(m, Place) for m in field.metadata)
+    )
+
+
+def _mentions_place(annotation: Any) -> bool:
+    if annotation is Path or isinstance(annotation, Place):
+        return True
+    parts = (*typing.get_args(annotation), *getattr(annotation, "__metadata__", ()))
+    return any(_mentions_place(part) for part in parts)
+
+
 def parse(values: Mapping[str, Any]) -> Config:
     """Check a composed configuration.
 
@@ -339,7 +383,10 @@ def parse(values: Mapping[str, Any]) -> Config:
         raise ConfigError(f"which normalization? Add +norm=NAME with NAME one of {', '.join(choices('norm'))}")
     # Those parts describe a sweep, not one of its runs.
     own = {key: value for key, value in values.items() if key not in ("experiment", "confirm")}
-    return check(Config, {**own, **{group: parse_group(group, values.get(group)) for group in GROUPS}})
+    data = own.get("data")
+    if isinstance(data, Mapping) and data.get("split_seed") == "seed":
+        own["data"] = {**data, "split_seed": own.get("seed", 0)}
+    return check(Config, {**own, **{group: parse_group(group, own.get(group)) for group in GROUPS}})
 
 
 def parse_group(group: str, values: Any) -> Any:
@@ -347,15 +394,10 @@ def parse_group(group: str, values: Any) -> Any:
     if not isinstance(values, Mapping) or not isinstance(values.get("name"), str):
         raise ConfigError(f"{group}={values}: choose it by name, one of: {', '.join(choices(group))}")
     schema = SCHEMAS[group]
-    if isinstance(schema, dict):
-        if values["name"] not in schema:
-            raise unknown_choice(f"{group}.name", values["name"], list(schema))
-        schema = schema[values["name"]]
-    if issubclass(schema, Choice):
-        if not isinstance(values.get("_target_"), str):
-            raise ConfigError(f"{group}: choose it by name, one of: {', '.join(choices(group))}")
-        schema = _with_options(schema, values["_target_"])
-    return check(schema, values, prefix=f"{group}.")
+    has_target = isinstance(schema, type) and issubclass(schema, Choice)
+    if has_target and not isinstance(values.get("_target_"), str):
+        raise ConfigError(f"{group}: choose it by name, one of: {', '.join(choices(group))}")
+    return check(schema_of(group, values["name"], values.get("_target_")), values, prefix=f"{group}.")
 
 
 def choose(group: str, name: str, **options: Any) -> Any:

@@ -12,10 +12,12 @@ from normlab import record
 from normlab.analysis.prediction import predict
 from normlab.archs import Network
 from normlab.config import Config
-from normlab.data import Dataset, load
+from normlab.data import Dataset, load, open_source
+from normlab.data.splits import Source
 from normlab.norms import Affine, Normalization
+from normlab.record import Curve, divergence, pack, summarize
 from normlab.shifts import require_channels
-from normlab.training import Curve, Outcome, divergence, mirrored, start_from, summarize, train
+from normlab.training import Outcome, mirrored, start_from, train
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +26,11 @@ DESCRIBED_IMAGES = 10_000  # at most so many training images are looked at to sa
 
 
 def run(
-    config: Config, imports_seconds: float = float("nan"), progress: str = "auto", again: bool = True
+    config: Config,
+    imports_seconds: float = float("nan"),
+    progress: str = "auto",
+    again: bool = True,
+    source: Source | None = None,
 ) -> dict[str, Any]:
     """Train one network under one normalization, and leave a record.
 
@@ -33,6 +39,7 @@ def run(
         imports_seconds: what the process spent before, for the record.
         progress: what is shown where the configuration says ``auto``.
         again: make a run that has a record once more.
+        source: of the data, where it was opened before.
 
     Returns:
         The record, as in ``record.json``, and the ``path`` of its folder.
@@ -44,8 +51,10 @@ def run(
     record.require_writable(config.runs)
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
-    with record.opened(config, again) as folder:
-        data = load(config.data)
+    source = source or open_source(config.data)
+    content = source.content
+    with record.opened(config, again, content) as folder:
+        data = load(config.data, source)
         require_channels(config.trainer.shifts, data.shape[0])  # not at the test, after all the training
         clock.lap("data")
         norm = config.norm.build().fit(data.training_images())
@@ -68,7 +77,7 @@ def run(
             outcome = train(resolved, data, network, folder, [mirror] if mirror.run else [], progress)
             clock.lap("training")
             result = {
-                **record.describe(config),
+                **record.describe(config, content),
                 "lr": resolved.optim.lr,
                 "normalized": normalized | {"shape": list(network.normalized_shape)},
                 **results(config, data, outcome, network.norm.trained()),
@@ -84,7 +93,7 @@ def run(
             mirror.send(outcome.rows)
             mirror.finish(result)
         record.write(folder, result)
-    return result | {"path": str(record.folder(config))}
+    return result | {"path": str(record.folder(config, content))}
 
 
 def warn_of_mismatch(name: str, network: Network) -> None:
@@ -126,6 +135,7 @@ def results(config: Config, data: Dataset, outcome: Outcome, trained: dict[str, 
         "status": "finished" if diverged_at is None else "diverged",
         "diverged_at": diverged_at,
         "metrics": metrics,
+        "correct": None if outcome.answers is None or diverged_at is not None else pack(outcome.answers),
         "provenance": record.provenance() | provenance,
     }
 

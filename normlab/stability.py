@@ -28,9 +28,9 @@ from normlab.arguments import answer_help, data_label, parsed
 from normlab.config import NonNegativeInt, PositiveInt, Section, choices, compose, defaults
 from normlab.errors import ConfigError, DataError, NormlabError, fail
 from normlab.norms import Affine, normalization
+from normlab.record import Curve
 from normlab.report.origin import made_by
 from normlab.run import run
-from normlab.training import Curve
 
 PROBED = 2000  # training images at most, over which a network's Hessian is taken
 

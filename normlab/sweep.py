@@ -42,7 +42,8 @@ def left_to_run(jobs: list[list[str]], master: DictConfig, loader: ConfigLoader)
     """
     found: list[Path | None] = [None] * len(jobs)
     if _has_records(master):
-        found = [_record_of(config) for config in configurations(jobs, master, loader)]
+        contents: dict[str, str | None] = {}
+        found = [_record_of(config, contents) for config in configurations(jobs, master, loader)]
     left = [place for place, path in enumerate(found) if path is None]
     folder = Path(master.hydra.sweep.dir)
     record.require_writable(folder)
@@ -165,12 +166,16 @@ def _configuration(composed: dict[str, Any] | None, overrides: list[Override]) -
         return None
 
 
-def _record_of(config: Config | None) -> Path | None:
-    """The folder of the finished record of this configuration."""
+def _record_of(config: Config | None, contents: dict[str, str | None]) -> Path | None:
+    """The folder of the finished record of this configuration; ``contents`` remembers those of data sets."""
     if config is None or config.rerun:
         return None
     try:
-        return record.folder(config) if record.existing(config) else None
+        data = config.data.model_dump_json(by_alias=True, exclude={"split_seed", "limit", "batch_size", "image_size"})
+        if data not in contents:
+            contents[data] = record.open_content(config)
+        content = contents[data]
+        return record.folder(config, content) if record.existing(config, content) else None
     except NormlabError:
         return None
 

@@ -19,6 +19,7 @@ import pandas as pd
 
 from normlab.arguments import answer_help
 from normlab.errors import ConfigError, NormlabError, fail
+from normlab.record import store
 from normlab.report import figures, ledger, study, tables
 from normlab.report.study import Study
 from normlab.statistics.verdicts import Rate, Verdict, cell_name, judge
@@ -78,7 +79,7 @@ def make(name: str, runs: Path, results: Path, overrides: list[str]) -> tuple[St
     found = study.load(name, runs, results / name, overrides)
     out = results / name
     for stale in out.glob("*"):  # what this call does not make again would be taken for its own
-        if stale.suffix in GENERATED and stale.name not in (study.RECORDS, study.CURVES, study.MEASUREMENTS):
+        if stale.suffix in GENERATED and stale.name not in (store.RECORDS, store.CURVES, study.MEASUREMENTS):
             stale.unlink()
     by_rate: dict[Rate, pd.DataFrame] = {"measured": found.measurements}
     if found.records:
@@ -107,8 +108,6 @@ def make(name: str, runs: Path, results: Path, overrides: list[str]) -> tuple[St
     done = [f"{len(found.records)} of {found.expected} runs"] * bool(found.plan.grid)
     done += [f"{len(found.measured)} of {len(found.plan.measure)} measurements"] * bool(found.plan.measure)
     print(f"{name}: {', '.join(done)}, {out}/README.md")
-    if found.unseen and len(found.records) < found.expected:
-        print(f"  only the records in {out}/ were looked at: {found.unseen}")
     for verdict in verdicts:
         print(f"  {verdict.claim.id}: {verdict.result}")
     return found, verdicts

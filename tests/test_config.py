@@ -1,8 +1,6 @@
 import pytest
 import yaml
-from PIL import Image
 
-from normlab import record
 from normlab.__main__ import experiment_of, rewritten
 from normlab.config import CONFIGS, GROUPS, choices, choose, defaults, parse, parse_group
 from normlab.errors import ConfigError
@@ -107,55 +105,6 @@ def test_without_a_norm_all_schemes_are_listed():
     with pytest.raises(ConfigError) as caught:
         parse(values)
     assert all(name in str(caught.value) for name in choices("norm"))
-
-
-@pytest.mark.parametrize(
-    ("changes", "same"),
-    [
-        ({"runs": "elsewhere"}, True),
-        ({"study": "another"}, True),
-        ({"rerun": True}, True),
-        ({"logger": "none"}, True),
-        ({"logger.mode": "online"}, True),
-        ({"trainer.progress": "none"}, True),
-        ({"trainer.threads": 1}, True),
-        ({"trainer.accelerator": "cpu"}, True),
-        ({"data.workers": 7}, True),
-        ({"optim.lr": 1e-2}, True),  # the default, written differently
-        ({"optim.lr": 0.02}, False),
-        ({"seed": 1}, False),
-        ({"norm": "yolo"}, False),
-        ({"norm.std": 0.9}, False),
-        ({"arch.width": 8}, False),
-        ({"data.limit": 100}, False),
-        ({"data.split_seed": 1}, False),
-        ({"augment": "jitter"}, False),
-        ({"trainer.max_epochs": 11}, False),
-        ({"trainer.precision": 64}, False),
-        ({"trainer.devices": 2}, False),
-    ],
-)
-def test_the_fingerprint_tells_results_apart(changes, same):
-    assert (record.fingerprint(parse(composed(**changes))) == record.fingerprint(parse(composed()))) is same
-
-
-def test_the_fingerprint_of_a_folder_follows_its_files_but_not_its_place(tmp_path):
-    def of(root):
-        return record.fingerprint(parse(composed(data="folder", **{"data.root": root})))
-
-    for place, size in (("here", 8), ("there", 8), ("other", 9)):
-        for name in ("cat", "dog"):
-            (tmp_path / place / "pets" / name).mkdir(parents=True)
-            Image.new("RGB", (size, size)).save(tmp_path / place / "pets" / name / "0.bmp")
-    assert of(tmp_path / "here" / "pets") == of(tmp_path / "there" / "pets") != of(tmp_path / "other" / "pets")
-
-
-def test_the_fingerprint_of_initial_weights_follows_their_content(tmp_path):
-    def of(name, content):
-        (tmp_path / name).write_bytes(content)
-        return record.fingerprint(parse(composed(weights=tmp_path / name)))
-
-    assert of("a.ckpt", b"one") == of("b.ckpt", b"one") != of("b.ckpt", b"two")
 
 
 def test_arguments_are_rewritten_for_hydra():

@@ -144,7 +144,7 @@ def sums(data: dict[str, Any], crop: int | None = None) -> ImageSums:
 
     if isinstance(source.train.pictures, Files) and config.cache:
         about = {"image_size": config.image_size, "crop": crop, "limit": config.limit, "split_seed": config.split_seed}
-        return ImageSums(**cache.remember("sums-" + cache.key(source.train.pictures.paths, **about), make))
+        return ImageSums(**cache.remember("sums-" + cache.key(source.train.pictures.digests, **about), make))
     return ImageSums(**make())
 
 

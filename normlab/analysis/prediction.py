@@ -20,7 +20,7 @@ from normlab.config import Config, GradientDescent
 from normlab.data import Dataset, cache
 from normlab.errors import ConfigError
 from normlab.norms import Normalization
-from normlab.training import Measurement
+from normlab.record import Measurement
 
 EPS = (0.1, 0.01, 0.001)  # relative excess losses whose iterations are predicted and measured
 

@@ -108,8 +108,8 @@ def _config(
 
 def _losses(config: Config) -> dict[str, list[float]]:
     """Training and validation losses of a run, in a folder of its own that is thrown away."""
+    from normlab.record import Curve
     from normlab.run import run  # loads Lightning, which most measurements do without
-    from normlab.training import Curve
 
     with tempfile.TemporaryDirectory() as folder:
         found = run(config.model_copy(update={"runs": Path(folder)}), progress="none")

@@ -30,7 +30,8 @@ class Dataset:
     Attributes:
         train, validation, test: each with ``images`` uint8 [N, C, H, W] and ``labels`` int64 [N].
         classes: names; a label is a position among them.
-        key: hash of the pixels, labels and splits (of the file list, when images stream).
+        content: hash of what the source is made of, before any split, limit or resizing.
+        key: hash of the pixels, labels and splits as they are trained on (of the files, when images stream).
         notes: what was done to the files, such as "3 images: alpha channel, dropped".
     """
 
@@ -39,6 +40,7 @@ class Dataset:
     validation: Split
     test: Split
     classes: tuple[str, ...]
+    content: str
     key: str
     notes: tuple[str, ...] = ()
 
@@ -75,9 +77,23 @@ def dataset(name: str, **options: Any) -> Dataset:
     return load(choose("data", name, **options))
 
 
-def load(config: Data) -> Dataset:
-    """The data set that a checked configuration describes."""
-    source: Source = config.build()
+def open_source(config: Data) -> Source:
+    """The source that a checked configuration describes; files are listed, not decoded.
+
+    Raises:
+        DataError: if it is missing or unfit.
+    """
+    return config.build()
+
+
+def load(config: Data, source: Source | None = None) -> Dataset:
+    """The data set that a checked configuration describes.
+
+    Args:
+        config: of the data.
+        source: as :func:`open_source` opened it before.
+    """
+    source = source or open_source(config)
     parts = split(source, config.validation, config.test, config.limit, config.split_seed)
     if isinstance(parts["train"].pictures, Files):
         if config.stream if config.stream is not None else _too_large(parts, config):
@@ -88,7 +104,14 @@ def load(config: Data) -> Dataset:
     notes = [*source.notes, *notes]
     for note in notes:
         log.info("data: %s", note)
-    return Dataset(config.name, **splits, classes=source.classes, key=_content_key(splits), notes=tuple(notes))
+    return Dataset(
+        config.name,
+        **splits,
+        classes=source.classes,
+        content=source.content,
+        key=_content_key(splits),
+        notes=tuple(notes),
+    )
 
 
 def _in_memory(parts: dict[str, Part], image_size: int | None) -> dict[str, MemorySplit]:
@@ -109,14 +132,18 @@ def _decode(parts: dict[str, Part], config: Data) -> tuple[dict[str, MemorySplit
     """Decode all splits together, so that they agree on size and colour, or take them from the cache."""
     skip = _files(parts["train"]).skip_corrupt
     # In an order of their own, so that another split of the same files finds them in the cache.
-    paths = sorted(path for part in parts.values() for path in _files(part).paths)
+    all_files = [_files(part) for part in parts.values()]
+    digests = {path: one for files in all_files for path, one in zip(files.paths, files.digests, strict=True)}
+    paths = sorted(digests)
 
     def make() -> dict[str, Any]:
         images, kept, notes = decode(paths, config.image_size, skip)
         return {"images": images, "kept": torch.tensor(kept), "notes": notes}
 
     if config.cache:
-        entry = cache.remember(cache.key(paths, image_size=config.image_size, skip_corrupt=skip), make)
+        entry = cache.remember(
+            cache.key([digests[path] for path in paths], image_size=config.image_size, skip_corrupt=skip), make
+        )
     else:
         entry = make()
     place = {paths[position]: row for row, position in enumerate(entry["kept"].tolist())}
@@ -176,16 +203,18 @@ def _stream(parts: dict[str, Part], source: Source, config: Data) -> Dataset:
         for path in paths:
             if not path.is_file():
                 raise DataError(f"{path}: no such file")
-            digest.update(f"{path.parent.name}/{path.name}\0{path.stat().st_size}\n".encode())
+        digest.update(f"{name} {part.content}\n".encode())
     notes = (*source.notes, *([_note(skipped, "unreadable, skipped")] if skipped else []))
-    return Dataset(config.name, **splits, classes=source.classes, key=digest.hexdigest(), notes=notes)
+    return Dataset(
+        config.name, **splits, classes=source.classes, content=source.content, key=digest.hexdigest(), notes=notes
+    )
 
 
 def _readable(files: Files, config: Data) -> list[bool]:
     def make() -> dict[str, Any]:
         return {"readable": readable(files.paths)}
 
-    return (cache.remember("readable-" + cache.key(files.paths), make) if config.cache else make())["readable"]
+    return (cache.remember("readable-" + cache.key(files.digests), make) if config.cache else make())["readable"]
 
 
 def _content_key(splits: dict[str, MemorySplit]) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import logging
 import os
 from collections.abc import Callable
@@ -124,19 +122,6 @@ def all_images(root: Path, skip_corrupt: bool) -> list[Path]:
     if not images:
         raise DataError(f"{root}: no images in it ({', '.join(sorted(SUFFIXES))})")
     return images
-
-
-@functools.cache
-def listing(root: Path) -> str:
-    """Hash of the names and sizes of the images below a folder: the same wherever the folder lies."""
-    digest = hashlib.blake2b(digest_size=8)
-    for path in images_below(root):
-        try:
-            size: int | str = path.stat().st_size
-        except OSError:  # a link to nothing; data.on_corrupt says what becomes of it
-            size = "missing"
-        digest.update(f"{path.relative_to(root).as_posix()}\0{size}\n".encode())
-    return digest.hexdigest()
 
 
 def images_below(root: Path, on_error: Callable[[OSError], object] | None = None) -> list[Path]:

@@ -8,13 +8,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from normlab.config import PositiveInt, choices
+from normlab.config import Place, PositiveInt, choices
 from normlab.data.splits import Part, Source
 from normlab.errors import ConfigError, DataError
 
 
 def mixture(
-    *, parts: Annotated[list[str], Field(min_length=2)], size: PositiveInt = 32, per_part: PositiveInt = 5000
+    *,
+    parts: Annotated[list[Annotated[str, Place()]], Field(min_length=2)],
+    size: PositiveInt = 32,
+    per_part: PositiveInt = 5000,
 ) -> Source:
     """The classes of all parts side by side, as colour images of one size.
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from normlab.data.digests import digest_files
 from normlab.errors import DataError
 
 
@@ -20,6 +23,18 @@ class Files:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @cached_property
+    def digests(self) -> list[str]:
+        """The hash of each file's bytes."""
+        return digest_files(self.paths)
+
+    def take(self, places: list[int]) -> Files:
+        """The files at these positions."""
+        part = replace(self, paths=tuple(self.paths[place] for place in places))
+        if "digests" in vars(self):  # known already: spare the files another look
+            vars(part)["digests"] = [self.digests[place] for place in places]
+        return part
 
 
 @dataclass(frozen=True)
@@ -35,9 +50,20 @@ class Part:
     def take(self, index: Tensor) -> Part:
         """The images at these positions, int64 [M]."""
         if isinstance(self.pictures, Files):
-            paths = tuple(self.pictures.paths[i] for i in index.tolist())
-            return Part(replace(self.pictures, paths=paths), self.labels[index])
+            return Part(self.pictures.take(index.tolist()), self.labels[index])
         return Part(self.pictures[index], self.labels[index])
+
+    @cached_property
+    def content(self) -> str:
+        """Hash of the images (of the files' bytes, where they are files) and the labels, in their order."""
+        digest = hashlib.blake2b(digest_size=8)
+        if isinstance(self.pictures, Files):
+            digest.update("\n".join(self.pictures.digests).encode())
+        else:
+            digest.update(f"{self.pictures.dtype} {list(self.pictures.shape)}\n".encode())
+            digest.update(self.pictures.contiguous().numpy().data)
+        digest.update(self.labels.contiguous().numpy().data)
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -49,6 +75,16 @@ class Source:
     validation: Part | None = None
     test: Part | None = None
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def content(self) -> str:
+        """What the data are made of, as one hash: 16 hexadecimal digits, the same wherever the files lie.
+
+        Names of files and classes have no part in it, beyond the order that they give to images and labels.
+        """
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        text = "".join(f"{name} {part.content}\n" for name, part in parts.items() if part is not None)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def split(source: Source, validation: float, test: float, limit: int | None, seed: int) -> dict[str, Part]:

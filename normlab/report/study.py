@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,14 +16,14 @@ import yaml
 from pydantic import Field
 
 from normlab import record
-from normlab.config import EXPERIMENTS, GROUPS, Config, PositiveFloat, Section, check, parse, unknown_choice
-from normlab.curve import Curve
-from normlab.errors import ConfigError, DataError, NormlabError, first_line
+from normlab.config import EXPERIMENTS, GROUPS, Config, PositiveFloat, Section, check, unknown_choice
+from normlab.data import open_source
+from normlab.errors import ConfigError, DataError, NormlabError
+from normlab.record import Stored, store
 from normlab.statistics.verdicts import Claim
 
 CHOICE = "validation_accuracy"  # at the end, by which each scheme's learning rate is chosen: no test image takes part
-RECORDS, CURVES, MEASUREMENTS = "records.jsonl", "curves.csv.gz", "measurements.jsonl"
-TRAIN_POINTS = 200  # of the training loss of a run that are kept with the results
+MEASUREMENTS = "measurements.jsonl"
 
 
 class Measurement(Section):
@@ -78,24 +77,32 @@ class Study:
     Attributes:
         name: its folder in experiments/.
         plan: what it asks and runs.
-        runs: records, a row a run; see :func:`normlab.records`.
-        curves: their measurements; see :func:`normlab.curves`.
+        stored: its records, and where their curves lie.
         expected: runs that the grid has; those without a record are missing.
         measured: calls of the plan's measurements, each with its ``rows`` and ``provenance``.
         planned_rates: learning rates of the grid, also of runs that are missing.
         overrides: changes to the grid.
-        unseen: why runs that may have been made here were not looked for; "" if they were.
     """
 
     name: str
     plan: Plan
-    records: tuple[dict[str, Any], ...]
-    curves: pd.DataFrame
+    stored: tuple[Stored, ...]
     expected: int
     measured: tuple[dict[str, Any], ...] = ()
     planned_rates: frozenset[float | str] = frozenset()
     overrides: tuple[str, ...] = ()
-    unseen: str = ""
+
+    @cached_property
+    def records(self) -> list[dict[str, Any]]:
+        """The record of each run."""
+        return [{**one.record, "study": self.name} for one in self.stored]
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """The measurements of all runs; columns as :func:`normlab.curves` has them, without path and study."""
+        keys = ("fingerprint", "norm", "arch", "data", "optim", "lr", "seed")
+        parts = [one.curve().assign(**{name: one.record[name] for name in keys}) for one in self.stored]
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
     @cached_property
     def runs(self) -> pd.DataFrame:
@@ -224,30 +231,28 @@ def plan(name: str) -> Plan:
 
 
 def load(name: str, runs: Path, results: Path, overrides: Sequence[str] = ()) -> Study:
-    """The study with its records: those among ``runs`` that its grid asks for, and those kept in ``results``.
+    """The study with its records: those that its grid asks for, among ``runs`` and among the results of all studies.
 
     Args:
         name: of the study.
         runs: folder of runs.
-        results: folder of the study's results.
+        results: folder of the study's results; those of the other studies lie beside it.
         overrides: changes to the grid, as they were given to the sweep.
 
     Raises:
-        DataError: if there is neither a record nor a measurement.
+        DataError: if there is neither a record nor a measurement, or there are runs of different data under one name.
     """
     plan_, measured = plan(name), tuple(measurements(results))
     if not plan_.grid:
         if not measured:
             raise DataError(f"study {name}: nothing is measured; do it with: python -m normlab.measure {name}")
-        return Study(name, plan_, (), pd.DataFrame(), 0, measured)
-    stored, parts = {}, {}
-    for kept, part in _kept(results):
-        stored[_fingerprint(kept)], parts[_fingerprint(kept)] = kept, part
-    jobs = [config.model_copy(update={"runs": runs}) for config in expected(name, overrides)]
-    found = _gathered(name, plan_, jobs, stored, parts, measured, overrides)
-    if plan_.confirm and found.records and not overrides:
-        more = found.at_compared([config.model_copy(update={"runs": runs}) for config in confirming(name)])
-        found = _gathered(name, plan_, [*jobs, *more], stored, parts, measured, overrides)
+        return Study(name, plan_, (), 0, measured)
+    stored = [record.find_runs(runs), record.find_kept(results.parent)]
+    jobs = expected(name, overrides)
+    found = _gathered(name, plan_, jobs, stored, measured, overrides)
+    if plan_.confirm and found.stored and not overrides:
+        more = found.at_compared(confirming(name))
+        found = _gathered(name, plan_, [*jobs, *more], stored, measured, overrides)
     return found
 
 
@@ -261,52 +266,41 @@ def _gathered(
     name: str,
     plan_: Plan,
     jobs: list[Config],
-    stored: dict[str, dict[str, Any]],
-    parts: dict[str, pd.DataFrame],
+    stored: Sequence[Mapping[str, list[Stored]]],
     measured: tuple[dict[str, Any], ...],
     overrides: Sequence[str],
 ) -> Study:
-    """The study of these runs; their records are added to those that lie in the results."""
-    wanted: list[str] = []
-    unseen = ""
-    try:
-        wanted = [record.fingerprint(config) for config in jobs]
-    except NormlabError as error:  # its data is not here, so that nobody can say which records are of its images
-        wanted = list(stored)
-        unseen = first_line(error)
-    else:
-        for config, fingerprint in zip(jobs, wanted, strict=True):
-            found_now = record.existing(config)
-            if found_now is not None:
-                stored[fingerprint] = found_now | {"study": name}
-                parts[fingerprint] = _curve(record.folder(config))
-    known = [key for key in wanted if key in stored]
+    """The study of these runs."""
+    known = []
+    for config in jobs:
+        candidates = [one for place in stored for one in place.get(store.key(config.plain()), ())]
+        if candidates:
+            known.append(_of_one_data_set(name, config, candidates))
     rates = frozenset(config.optim.lr for config in jobs)
-    if not known and measured:
-        return Study(name, plan_, (), pd.DataFrame(), len(jobs), measured, rates, tuple(overrides), unseen)
-    if not known:
+    if not known and not measured:
         command = " ".join(["python -m normlab -m", f"+experiment={name}", *overrides])
         raise DataError(f"study {name}: none of its {len(jobs)} runs has a record; run them with: {command}")
-    targets = {target for key in known for target in stored[key]["config"]["trainer"]["targets"]}
-    if plan_.target not in targets:
+    targets = {target for one in known for target in one.record["config"]["trainer"]["targets"]}
+    if known and plan_.target not in targets:
         raise ConfigError(f"study {name}: its target {plan_.target:g} is not among the runs' trainer.targets")
-    frames = [parts[key].assign(**_labels(stored[key], key)) for key in known]
-    return Study(
-        name,
-        plan_,
-        tuple(stored[key] | {"fingerprint": key} for key in known),
-        pd.concat(frames, ignore_index=True),
-        len(jobs),
-        measured,
-        rates,
-        tuple(overrides),
-        unseen,
-    )
+    return Study(name, plan_, tuple(known), len(jobs), measured, rates, tuple(overrides))
 
 
-def _labels(found: dict[str, Any], fingerprint: str) -> dict[str, Any]:
-    keys = ("norm", "arch", "data", "optim", "lr", "seed")
-    return {"fingerprint": fingerprint, **{key: found[key] for key in keys}}
+def _of_one_data_set(name: str, config: Config, candidates: list[Stored]) -> Stored:
+    """The first of several records of the same choices; of those whose data are on this machine, if they differ."""
+    contents = {one.record["data_content"] for one in candidates}
+    if len(contents) > 1:
+        try:
+            here = open_source(config.data).content
+        except NormlabError:
+            here = None
+        candidates = [one for one in candidates if one.record["data_content"] == here]
+        if not candidates:
+            raise DataError(
+                f"study {name}: there are runs of different data under the name {config.data.name}, and none is of the "
+                "data on this machine: keep them apart with runs=FOLDER and results=FOLDER"
+            )
+    return candidates[0]
 
 
 def expected(name: str, overrides: Sequence[str] = ()) -> list[Config]:
@@ -348,44 +342,6 @@ def expected(name: str, overrides: Sequence[str] = ()) -> list[Config]:
     return found
 
 
-def _fingerprint(found: dict[str, Any]) -> str:
-    """That of the configuration as today's schema reads it, so that a key with a default may be added to the schema.
-
-    What depends on the content of files keeps the fingerprint that it was made with.
-    """
-    if found["data"] == "folder" or found["config"]["weights"]:
-        return found["fingerprint"]
-    try:
-        return record.fingerprint(parse(found["config"]))
-    except NormlabError:
-        return found["fingerprint"]
-
-
-def _curve(folder: Path) -> pd.DataFrame:
-    rows = Curve.read(folder / "curve.csv")
-    train = [row for row in rows if row.split in ("train", "theory")]
-    every = max(1, -(-len(train) // TRAIN_POINTS))
-    kept = [row for row in rows if row.split not in ("train", "theory")] + train[::every]
-    return pd.DataFrame(kept, columns=["step", "epoch", "split", "metric", "value"])
-
-
-def _kept(results: Path) -> list[tuple[dict[str, Any], pd.DataFrame]]:
-    """Records and curves that lie beside the tables."""
-    if not (results / RECORDS).is_file():
-        return []
-    try:
-        with (results / RECORDS).open() as file:
-            stored = [json.loads(line) for line in file]
-        curves = pd.read_csv(results / CURVES, float_precision="round_trip", dtype={"fingerprint": str})
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(
-            f"{results}: {RECORDS} or {CURVES} is damaged ({error}); restore them, or delete both"
-        ) from None
-    by_run = dict(list(curves.groupby("fingerprint", sort=False)))
-    empty = curves.iloc[:0]
-    return [(found, by_run.get(found["fingerprint"], empty).drop(columns="fingerprint")) for found in stored]
-
-
 def measurements(results: Path) -> list[dict[str, Any]]:
     """The measurements that lie beside the tables; see :mod:`normlab.measure`."""
     if not (results / MEASUREMENTS).is_file():
@@ -395,30 +351,8 @@ def measurements(results: Path) -> list[dict[str, Any]]:
 
 
 def keep(study: Study, results: Path) -> None:
-    """Write the records and curves compactly beside the tables: no paths, no host; the same bytes for the same runs.
-
-    Records that lie there and are not of today's grid stay, after the others.
-    """
-    results.mkdir(parents=True, exist_ok=True)
-    mine = {found["fingerprint"] for found in study.records}
-    others = [(found, part) for found, part in _kept(results) if _fingerprint(found) not in mine]
-    lines = []
-    for found in [*study.records, *(found for found, _ in others)]:
-        config = json.loads(json.dumps(found["config"]))
-        config["runs"] = "runs"
-        for group, key in (("data", "root"), (None, "weights")):
-            part = config[group] if group else config
-            if part.get(key):
-                part[key] = Path(part[key]).name
-        lines.append(json.dumps({**found, "config": config}))
-    columns = ["fingerprint", "step", "epoch", "split", "metric", "value"]
-    kept = [part.assign(fingerprint=found["fingerprint"]) for found, part in others]
-    table = pd.concat([study.curves[columns], *(part[columns] for part in kept)])
-    packed = gzip.compress(table.to_csv(index=False).encode(), mtime=0)
-    for name, content in ((CURVES, packed), (RECORDS, ("\n".join(lines) + "\n").encode())):
-        temporary = results / f"{name}.tmp"
-        temporary.write_bytes(content)
-        temporary.replace(results / name)
+    """Write the study's records and curves compactly beside its tables."""
+    record.keep(results, study.stored)
 
 
 def provenance(study: Study) -> str:

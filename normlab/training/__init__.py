@@ -15,13 +15,13 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
-from torch import nn
+from torch import Tensor, nn
 
 from normlab.archs import Network
 from normlab.config import Config
-from normlab.curve import Curve, Measurement, divergence, summarize
 from normlab.data import Dataset, Loader
 from normlab.errors import ConfigError
+from normlab.record import Curve, Measurement, divergence
 from normlab.shifts import SEVERITIES
 from normlab.training.checkpoint import load, start_from
 from normlab.training.mirror import mirrored
@@ -29,18 +29,7 @@ from normlab.training.module import Training
 from normlab.training.probe import Probe
 from normlab.training.progress import Bar, Lines
 
-__all__ = [
-    "Curve",
-    "Measurement",
-    "Outcome",
-    "Training",
-    "divergence",
-    "load",
-    "mirrored",
-    "start_from",
-    "summarize",
-    "train",
-]
+__all__ = ["Outcome", "Training", "load", "mirrored", "start_from", "train"]
 
 FULL_BATCH_CHUNK = 1024  # images whose gradient is computed at once, in full-batch descent
 EVALUATION_BATCH = 256
@@ -62,12 +51,15 @@ class Outcome:
         seconds: of training with its evaluations on validation images.
         first_step_at: when the first step began, by time.perf_counter; NaN if that was in another process.
         device: where it ran.
+        answers: whether each test image was classified rightly at the end, bool [N] in the order of the test split;
+            None where several processes shared the images, or nothing was tested.
     """
 
     rows: list[Measurement]
     seconds: float
     first_step_at: float
     device: str
+    answers: Tensor | None = None
 
 
 def train(
@@ -100,6 +92,7 @@ def train(
     shown = options.progress if options.progress != "auto" else progress
     probe = [Probe(options.probe_steps, data.train, options.probe_images)] if options.probe_steps else []
     trainer = _trainer(config, [*_progress(shown), *probe, *callbacks], len(loader))
+    answers = None
     try:
         started = time.perf_counter()
         trainer.fit(module, loader, validation)
@@ -113,13 +106,14 @@ def train(
                 rows = Curve.read(curve.path)
         if divergence(rows) is None:
             trainer.test(module, test, verbose=False)
+            answers = torch.cat(module.answers).cpu() if world_size == 1 else None
             for module.shift in itertools.product(options.shifts, SEVERITIES):
                 trainer.test(module, test, verbose=False)
             if options.checkpoint:
                 trainer.save_checkpoint(folder / "checkpoint.ckpt", weights_only=True)
     except SystemExit:  # how Lightning ends after Ctrl-C
         raise KeyboardInterrupt from None
-    return Outcome(Curve.read(curve.path), seconds, module.first_step_at, str(trainer.strategy.root_device))
+    return Outcome(Curve.read(curve.path), seconds, module.first_step_at, str(trainer.strategy.root_device), answers)
 
 
 def _batch_size(config: Config, count: int, network: Network) -> int:

@@ -14,7 +14,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
 from normlab.config import Config, Wandb
-from normlab.curve import Measurement
+from normlab.record import Measurement
 from normlab.training.module import Training
 
 log = logging.getLogger(__name__)

@@ -17,8 +17,8 @@ from normlab.archs import Network
 from normlab.archs.layers import first_layer
 from normlab.augment import Augment
 from normlab.config import Config, ShiftName
-from normlab.curve import Curve
 from normlab.data import Batch
+from normlab.record import Curve
 from normlab.shifts import shifted
 from normlab.training.checkpoint import KEY, description
 from normlab.training.optimizers import build_optimizer, schedule
@@ -76,6 +76,7 @@ class Training(pl.LightningModule):
         self._unread: list[tuple[int, Tensor]] = []  # steps and losses that may still be on a GPU
         self._epoch_loss = torch.zeros(())  # of full-batch descent
         self._sums = torch.zeros(3)  # loss, correct answers and images of an evaluation
+        self.answers: list[Tensor] = []  # whether each image of the last evaluation was classified rightly, bool [B]
 
     # Optimization
 
@@ -187,13 +188,16 @@ class Training(pl.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Start counting."""
         self._sums = torch.zeros(3, dtype=torch.float64, device=self.device)
+        self.answers = []
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Add a batch's loss and correct answers."""
         images, labels = batch
         scores = self.network(images)
         loss = self.loss(scores, labels).double()
-        correct = (scores.argmax(1) == labels).sum()
+        right = scores.argmax(1) == labels
+        self.answers.append(right)
+        correct = right.sum()
         self._sums += torch.stack([loss * len(labels), correct, torch.full_like(correct, len(labels))])
 
     def on_validation_epoch_end(self) -> None:

@@ -26,7 +26,7 @@ def decoded(monkeypatch):
 
 
 def entries():
-    return sorted(Path(os.environ["NORMLAB_CACHE"]).glob("*"))
+    return sorted(Path(os.environ["NORMLAB_CACHE"]).glob("*.pt"))
 
 
 def same(first, second):

@@ -14,8 +14,9 @@ from normlab.archs import Network
 from normlab.config import choices
 from normlab.data import MemorySplit, load
 from normlab.errors import CheckpointError, ConfigError
+from normlab.record import Curve
 from normlab.run import run
-from normlab.training import Curve, has_loopback
+from normlab.training import has_loopback
 from normlab.training.module import squared_error
 from normlab.training.probe import MEASURED
 

@@ -1,0 +1,58 @@
+"""The record of a run: what it holds, where it lies, what it is known by, and the records that a study keeps."""
+
+from normlab.record.curve import Curve, Measurement, divergence
+from normlab.record.folders import (
+    CURVE,
+    RECORD,
+    describe,
+    existing,
+    folder,
+    opened,
+    read,
+    read_all,
+    require_writable,
+    write,
+)
+from normlab.record.frames import curves, frame, records
+from normlab.record.identity import OPERATIONAL, differences, fingerprint, open_content, with_defaults
+from normlab.record.origin import provenance
+from normlab.record.schema import SCHEMA, Metrics, Provenance, Record, upgrade
+from normlab.record.store import Stored, find_kept, find_runs, keep
+from normlab.record.summary import pack, summarize, unpack
+
+__all__ = [
+    "CURVE",
+    "OPERATIONAL",
+    "RECORD",
+    "SCHEMA",
+    "Curve",
+    "Measurement",
+    "Metrics",
+    "Provenance",
+    "Record",
+    "Stored",
+    "curves",
+    "describe",
+    "differences",
+    "divergence",
+    "existing",
+    "find_kept",
+    "find_runs",
+    "fingerprint",
+    "folder",
+    "frame",
+    "keep",
+    "open_content",
+    "opened",
+    "pack",
+    "provenance",
+    "read",
+    "read_all",
+    "records",
+    "require_writable",
+    "summarize",
+    "unpack",
+    "upgrade",
+    "with_defaults",
+    "write",
+]

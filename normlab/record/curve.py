@@ -1,0 +1,76 @@
+"""The curve of a run: every measurement, in the order in which it was made."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+COLUMNS = ("step", "epoch", "split", "metric", "value")
+
+
+class Measurement(NamedTuple):
+    """One row of ``curve.csv``.
+
+    Attributes:
+        step: updates made before the measurement; the loss at step k is the loss of the weights after k updates.
+        epoch: passes over the training images, whole or in part, made before it.
+        split: train, validation, test; start, for what is measured once on the first batch; probe, for curvature and
+            layers (see :class:`normlab.training.probe.Probe`); or theory, for what was predicted.
+        metric: such as loss, accuracy, gradient_norm.
+        value: NaN and infinities included.
+    """
+
+    step: int
+    epoch: float
+    split: str
+    metric: str
+    value: float
+
+
+class Curve:
+    """Rows that are gathered in memory and appended to a file now and then.
+
+    Args:
+        path: of the file, which :meth:`create` begins.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[Measurement] = []
+        self._written = 0
+
+    def create(self) -> None:
+        """Begin the file, with its header alone."""
+        with self.path.open("w", newline="") as file:
+            csv.writer(file).writerow(COLUMNS)
+
+    def add(self, step: int, epoch: float, split: str, metric: str, value: float) -> None:
+        """Add one measurement."""
+        self.rows.append(Measurement(step, epoch, split, metric, value))
+
+    def flush(self) -> None:
+        """Append what is new to the file."""
+        self.append(self.rows[self._written :])
+        self._written = len(self.rows)
+
+    def append(self, rows: list[Measurement]) -> None:
+        """Append these rows to the file."""
+        with self.path.open("a", newline="") as file:
+            csv.writer(file).writerows(rows)
+
+    @classmethod
+    def read(cls, path: Path) -> list[Measurement]:
+        """All rows of a file; floats come back exactly as they were."""
+        with path.open(newline="") as file:
+            return [
+                Measurement(int(row["step"]), float(row["epoch"]), row["split"], row["metric"], float(row["value"]))
+                for row in csv.DictReader(file)
+            ]
+
+
+def divergence(rows: list[Measurement]) -> int | None:
+    """Step of the first training or validation loss that is not finite, or None."""
+    lost = (row.step for row in rows if row.metric == "loss" and row.split != "test" and not math.isfinite(row.value))
+    return min(lost, default=None)

@@ -1,0 +1,217 @@
+"""The folder of a run: record.json and curve.csv, the only source of every table."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import tempfile
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from normlab.config import Config, is_place, schema_of
+from normlab.errors import ConfigError, NormlabError, RunningError
+from normlab.files import write_whole
+from normlab.record.identity import GROUPS, OPERATIONAL, fingerprint, open_content
+from normlab.record.origin import provenance
+from normlab.record.schema import SCHEMA, Record, upgrade
+
+log = logging.getLogger(__name__)
+
+RECORD, CURVE = "record.json", "curve.csv"
+PARTIAL, EARLIER = ".partial", ".earlier"
+DONE = ("finished", "diverged")
+
+
+def folder(config: Config, content: str | None = None) -> Path:
+    """The folder of a run: its choices in words, and its fingerprint.
+
+    Args:
+        config: of the run.
+        content: of its data, where it is known; see :func:`normlab.record.fingerprint`.
+    """
+    words = [config.data.name, config.arch.name, config.norm.name, config.optim.name, f"seed{config.seed}"]
+    return config.runs / "-".join([*words, fingerprint(config, content)])
+
+
+def existing(config: Config, content: str | None = None) -> dict[str, Any] | None:
+    """The record of the same run, if it finished or diverged before.
+
+    Raises:
+        ConfigError: if a record has the same fingerprint but other options: a default has changed since.
+    """
+    place = folder(config, content)
+    try:
+        record = read(place)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, NormlabError) as error:
+        log.warning("%s: %s is damaged (%s), so the run counts as not made", place, RECORD, error)
+        return None
+    if record.get("status") not in DONE:
+        return None
+    _require_agreement(record["config"], config.plain(), place)
+    return record
+
+
+def _require_agreement(stored: Mapping[str, Any], now: Mapping[str, Any], place: Path) -> None:
+    """Refuse a record whose options differ in what its fingerprint leaves out as a default of a signature."""
+    for group in GROUPS:
+        left_out = {"_target_", *OPERATIONAL.get(group, ())}
+        schema = schema_of(group, now[group]["name"], now[group].get("_target_"))
+        for key in (stored[group].keys() & now[group].keys()) - left_out:
+            if stored[group][key] != now[group][key] and not is_place(schema, key):
+                raise ConfigError(
+                    f"{place} was made with {group}.{key}={stored[group][key]}, not {now[group][key]}: a default has "
+                    f"changed since. Say which is meant with {group}.{key}=VALUE, or run it again with rerun=true"
+                )
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The record in a folder; NaN and infinities come back as they were written.
+
+    Raises:
+        OSError: if there is none.
+        ValueError: if it is damaged.
+        NormlabError: if a newer release has written it.
+    """
+    stored = json.loads((path / RECORD).read_text())
+    if not isinstance(stored, dict) or not {"fingerprint", "status", "config"} <= stored.keys():
+        raise ValueError("not the record of a run")
+    return upgrade(stored)
+
+
+def read_all(path: Path) -> list[dict[str, Any]]:
+    """All records below a folder, each with the ``path`` of its own; a damaged one is named and left out."""
+    found = []
+    for place in find(path):
+        try:
+            found.append({"path": str(place), **read(place)})
+        except (OSError, ValueError, NormlabError) as error:
+            log.warning("%s: left out, its %s cannot be read (%s)", place, RECORD, error)
+    return found
+
+
+def write(path: Path, record: Mapping[str, Any]) -> None:
+    """Check a record and write it whole or not at all.
+
+    Raises:
+        ValueError: if it is not as :class:`normlab.record.Record` has it.
+    """
+    write_whole(path / RECORD, json.dumps(Record.model_validate(record).plain(), indent=2))
+
+
+def require_writable(folder: Path, option: str = "runs") -> None:
+    """Refuse a folder that cannot be written, before any work is done.
+
+    Args:
+        folder: made if it is not there.
+        option: that it came from, for the message.
+
+    Raises:
+        ConfigError: with the reason.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"{option}={folder}: cannot be written ({error.strerror}); choose another with {option}=FOLDER"
+        ) from None
+
+
+@contextmanager
+def opened(config: Config, again: bool = True, content: str | None = None) -> Iterator[Path]:
+    """A folder for a run that is in progress, which takes its final name when all went well.
+
+    Until then an earlier record of the same run stays. A user's mistake leaves nothing behind; another exception leaves
+    a record with status ``failed`` and its traceback, unless there is a better one.
+
+    Args:
+        config: of the run.
+        again: make a run that has a record once more.
+        content: of its data, where it is known.
+
+    Raises:
+        RunningError: if another process is making this run, or has made it, where it is not to be made again.
+    """
+    if content is None:
+        content = open_content(config)
+    final = folder(config, content)
+    path = final.with_name(final.name + PARTIAL)
+    with _alone(final):
+        earlier = final.with_name(final.name + EARLIER)
+        if earlier.exists() and not final.exists():  # killed while one folder took the other's place
+            earlier.rename(final)
+        if not again and existing(config, content):
+            raise RunningError(f"{final}: another process has made this run")
+        shutil.rmtree(path, ignore_errors=True)  # of a run that was killed
+        path.mkdir(parents=True)
+        try:
+            yield path
+        except NormlabError:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
+        except Exception as error:
+            if again or existing(config, content) is None:
+                (path / "traceback.txt").write_text(traceback.format_exc())
+                last_line = traceback.format_exception_only(error)[-1].strip()
+                write(path, describe(config, content) | {"status": "failed", "error": last_line, "metrics": {}})
+                _replace(path, final)
+            else:
+                shutil.rmtree(path, ignore_errors=True)
+            raise
+        _replace(path, final)
+
+
+@contextmanager
+def _alone(final: Path) -> Iterator[None]:
+    """Keep two processes from making the same run at once; the lock of a process that was killed falls with it."""
+    locks = final.parent / ".locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(locks / final.name, timeout=0):
+            yield
+    except Timeout:
+        raise RunningError(f"{final}: another process is making this run") from None
+
+
+def _replace(path: Path, final: Path) -> None:
+    """Move a folder to its final name, in place of an earlier one."""
+    earlier = final.with_name(final.name + EARLIER)
+    shutil.rmtree(earlier, ignore_errors=True)
+    if final.exists():
+        final.rename(earlier)
+    path.rename(final)
+    shutil.rmtree(earlier, ignore_errors=True)
+
+
+def find(path: Path) -> list[Path]:
+    """Folders of records below a folder, without those of runs in progress or replaced."""
+    return sorted(file.parent for file in path.rglob(RECORD) if not file.parent.name.endswith((PARTIAL, EARLIER)))
+
+
+def describe(config: Config, content: str | None = None) -> dict[str, Any]:
+    """The part of a record that is known before the run."""
+    if content is None:
+        content = open_content(config)
+    return {
+        "schema": SCHEMA,
+        "fingerprint": fingerprint(config, content),
+        "study": config.study,
+        "norm": config.norm.name,
+        "arch": config.arch.name,
+        "data": config.data.name,
+        "optim": config.optim.name,
+        "lr": config.optim.lr,
+        "seed": config.seed,
+        "data_content": content,
+        "config": config.plain(),
+        "provenance": provenance(),
+    }

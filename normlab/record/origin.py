@@ -1,0 +1,68 @@
+"""Where a record comes from: commit, versions, machine."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from normlab.config import PACKAGE
+
+PACKAGES = (
+    "normlab",
+    "torch",
+    "torchvision",
+    "lightning",
+    "hydra-core",
+    "numpy",
+    "scikit-learn",
+    "scikit-image",
+    "pillow",
+)
+
+
+@functools.cache
+def provenance() -> dict[str, Any]:
+    """Commit, versions and machine; no host name."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    commit = _git("rev-parse", "HEAD")
+    # What a run is made of; a scheme that is not tracked yet counts too.
+    changes = (
+        _git("status", "--porcelain", "--", "configs", "experiments", "hydra_plugins", "normlab") if commit else None
+    )
+    return {
+        "commit": commit,
+        "dirty": bool(changes) if commit else None,
+        "versions": versions,
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    """Answer of git about the checkout that this package lies in; None for an installed package."""
+    root = PACKAGE.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        answer = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

@@ -1,0 +1,199 @@
+"""The records that a clone carries: RESULTS/STUDY/records.jsonl and curves.csv.gz.
+
+Each run lies there once, beside the study that made it first; other studies that rest on it find it there. A line of
+records.jsonl is a record whose configuration is told by its differences from the versioned defaults, and whose
+provenance is the name of an earlier line: there is one for each commit, machine and set of images. Curves are thinned.
+There are no paths and no host names, and the same runs give the same bytes.
+"""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from normlab.errors import DataError, NormlabError
+from normlab.files import write_whole
+from normlab.record.curve import COLUMNS, Curve
+from normlab.record.folders import CURVE, DONE, read_all
+from normlab.record.identity import differences, with_defaults
+from normlab.record.schema import upgrade
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RECORDS, CURVES = "records.jsonl", "curves.csv.gz"
+TRAIN_POINTS = 50  # of the training loss of a run that are kept
+DIGITS = 6  # significant ones of a point of a curve
+SECONDS_DIGITS = 3  # behind the point
+NOT_KEPT = ("schema", "path", "study")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A record, and where its curve lies.
+
+    Attributes:
+        record: as :class:`normlab.record.Record` has it, with its whole configuration.
+        place: the folder of the run, or of a study's results.
+    """
+
+    record: dict[str, Any]
+    place: Path
+
+    def curve(self) -> pd.DataFrame:
+        """Step, epoch, split, metric and value; thinned."""
+        import pandas as pd
+
+        if (self.place / CURVE).is_file():
+            return thin(Curve.read(self.place / CURVE))
+        curves = _kept_curves(*_version(self.place / CURVES))
+        return curves.get(self.record["fingerprint"], pd.DataFrame(columns=COLUMNS))
+
+
+def key(config: Mapping[str, Any]) -> str:
+    """What tells the runs of a study apart, and finds them among records: all but the content of their data.
+
+    Args:
+        config: a whole configuration, or its differences from the versioned defaults.
+    """
+    return json.dumps(differences(config), sort_keys=True)
+
+
+def find_runs(runs: Path) -> dict[str, list[Stored]]:
+    """Runs that finished or diverged below a folder of runs, by :func:`key`."""
+    return _find_runs(runs, runs.stat().st_mtime_ns) if runs.is_dir() else {}
+
+
+@functools.lru_cache(maxsize=2)
+def _find_runs(runs: Path, _changed: int) -> dict[str, list[Stored]]:
+    return _by_key(Stored(one, Path(one["path"])) for one in read_all(runs) if one["status"] in DONE)
+
+
+def find_kept(results: Path) -> dict[str, list[Stored]]:
+    """Runs that lie with the results of any study, by :func:`key`.
+
+    Args:
+        results: the folder of all studies' results.
+
+    Raises:
+        DataError: naming a file that is damaged.
+    """
+    return _by_key(stored for file in sorted(results.glob(f"*/{RECORDS}")) for stored in read_kept(file.parent))
+
+
+def _by_key(runs: Iterable[Stored]) -> dict[str, list[Stored]]:
+    found: dict[str, list[Stored]] = {}
+    for stored in runs:
+        found.setdefault(key(stored.record["config"]), []).append(stored)
+    return found
+
+
+def read_kept(study: Path) -> tuple[Stored, ...]:
+    """The runs that lie in the folder of one study's results.
+
+    Raises:
+        DataError: if the file is damaged.
+    """
+    return _read_kept(*_version(study / RECORDS)) if (study / RECORDS).is_file() else ()
+
+
+@functools.lru_cache(maxsize=256)
+def _read_kept(file: Path, _changed: int, _size: int) -> tuple[Stored, ...]:
+    found: list[Stored] = []
+    provenances: dict[str, Any] = {}
+    try:
+        for line in file.read_text().splitlines():
+            entry = json.loads(line)
+            if "fingerprint" not in entry:
+                provenances |= entry
+                continue
+            entry |= {"config": with_defaults(entry["config"]), "provenance": provenances[entry["provenance"]]}
+            found.append(Stored(upgrade({"schema": 2, "study": file.parent.name, **entry}), file.parent))
+    except (OSError, ValueError, KeyError, TypeError, NormlabError) as error:
+        raise DataError(f"{file} is damaged ({error}): restore it, or delete it and make its runs again") from None
+    return tuple(found)
+
+
+def _version(file: Path) -> tuple[Path, int, int]:
+    try:
+        status = file.stat()
+    except OSError:
+        return file, 0, 0
+    return file, status.st_mtime_ns, status.st_size
+
+
+@functools.lru_cache(maxsize=64)
+def _kept_curves(file: Path, _changed: int, _size: int) -> dict[str, pd.DataFrame]:
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(file, dtype={"fingerprint": str})
+        return {str(name): part.drop(columns="fingerprint") for name, part in table.groupby("fingerprint", sort=False)}
+    except (OSError, ValueError, EOFError, KeyError) as error:
+        raise DataError(f"{file} is damaged ({error}): restore it, or delete it and {RECORDS} beside it") from None
+
+
+def keep(study: Path, runs: Iterable[Stored]) -> None:
+    """Write a study's runs compactly into its folder, without those that lie with another study.
+
+    Records that lie there already stay, also if they are not of today's grid.
+
+    Args:
+        study: folder of the study's results.
+        runs: of the study, from wherever they were found.
+    """
+    study.mkdir(parents=True, exist_ok=True)
+    elsewhere = {
+        stored.record["fingerprint"]
+        for file in study.parent.glob(f"*/{RECORDS}")
+        if file.parent != study
+        for stored in read_kept(file.parent)
+    }
+    mine = {stored.record["fingerprint"]: stored for stored in (*read_kept(study), *runs)}
+    kept = [mine[fingerprint] for fingerprint in sorted(mine.keys() - elsewhere)]
+    if not kept:
+        return
+    ordered = sorted(kept, key=lambda stored: key(stored.record["config"]))
+    write_whole(study / CURVES, _packed(ordered))
+    lines: dict[str, None] = {}
+    for stored in ordered:
+        provenance = json.dumps(stored.record["provenance"])
+        name = hashlib.blake2b(provenance.encode(), digest_size=4).hexdigest()
+        lines |= {f'{{"{name}": {provenance}}}': None, json.dumps(_compact(stored.record, name)): None}
+    write_whole(study / RECORDS, "\n".join(lines) + "\n")
+
+
+def _compact(record: Mapping[str, Any], provenance: str) -> dict[str, Any]:
+    kept = {name: value for name, value in record.items() if name not in NOT_KEPT and value is not None}
+    seconds = {stage: round(value, SECONDS_DIGITS) for stage, value in record.get("seconds", {}).items()}
+    return {**kept, "config": differences(record["config"]), "provenance": provenance, "seconds": seconds}
+
+
+def _packed(runs: Iterable[Stored]) -> bytes:
+    import pandas as pd
+
+    parts = [stored.curve().assign(fingerprint=stored.record["fingerprint"]) for stored in runs]
+    table = pd.concat([part[["fingerprint", *COLUMNS]] for part in parts])
+    text = table.to_csv(index=False, float_format=f"%.{DIGITS}g")
+    return gzip.compress(text.encode(), mtime=0)
+
+
+def thin(rows: Iterable[Any]) -> pd.DataFrame:
+    """A curve as it is kept: fewer points of the training loss, and rounded, so that figures do not depend on where
+    a run was found.
+    """
+    import pandas as pd
+
+    rows = list(rows)
+    train = [row for row in rows if row.split in ("train", "theory")]
+    every = max(1, -(-len(train) // TRAIN_POINTS))
+    kept = [row for row in rows if row.split not in ("train", "theory")] + train[::every]
+    table = pd.DataFrame(kept, columns=list(COLUMNS))
+    rounded = {name: [float(f"{value:.{DIGITS}g}") for value in table[name]] for name in ("epoch", "value")}
+    return table.assign(**rounded)

@@ -1,0 +1,111 @@
+"""What a clone carries of the runs of studies: each once, compact, and the same bytes for the same runs."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from normlab import record
+from normlab.config import EXPERIMENTS, compose, parse
+from normlab.errors import DataError
+from normlab.record import store
+
+RESULTS = EXPERIMENTS.parent / "results"
+
+
+def plant(runs, seeds, norm="unit"):
+    made = []
+    for seed in seeds:
+        config = compose("planted", seed=seed, data="digits", norm=norm, arch={"name": "cnn", "width": 8}, optim="sgd")
+        config = config.model_copy(update={"runs": runs})
+        place = record.folder(config, "0123456789abcdef")
+        place.mkdir(parents=True)
+        metrics = {"test_accuracy": 0.5 + seed / 100, "epochs_to": {"0.7": float("inf")}, "test_loss": float("nan")}
+        described = record.describe(config, "0123456789abcdef") | {"status": "finished", "metrics": metrics}
+        record.write(place, described)
+        rows = [f"{step},{step / 100},train,loss,{1 / (step + 3)}" for step in range(1000)]
+        rows += [f"{100 * epoch},{epoch},validation,accuracy,{epoch / 7}" for epoch in range(4)]
+        (place / "curve.csv").write_text("\n".join(["step,epoch,split,metric,value", *rows]) + "\n")
+        made.append(place)
+    return made
+
+
+def find(runs):
+    return [stored for candidates in record.find_runs(runs).values() for stored in candidates]
+
+
+def test_what_is_kept_reads_back_as_it_was(tmp_path):
+    plant(tmp_path / "runs", range(3))
+    record.keep(tmp_path / "results" / "study", find(tmp_path / "runs"))
+    kept = {stored.record["seed"]: stored for stored in store.read_kept(tmp_path / "results" / "study")}
+    for stored in find(tmp_path / "runs"):
+        other = kept[stored.record["seed"]]
+        for field in ("fingerprint", "metrics", "provenance", "data_content", "status", "lr", "normalized"):
+            assert json.dumps(other.record[field]) == json.dumps(stored.record[field])
+        whole, back = stored.record["config"], other.record["config"]
+        assert all(back[group][key] == whole[group][key] for group in ("arch", "norm", "optim") for key in back[group])
+        curve = other.curve()
+        assert curve[curve.metric == "accuracy"].value.tolist() == pytest.approx([0, 1 / 7, 2 / 7, 3 / 7], rel=1e-5)
+        assert (curve.split == "train").sum() == store.TRAIN_POINTS
+        pd.testing.assert_frame_equal(curve.reset_index(drop=True), stored.curve(), rtol=1e-5, check_dtype=False)
+
+
+def test_no_path_of_the_machine_is_kept(tmp_path):
+    plant(tmp_path / "runs", range(2))
+    record.keep(tmp_path / "results" / "study", find(tmp_path / "runs"))
+    text = (tmp_path / "results" / "study" / "records.jsonl").read_text()
+    assert str(tmp_path) not in text
+    assert text.count('"versions"') == 1  # provenance stands once
+
+
+def test_a_run_lies_with_one_study_alone(tmp_path):
+    plant(tmp_path / "runs", range(4))
+    found = sorted(find(tmp_path / "runs"), key=lambda stored: stored.record["seed"])
+    results = tmp_path / "results"
+    record.keep(results / "first", found[:3])
+    record.keep(results / "second", found[1:])
+    assert sorted(stored.record["seed"] for stored in store.read_kept(results / "first")) == [0, 1, 2]
+    assert [stored.record["seed"] for stored in store.read_kept(results / "second")] == [3]
+    assert len(record.find_kept(results)) == 4
+
+
+def test_the_same_runs_give_the_same_bytes_in_any_order(tmp_path):
+    plant(tmp_path / "runs", range(3))
+    found = find(tmp_path / "runs")
+    for name, order in (("a", found), ("b", found[::-1])):
+        record.keep(tmp_path / name / "study", order)
+        record.keep(tmp_path / name / "study", store.read_kept(tmp_path / name / "study"))  # and once more
+    for file in ("records.jsonl", "curves.csv.gz"):
+        assert (tmp_path / "a/study" / file).read_bytes() == (tmp_path / "b/study" / file).read_bytes()
+
+
+def test_a_damaged_store_is_named(tmp_path):
+    plant(tmp_path / "runs", range(2))
+    record.keep(tmp_path / "results" / "study", find(tmp_path / "runs"))
+    file = tmp_path / "results" / "study" / "records.jsonl"
+    file.write_text(file.read_text()[:-20])
+    with pytest.raises(DataError, match=r"records\.jsonl is damaged"):
+        store.read_kept(file.parent)
+
+
+@pytest.mark.skipif(not RESULTS.is_dir(), reason="an installed package has no results")
+def test_every_committed_run_has_the_fingerprint_of_its_configuration():
+    """So that a changed default, a renamed key or an edit of the versioned defaults is noticed."""
+    seen = set()
+    for candidates in record.find_kept(RESULTS).values():
+        for stored in candidates:
+            one = stored.record
+            config = parse({**one["config"], "logger": {"name": "none"}} | _targets(one["config"]))
+            assert record.fingerprint(config, one["data_content"]) == one["fingerprint"], stored.place
+            assert one["fingerprint"] not in seen, "a run lies with two studies"
+            seen.add(one["fingerprint"])
+    assert len(seen) > 3000
+
+
+def _targets(config):
+    from normlab.config import defaults
+
+    groups = ("data", "norm", "arch")
+    return {
+        group: {"_target_": defaults(group, config[group]["name"])["_target_"], **config[group]} for group in groups
+    }

@@ -20,6 +20,7 @@ from normlab import record
 from normlab.config import EXPERIMENTS, GROUPS, Config, PositiveFloat, Section, check, parse, unknown_choice
 from normlab.curve import Curve
 from normlab.errors import ConfigError, DataError, NormlabError, first_line
+from normlab.files import write_whole
 from normlab.statistics.verdicts import Claim
 
 CHOICE = "validation_accuracy"  # at the end, by which each scheme's learning rate is chosen: no test image takes part
@@ -416,9 +417,7 @@ def keep(study: Study, results: Path) -> None:
     table = pd.concat([study.curves[columns], *(part[columns] for part in kept)])
     packed = gzip.compress(table.to_csv(index=False).encode(), mtime=0)
     for name, content in ((CURVES, packed), (RECORDS, ("\n".join(lines) + "\n").encode())):
-        temporary = results / f"{name}.tmp"
-        temporary.write_bytes(content)
-        temporary.replace(results / name)
+        write_whole(results / name, content)
 
 
 def provenance(study: Study) -> str:

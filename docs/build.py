@@ -96,6 +96,22 @@ def cell_table() -> str:
     return table(("estimator", "scope", "axes", "`norm=`", "elsewhere"), rows)
 
 
+def choice_table() -> str:
+    """Every group of choices with its files, in the order of a run."""
+    defaults = {
+        group: name
+        for entry in yaml.safe_load((ROOT / "configs/config.yaml").read_text())["defaults"]
+        if isinstance(entry, dict)
+        for group, name in entry.items()
+    }
+    rows = []
+    for group in ("data", "augment", "norm", "arch", "optim", "trainer", "logger"):
+        names = sorted(path.stem for path in (ROOT / "configs" / group).glob("*.yaml"))
+        shown = [f"`{name}`" + " (default)" * (name == defaults.get(group)) for name in names]
+        rows.append((f"`{group}`", ", ".join(shown)))
+    return table(("group", "choices"), rows)
+
+
 def study_table() -> str:
     """Every study with its question."""
     rows = []
@@ -158,6 +174,7 @@ def table(headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 TABLES = {
     "scheme table": scheme_table,
     "cell table": cell_table,
+    "choice table": choice_table,
     "study table": study_table,
     "api": api,
     "scheme api": scheme_api,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from typing import Any
 from normlab import record
 from normlab.arguments import answer_help
 from normlab.errors import ConfigError, DataError, NormlabError, fail
+from normlab.files import write_whole
 from normlab.report import study
 from normlab.report.study import MEASUREMENTS, Measurement
 
@@ -94,9 +94,7 @@ def function(call: Measurement) -> Callable[..., list[dict[str, Any]]]:
 def write(out: Path, entries: list[dict[str, Any]]) -> None:
     """Write all entries, whole or not at all."""
     out.mkdir(parents=True, exist_ok=True)
-    temporary = out / f"{MEASUREMENTS}.tmp"
-    temporary.write_text("".join(json.dumps(_plain(entry)) + "\n" for entry in entries))
-    os.replace(temporary, out / MEASUREMENTS)
+    write_whole(out / MEASUREMENTS, "".join(json.dumps(_plain(entry)) + "\n" for entry in entries))
 
 
 def _plain(value: Any) -> Any:

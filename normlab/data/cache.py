@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from normlab.files import replacing
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +46,8 @@ def remember(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     value = make()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        os.close(handle)
-        try:
+        with replacing(path) as temporary:
             torch.save(value, temporary)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
     except (OSError, RuntimeError) as error:
         log.warning("not cached in %s (%s)", folder(), error)
     return value

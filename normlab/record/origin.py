@@ -23,6 +23,8 @@ PACKAGES = (
     "scikit-image",
     "pillow",
 )
+# Installed under another name, with the same code and numbers; records keep the first name, so that all compare.
+INSTALLED_AS = {"lightning": "pytorch-lightning"}
 
 
 @functools.cache
@@ -31,7 +33,7 @@ def provenance() -> dict[str, Any]:
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            versions[name] = metadata.version(name)
+            versions[name] = metadata.version(INSTALLED_AS.get(name, name))
         except metadata.PackageNotFoundError:
             versions[name] = "not installed"
     commit = _git("rev-parse", "HEAD")

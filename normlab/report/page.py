@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import html
 import io
-import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from jinja2 import Template
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from PIL import Image
 
 from normlab.record import provenance
@@ -103,32 +103,53 @@ def article(path: Path, anchor: str) -> Article:
     """
     text = path.read_text()
     title = text.splitlines()[0].lstrip("# ").strip()
-    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
-    body = re.sub(r"<(/?)h([1-4])>", lambda m: f"<{m[1]}h{int(m[2]) + 2}>", body)
-    body = body.replace("<h3>", f'<h3 id="{anchor}">', 1)
-    body = re.sub(r'<p><img src="([^"]+)" alt="([^"]*)" */?></p>', lambda m: _figure(path.parent / m[1], m[2]), body)
-    body = body.replace("<th>", '<th scope="col">')
-    body = re.sub(rf"<td>([^<]{{{LONG},}})</td>", r'<td class="long">\1</td>', body)
-    label = html.escape(title, quote=True)
-    tables = iter(range(1, 1000))
-    body = re.sub(
-        r"<table>",
-        lambda _: f'<div class="scroll" role="region" aria-label="{label}, table {next(tables)}" tabindex="0"><table>',
-        body,
-    ).replace("</table>", "</table></div>")
-    figures = (
-        ""
-        if "<figure>" in body
-        else "".join(_figure(found, _caption(found)) for found in sorted(path.parent.glob("*.png")))
-    )
-    return Article(anchor, title, body + figures)
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = markdown.parse(text)
+    figures = _adapt(tokens, path.parent, anchor, html.escape(title, quote=True))
+    body = markdown.renderer.render(tokens, markdown.options, {})
+    if not figures:
+        body += "".join(_figure(drawn, _caption(drawn)) for drawn in sorted(path.parent.glob("*.png")))
+    return Article(anchor, title, body)
+
+
+def _adapt(tokens: list[Token], folder: Path, anchor: str, label: str) -> int:
+    """Make of a document's tokens those of an article, in place, and return the number of its figures."""
+    figures, tables = 0, 0
+    headings = (token for token in tokens if token.type == "heading_open")
+    for token in tokens:
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{min(int(token.tag[1]) + 2, 6)}"
+        elif token.type == "th_open":
+            token.attrSet("scope", "col")
+        elif token.type == "table_open":
+            tables += 1
+            region = f'<div class="scroll" role="region" aria-label="{label}, table {tables}" tabindex="0">'
+            _become(token, f"{region}<table>")
+        elif token.type == "table_close":
+            _become(token, "</table></div>")
+    if first := next(headings, None):
+        first.attrSet("id", anchor)
+    for before, token, after in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        parts = token.children or []
+        if before.type == "td_open" and len(token.content) >= LONG and all(part.type == "text" for part in parts):
+            before.attrSet("class", "long")
+        if before.type == "paragraph_open" and [part.type for part in parts] == ["image"]:
+            figures += 1
+            _become(token, _figure(folder / str(parts[0].attrs["src"]), parts[0].content))
+            before.hidden = after.hidden = True
+    return figures
+
+
+def _become(token: Token, content: str) -> None:
+    """Let a token be rendered as HTML that is ready."""
+    token.type, token.content, token.children = "html_block", content, None
 
 
 def _figure(path: Path, caption: str) -> str:
     small = io.BytesIO()  # with a palette, which drawings hardly miss: a third of the bytes
     Image.open(path).convert("RGB").quantize(128).save(small, "PNG", optimize=True)
     content = base64.b64encode(small.getvalue()).decode()
-    text = html.escape(html.unescape(caption), quote=True)
+    text = html.escape(caption, quote=True)
     return f'<figure><img src="data:image/png;base64,{content}" alt="{text}"><figcaption>{text}</figcaption></figure>'
 
 

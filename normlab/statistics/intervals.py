@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
-from statsmodels.stats.proportion import proportion_confint
 
 ROUNDING = 2.0**-46  # 64 units in the last place: what a few operations in float64 leave behind, relative
 
@@ -142,9 +141,10 @@ def share_interval(successes: int, n: int, confidence: float = 0.95) -> Interval
         raise ValueError(f"{successes} successes of {n}: expected 0 <= successes <= n")
     if n == 0:
         return Interval(math.nan, math.nan, math.nan, 0)
-    low, high = proportion_confint(successes, n, alpha=1 - confidence, method="wilson")
+    ends = stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
     # At 0 and at n one end is exact, and the formula leaves it off by rounding.
-    return Interval(successes / n, float(low) if successes else 0.0, float(high) if successes < n else 1.0, n)
+    low, high = float(ends.low) if successes else 0.0, float(ends.high) if successes < n else 1.0
+    return Interval(successes / n, low, high, n)
 
 
 def differences(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
+import pytorch_lightning as pl
 import torch
-from lightning.pytorch.callbacks import Callback
+from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
 from normlab.archs import Network
@@ -36,9 +36,9 @@ EVALUATION_BATCH = 256
 
 
 # Once, and not around each training: processes that Lightning spawns import this module, and nothing else of ours.
-for name in ("lightning.pytorch", "lightning.fabric"):
+for name in ("pytorch_lightning", "lightning_fabric"):
     logging.getLogger(name).setLevel(logging.WARNING)
-warnings.filterwarnings("ignore", module="lightning")
+    warnings.filterwarnings("ignore", module=name)
 warnings.filterwarnings("ignore", module="torch.utils")
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import nn
 
 from normlab.archs.folding import folded
 from normlab.errors import CheckpointError, ConfigError, NormlabError, first_line
+from normlab.files import replacing
 from normlab.training.checkpoint import load
 
 TOLERANCE = 1e-5  # of the scores read back from the file, relative to the largest
@@ -42,12 +42,11 @@ def export(path: str | Path, out: str | Path, fold: bool = True) -> str:
         raise ConfigError(f"{out}: expected a name that ends in {' or '.join(writers)}")
     if out.is_dir():
         raise ConfigError(f"{out}: is a folder; expected the name of a file")
-    try:
-        beside = tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-")
-    except OSError as error:
-        raise ConfigError(f"{out}: cannot be written ({error.strerror})") from None
-    with beside as folder:
-        temporary = Path(folder) / out.name
+    with ExitStack() as stack:
+        try:
+            temporary = stack.enter_context(replacing(out))
+        except OSError as error:
+            raise ConfigError(f"{out}: cannot be written ({error.strerror})") from None
         network = load(path)
         module, what = folded(network) if fold else (network, "kept as a layer")
         images = torch.randint(
@@ -64,7 +63,6 @@ def export(path: str | Path, out: str | Path, fold: bool = True) -> str:
         gap = ((found - expected).abs().max() / expected.abs().max().clamp(min=1)).item()
         if not gap <= TOLERANCE:
             raise CheckpointError(f"{out}: its scores differ from the checkpoint's by {gap:.1e}; it was not kept")
-        os.replace(temporary, out)
     return what
 
 

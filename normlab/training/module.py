@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import lightning.pytorch as pl
+import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.trainer.states import TrainerFn
+from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from normlab.archs import Network

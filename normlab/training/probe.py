@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-import lightning.pytorch as pl
+import pytorch_lightning as pl
 import torch
-from lightning.pytorch.callbacks import Callback
+from pytorch_lightning.callbacks import Callback
 
 from normlab.analysis.activations import layer_statistics
 from normlab.analysis.curvature import Curvature

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import time
 
-import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 
 from normlab.training.module import Training
 

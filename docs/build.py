@@ -1,0 +1,181 @@
+"""What mkdocs adds to the pages of this folder: tables made from the code, and the pages of studies and results.
+
+Nothing is copied by hand: a page that says ``<!-- scheme table -->`` and the like gets what the function of that name
+below makes of the repository at this moment. Only the standard library and PyYAML are needed, and no part of normlab is
+imported, so that the site builds without PyTorch.
+"""
+
+from __future__ import annotations
+
+import ast
+import posixpath
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parent.parent
+SCHEMES = ROOT / "configs/norm"
+GENERATED = ("results", "experiments")  # folders whose Markdown documents become pages, under the same paths
+BESIDE = ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")  # documents of the root that do
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Add the documents that lie outside this folder, with the pictures that they show."""
+    from mkdocs.structure.files import File
+
+    for path in documents():
+        files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
+        for picture in pictures(path):
+            name = picture.relative_to(ROOT).as_posix()
+            if name not in files.src_uris:
+                files.append(File.generated(config, name, abs_src_path=str(picture)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+    """Fill in tables; in documents from outside, turn links to what is no page into text."""
+    for name, make in TABLES.items():
+        marker = f"<!-- {name} -->"
+        if marker in markdown:
+            markdown = markdown.replace(marker, make())
+    if page.file.src_uri.startswith(GENERATED) or page.file.src_uri in BESIDE:
+        folder = posixpath.dirname(page.file.src_uri)
+        markdown = LINK.sub(lambda link: kept(link, folder, files.src_uris), markdown)
+    return markdown
+
+
+LINK = re.compile(r"(?P<picture>!?)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
+
+
+def kept(link: re.Match[str], folder: str, pages: Any) -> str:
+    """A link as it is if it leads to a page or to another site, else what it says and the path that it names."""
+    target = link["target"].partition("#")[0]
+    path = posixpath.normpath(posixpath.join(folder, target))
+    if not target or "://" in target or path in pages:
+        return link[0]
+    if link["picture"]:
+        return f"*Figure, not kept in the repository: {link['text']} (`{path}`)*"
+    inside = f"{path}/README.md"
+    if inside in pages:
+        return f"[{link['text']}]({posixpath.relpath(inside, folder or '.')})"
+    return link["text"] if link["text"].strip("`/") in path else f"{link['text']} (`{path}`)"
+
+
+def documents() -> list[Path]:
+    """Markdown documents outside this folder that become pages."""
+    found = [ROOT / name for name in BESIDE if (ROOT / name).is_file()]
+    return found + [path for folder in GENERATED for path in sorted((ROOT / folder).rglob("*.md"))]
+
+
+def pictures(path: Path) -> list[Path]:
+    """Pictures that a document shows and that are there."""
+    linked = [path.parent / link["target"] for link in LINK.finditer(path.read_text()) if link["picture"]]
+    return [picture.resolve() for picture in linked if picture.is_file()]
+
+
+def scheme_table() -> str:
+    """Every scheme with its formula, which is the first line of its class's docstring, and its options."""
+    formulas = classes()
+    rows = []
+    for path in sorted(SCHEMES.glob("*.yaml")):
+        options = yaml.safe_load(path.read_text())
+        name, (module, formula) = options.pop("name"), formulas[options.pop("_target_").rpartition(".")[2]]
+        chosen = ", ".join(f"`{key}: {plain(value)}`" for key, value in options.items())
+        rows.append((f"`{name}`", formula, chosen or "none", f"`{module}`"))
+    return table(("norm", "output", "options, with their defaults", "written in"), rows)
+
+
+def cell_table() -> str:
+    """Estimator, scope and axes, with what each field calls the cell."""
+    rows = []
+    for cell in yaml.safe_load((ROOT / "docs/cells.yaml").read_text()):
+        there = [f"`{name}`" for name in cell["schemes"] if (SCHEMES / f"{name}.yaml").is_file()]
+        rows.append((cell["estimator"], cell["scope"], cell["axes"], ", ".join(there) or "not yet", cell["elsewhere"]))
+    return table(("estimator", "scope", "axes", "`norm=`", "elsewhere"), rows)
+
+
+def choice_table() -> str:
+    """Every group of choices with its files, in the order of a run."""
+    defaults = {
+        group: name
+        for entry in yaml.safe_load((ROOT / "configs/config.yaml").read_text())["defaults"]
+        if isinstance(entry, dict)
+        for group, name in entry.items()
+    }
+    rows = []
+    for group in ("data", "augment", "norm", "arch", "optim", "trainer", "logger"):
+        names = sorted(path.stem for path in (ROOT / "configs" / group).glob("*.yaml"))
+        shown = [f"`{name}`" + " (default)" * (name == defaults.get(group)) for name in names]
+        rows.append((f"`{group}`", ", ".join(shown)))
+    return table(("group", "choices"), rows)
+
+
+def study_table() -> str:
+    """Every study with its question."""
+    rows = []
+    for path in sorted((ROOT / "experiments").glob("*/study.yaml")):
+        name = path.parent.name
+        question = " ".join(yaml.safe_load(path.read_text())["experiment"]["question"].split())
+        result = f"results/{name}/README.md"
+        rows.append(
+            (
+                f"[{name}](experiments/{name}/README.md)",
+                question,
+                f"[results]({result})" if (ROOT / result).is_file() else "no results yet",
+            )
+        )
+    return table(("study", "question", "what came of it"), rows)
+
+
+def api() -> str:
+    """The names of the package, from the table of their modules in its ``__init__``."""
+    tree = ast.parse((ROOT / "normlab/__init__.py").read_text())
+    (homes,) = (
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_HOMES"
+    )
+    return "\n\n".join(f"::: {module}.{name}" for name, module in sorted(homes.items()))
+
+
+def scheme_api() -> str:
+    """The base class and every class of a scheme."""
+    used = {yaml.safe_load(path.read_text())["_target_"].rpartition(".")[2] for path in SCHEMES.glob("*.yaml")}
+    written = {name: module for name, (module, _) in classes().items()}
+    names = ["Normalization", "Affine", *sorted(used)]
+    modules = [Path(written[name]).with_suffix("").as_posix().replace("/", ".") for name in names]
+    return "\n\n".join(f"::: {module}.{name}" for module, name in zip(modules, names, strict=True))
+
+
+def classes() -> dict[str, tuple[str, str]]:
+    """Classes of normlab/norms, with their file and the first line of their docstring."""
+    found = {}
+    for path in sorted((ROOT / "normlab/norms").rglob("*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                first = (ast.get_docstring(node) or "").split("\n\n")[0]
+                found[node.name] = (path.relative_to(ROOT).as_posix(), " ".join(first.split()))
+    return found
+
+
+def plain(value: object) -> str:
+    """A value as YAML writes it on one line."""
+    return yaml.safe_dump(value, default_flow_style=True, width=1000).splitlines()[0]
+
+
+def table(headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Markdown."""
+    lines = [headers, ("---",) * len(headers), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+TABLES = {
+    "scheme table": scheme_table,
+    "cell table": cell_table,
+    "choice table": choice_table,
+    "study table": study_table,
+    "api": api,
+    "scheme api": scheme_api,
+}

@@ -1,0 +1,69 @@
+"""The tables of the documentation say what the code does."""
+
+import importlib.util
+import inspect
+from pathlib import Path
+
+import pytest
+import yaml
+
+from normlab import normalization
+from normlab.config import choices
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+@pytest.fixture(scope="module")
+def build():
+    spec = importlib.util.spec_from_file_location("normlab_docs_build", DOCS / "build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def rows_of(table):
+    return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in table.splitlines()[2:]]
+
+
+def test_every_scheme_has_a_row_with_the_formula_of_its_class(build):
+    rows = {row[0].strip("`"): row for row in rows_of(build.scheme_table())}
+    assert sorted(rows) == sorted(choices("norm"))
+    for name, row in rows.items():
+        written = type(normalization(name))
+        assert " ".join(inspect.getdoc(written).split("\n\n")[0].split()) == row[1]
+        assert inspect.getsourcefile(written).endswith(row[3].strip("`"))
+
+
+def test_every_scheme_has_one_cell_and_every_cell_another_place():
+    cells = yaml.safe_load((DOCS / "cells.yaml").read_text())
+    names = [name for cell in cells for name in cell["schemes"]]
+    assert len(set(names)) == len(names)
+    assert set(choices("norm")) <= set(names)
+    places = [(cell["estimator"], cell["scope"], cell["axes"]) for cell in cells]
+    assert len(set(places)) == len(places)
+
+
+def test_a_link_is_kept_where_it_leads_somewhere(build):
+    pages = {"results/adam/README.md", "experiments/README.md"}
+
+    def shown(text):
+        return build.LINK.sub(lambda link: build.kept(link, "results/light", pages), text)
+
+    assert shown("[adam](../adam/README.md#x) [a](#b)") == "[adam](../adam/README.md#x) [a](#b)"
+    assert shown("[paper](https://example.org/a)") == "[paper](https://example.org/a)"
+    assert shown("[all](../../experiments)") == "[all](../../experiments/README.md)"
+    assert shown("[study.yaml](study.yaml), [the plan](study.yaml)") == (
+        "study.yaml, the plan (`results/light/study.yaml`)"
+    )
+    assert "not kept in the repository: rates (`results/light/a.png`)" in shown("![rates](a.png)")
+
+
+def test_documents_name_files_that_are_there(build):
+    """Links of the documents of the root and of docs/, which mkdocs does not see as files."""
+    root = DOCS.parent
+    for path in [*root.glob("*.md"), *DOCS.glob("*.md")]:
+        for link in build.LINK.finditer(path.read_text()):
+            target = link["target"].partition("#")[0]
+            if target and "://" not in target:
+                base = path.parent if path.parent == root or (path.parent / target).exists() else root
+                assert (base / target).exists(), f"{path.name}: {target}"

@@ -26,6 +26,7 @@ def arguments(description: str, network: str) -> argparse.ArgumentParser:
     parser.add_argument("--network", choices=["cnn", "allconv"], default=network)
     parser.add_argument("--images", type=int, help="training and validation images; all if not given")
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--batch", type=int, default=128, help="images in a step")
     parser.add_argument("--seeds", type=int, default=10, help="that count")
     parser.add_argument("--choosing", type=int, default=1, help="seeds that choose the rate, on validation images")
     parser.add_argument("--json", type=Path, help="file to write; a name from the contrast if not given")
@@ -60,7 +61,7 @@ def compare(
 
     rows = []
     for cell, (base, rates) in cells.items():
-        recipe = base._replace(network=options.network, epochs=epochs)
+        recipe = base._replace(network=options.network, epochs=epochs, batch=options.batch)
         tests: dict[Scheme, list[dict[str, Any]]] = {}
         for scheme in SCHEMES:
             best = max(

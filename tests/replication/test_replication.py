@@ -341,3 +341,11 @@ def test_too_many_images_are_refused(tmp_path):
         Image.new("RGB", (4, 4)).save(tmp_path / name / "cat" / "0.png")
     with pytest.raises(SystemExit, match="--images 50000: there are 1 training images"):
         least_squares.main([str(tmp_path)])
+
+
+def test_the_batch_is_an_option(tmp_path):
+    options = ["--quick", "--adam", "0.001", "--optimizers", "adam", "--json", str(tmp_path / "result.json")]
+    accuracies = [
+        [row["test accuracy %"] for row in nothing_inside.main([*options, *more])] for more in ([], ["--batch", "32"])
+    ]
+    assert accuracies[0] != accuracies[1]

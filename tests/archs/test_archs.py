@@ -1,4 +1,6 @@
+import copy
 import itertools
+import math
 
 import pytest
 import torch
@@ -15,7 +17,7 @@ ACTIVATIONS = ["relu", "tanh", "sigmoid", "gelu"]
 INITS = ["torch", "he", "xavier", "lecun"]
 PADDINGS = ["zeros", "reflect", "replicate", "circular"]
 ANY_CHANNELS = sorted(set(choices("arch")) - {"pretrained"})  # ImageNet's weights take three: test_pretrained.py
-SMALL = {"mlp": {"width": 16}, "cnn": {"width": 8}, "resnet": {"width": 8}}
+SMALL = {"mlp": {"width": 16}, "cnn": {"width": 8}, "resnet": {"width": 8}, "allconv": {"width": 8}}
 
 
 @pytest.fixture(autouse=True)
@@ -116,7 +118,14 @@ VARIANCES = {
 
 @pytest.mark.parametrize("init", INITS)
 @pytest.mark.parametrize(
-    ("name", "options"), [("mlp", {"width": 300}), ("cnn", {"width": 48}), ("resnet", {"width": 48}), ("linear", {})]
+    ("name", "options"),
+    [
+        ("mlp", {"width": 300}),
+        ("cnn", {"width": 48}),
+        ("resnet", {"width": 48}),
+        ("linear", {}),
+        ("allconv", {"width": 48, "internal_norm": "group"}),
+    ],
 )
 def test_variance_of_the_initial_weights(name, options, init):
     network = build(name, (3, 20, 20), classes=200, init=init, **options)
@@ -146,7 +155,7 @@ def test_he_keeps_the_second_moment_of_relu_networks():
     assert hidden.square().mean().item() == pytest.approx(1, rel=0.3)
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn", "resnet", "linear", "vit", "timm", "resnet18"])
+@pytest.mark.parametrize("name", ["mlp", "cnn", "resnet", "allconv", "linear", "vit", "timm", "resnet18"])
 def test_the_seed_decides_the_weights(name):
     options = {"init": "he"} if name == "linear" else {}
 
@@ -203,6 +212,91 @@ def test_cnn_too_deep(shape, depth):
     assert build("cnn", shape, depth=depth - 1, width=2)(normal(1, shape)).shape == (1, 5)
 
 
+def multiply_adds(network, shape):
+    """Of one image, counted where they are done: each output of a layer takes one for each weight it is made with."""
+    counts = []
+
+    def count(layer, _, output):
+        counts.append(output[0].numel() * layer.weight[0].numel())
+
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            layer.register_forward_hook(count)
+    network.eval()(normal(1, shape))
+    return sum(counts)
+
+
+@pytest.mark.parametrize("size", [32, 33, 9, 5])
+@pytest.mark.parametrize("width", [32, 6])
+def test_allconv_multiply_adds(size, width):
+    pixels = [math.ceil(size / 2**stage) ** 2 for stage in (1, 2, 3)]
+    first = 27 * width * pixels[0]
+    strided = sum(9 * width**2 * 2 ** (2 * stage - 1) * pixels[stage] for stage in (1, 2))
+    same = sum(9 * width**2 * 4**stage * pixels[stage] for stage in (0, 1, 2))
+    counted = multiply_adds(build("allconv", (3, size, size), classes=10, width=width), (3, size, size))
+    assert counted == first + strided + same + 4 * width * 10
+    if (size, width) == (32, 32):
+        assert counted == 9_659_648  # the 9.7 million of its docstring
+
+
+def test_allconv_has_no_pooling_but_the_mean():
+    network = build("allconv", (3, 32, 32))
+    convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    assert [(layer.in_channels, layer.out_channels, layer.stride[0]) for layer in convolutions] == [
+        (3, 32, 2),
+        (32, 32, 1),
+        (32, 64, 2),
+        (64, 64, 1),
+        (64, 128, 2),
+        (128, 128, 1),
+    ]
+    pools = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+    assert [type(layer) for layer in network.modules() if isinstance(layer, pools)] == [nn.AdaptiveAvgPool2d]
+
+
+def biased(norm):
+    """The same network with a bias in each convolution, without one, and images, in float64."""
+    network = build("allconv", (3, 16, 16), width=8, internal_norm=norm).double()
+    images = normal(8, (3, 16, 16)).double()
+    without = copy.deepcopy(network)
+    for ours, theirs in zip(network.modules(), without.modules(), strict=True):
+        if isinstance(ours, nn.Conv2d):
+            ours.bias = nn.Parameter(torch.randn(ours.out_channels, dtype=torch.double))
+            theirs.bias = None
+    return network, without, images
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_allconv_leaves_out_a_bias_exactly_where_it_is_redundant(norm):
+    """A bias is redundant if a network in training gives the same scores with any bias."""
+    layers = build("allconv", (3, 16, 16), internal_norm=norm).modules()
+    has = {layer.bias is not None for layer in layers if isinstance(layer, nn.Conv2d)}
+    one, other, images = biased(norm)
+    redundant = torch.allclose(one(images), other(images), atol=1e-9)
+    assert has == {not redundant}
+
+
+@pytest.mark.parametrize(
+    ("shape", "halvings"), [((3, 32, 32), 5), ((3, 33, 33), 6), ((1, 8, 8), 3), ((1, 7, 28), 3), ((1, 1, 9), 0)]
+)
+def test_allconv_too_deep(shape, halvings):
+    with pytest.raises(
+        ConfigError,
+        match=rf"arch\.stages={halvings + 1}: images of {shape[1]}x{shape[2]} pixels .* {halvings} times at most",
+    ):
+        build("allconv", shape, stages=halvings + 1)
+    if halvings:
+        assert build("allconv", shape, stages=halvings, width=2)(normal(2, shape)).shape == (2, 5)
+
+
+@pytest.mark.parametrize("shape", [(3, 31, 31), (1, 13, 27), (2, 5, 9)])
+def test_allconv_takes_odd_sizes(shape):
+    network = build("allconv", shape, width=4)
+    maps = network.layers[:-3](normal(2, shape))
+    assert maps.shape == (2, 16, math.ceil(shape[1] / 8), math.ceil(shape[2] / 8))
+    assert network(normal(2, shape)).shape == (2, 5)
+
+
 @pytest.mark.parametrize(
     ("shape", "patch_size"), [((3, 32, 32), 5), ((1, 28, 28), 8), ((3, 32, 30), 4), ((1, 8, 8), 16)]
 )
@@ -228,7 +322,7 @@ def test_vit_tokens_and_positions():
     torch.testing.assert_close(network(x), network(swapped), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["cnn", "resnet"])
+@pytest.mark.parametrize("name", ["cnn", "resnet", "allconv"])
 def test_padding_changes_the_output_of_the_same_weights(name):
     shape = (3, 16, 16)
     networks = {padding: build(name, shape, padding=padding) for padding in PADDINGS}
@@ -294,7 +388,7 @@ def test_torchvision_networks_for_grey_images():
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("name", ["linear", "mlp", "cnn", "resnet", "vit"])
+@pytest.mark.parametrize("name", ["linear", "mlp", "cnn", "resnet", "allconv", "vit"])
 def test_network_takes_uint8_and_gives_scores(name, shape):
     images = torch.randint(0, 256, (3, *shape), dtype=torch.uint8)
     options = {"init": "he"} if name == "linear" else {}
@@ -314,7 +408,7 @@ def test_network_refuses_floats():
         network(torch.rand(2, 1, 8, 8))
 
 
-@pytest.mark.parametrize("name", ["linear", "mlp", "cnn", "resnet", "vit", "timm", "resnet18"])
+@pytest.mark.parametrize("name", ["linear", "mlp", "cnn", "resnet", "allconv", "vit", "timm", "resnet18"])
 def test_grey_images_under_imagenet_constants_become_three_channels(name):
     network = Network(normalization("imagenet"), choose("arch", name), (1, 8, 8), tuple("abcde"))
     assert network.input_shape == (1, 8, 8)
@@ -330,7 +424,7 @@ def test_network_is_told_its_shape_or_finds_out():
     assert told.body.layers[1].in_features == 192
 
 
-@pytest.mark.parametrize("name", ["cnn", "resnet"])
+@pytest.mark.parametrize("name", ["cnn", "resnet", "allconv"])
 def test_channels_last_changes_no_score(name):
     shape = (3, 16, 16)
     network = Network(normalization("unit"), choose("arch", name), shape, tuple("abcde")).eval()

@@ -40,6 +40,8 @@ def fitted(make, **changes):
         {"arch": "cnn"},
         {"arch": "cnn", "arch.padding": "reflect", "arch.internal_norm": "batch"},
         {"arch": "resnet"},
+        {"arch": "allconv"},
+        {"arch": "allconv", "arch.padding": "reflect"},  # the first layer has no bias before it is folded
         {"arch": "vit", "arch.depth": 1},
     ],
 )
@@ -49,7 +51,7 @@ def test_a_folded_network_is_the_same_function(make, norm, arch):
     result, what = folded(network)
     assert isinstance(result, Folded), what
     assert "folded into the weights" in what
-    zeros = arch["arch"] in ("cnn", "resnet") and arch.get("arch.padding") != "reflect"
+    zeros = arch["arch"] in ("cnn", "resnet", "allconv") and arch.get("arch.padding") != "reflect"
     padded = zeros and norm not in ("unit", "raw")
     assert (result.mean is not None) == padded
     with torch.no_grad():

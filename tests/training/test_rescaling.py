@@ -19,7 +19,7 @@ def network(config):
     return Network(config.norm.build().fit(data.training_images()), config.arch, data.shape, data.classes)
 
 
-@pytest.mark.parametrize("arch", ["linear", "mlp", "cnn", "resnet", "vit"])
+@pytest.mark.parametrize("arch", ["linear", "mlp", "cnn", "resnet", "allconv", "vit"])
 def test_only_the_first_layers_weights_are_scaled(make, arch):
     options = {"arch.init": "he"} if arch == "linear" else {}
     plain = network(make(arch=arch, **options))

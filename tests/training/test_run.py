@@ -308,7 +308,7 @@ def test_a_checkpoint_carries_its_normalization(make):
         assert not network.training
 
 
-@pytest.mark.parametrize("arch", ["linear", "mlp", "cnn", "resnet", "vit"])
+@pytest.mark.parametrize("arch", ["linear", "mlp", "cnn", "resnet", "allconv", "vit"])
 def test_every_small_architecture_loads_back(make, arch):
     result = run(make(arch=arch, **{"trainer.max_epochs": 1}))
     network = normlab.load(record.Path(result["path"]) / "checkpoint.ckpt")

@@ -7,7 +7,7 @@ from normlab import __main__ as command
 from normlab.config import CONFIGS, GROUPS, defaults, parse
 from normlab.data import dataset
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,25 @@
+import os
 import sys
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
+from threadpoolctl import threadpool_limits
 
 from normlab import __main__ as command
 from normlab.config import CONFIGS, GROUPS, defaults, parse
 from normlab.data import dataset
 
+# pytest runs as many workers as there are cores. With more threads than cores, every operation waits at its end for a
+# thread that has no core: minutes instead of seconds. So each worker has one thread: in torch, in the linear algebra
+# that is loaded already, and, by the environment, in what is loaded later and in the processes that tests start.
 torch.set_num_threads(1)
+threadpool_limits(1)
+os.environ["OMP_NUM_THREADS"] = "1"
+
+# How long an example takes is the machine's affair.
+settings.register_profile("normlab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("normlab")
 
 
 @pytest.fixture(scope="session")

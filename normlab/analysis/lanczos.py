@@ -130,8 +130,8 @@ def block_lanczos(
         if basis.shape[1] + width > most:
             basis, products = basis @ vectors[:, : most // 2], products @ vectors[:, : most // 2]
     raise DataError(
-        f"the largest eigenvalues are known to {residual / values[0].item():.0e} after {most_products} products, not to "
-        f"{tolerance:.0e}, because many lie close together: accept a larger tolerance, or give fewer features "
+        f"the largest eigenvalues are known to {residual / values[0].item():.0e} after {most_products} products, not "
+        f"to {tolerance:.0e}, because many lie close together: accept a larger tolerance, or give fewer features "
         f"(data.image_size), of which at most {DENSE_SIZE} have a dense matrix"
     )
 

@@ -1,13 +1,27 @@
+import os
 import sys
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
+from threadpoolctl import threadpool_limits
 
 from normlab import __main__ as command
 from normlab.config import CONFIGS, GROUPS, defaults, parse
 from normlab.data import dataset
 
-torch.set_num_threads(2)
+# pytest runs as many workers as there are cores. Where threads outnumber free cores, each operation of torch ends in
+# OpenMP threads that spin while they wait for one that has no core: measured on two busy cores, a Hessian-vector
+# product takes 200 ms with two threads, 10 ms with one or with OMP_WAIT_POLICY=PASSIVE. So each worker has one thread:
+# in torch, in the linear algebra that is loaded already, and, by the environment, in what is loaded later and in the
+# processes that tests start.
+torch.set_num_threads(1)
+threadpool_limits(1)
+os.environ["OMP_NUM_THREADS"] = "1"
+
+# How long an example takes is the machine's affair.
+settings.register_profile("normlab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("normlab")
 
 
 @pytest.fixture(scope="session")

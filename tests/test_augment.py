@@ -33,7 +33,10 @@ def test_brightness_and_contrast_equal_torchvisions(ours, factor, channels):
     images = noise(40, channels)
     images[0], images[1], images[2] = 0, 255, 128
     expected = getattr(reference, ours.__name__)(images, factor)
-    assert torch.equal(ours(images, torch.full((40, 1, 1, 1), factor)), expected)
+    difference = ours(images, torch.full((40, 1, 1, 1), factor)).int() - expected.int()
+    # Both cut to whole levels, and the last bit of a mean, whose order of summation is the processor's, may tip one.
+    assert difference.abs().max() <= 1
+    assert difference.ne(0).float().mean() < 0.01
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -4,12 +4,16 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from normlab import tables
+from normlab.archs import Network
 from normlab.config import EXPERIMENTS
+from normlab.data import load
 from normlab.report import ledger, study
 from normlab.run import run
+from normlab.training.optimizers import build_optimizer
 
 SMALLEST = ["quick=true", "seed=0", "data.limit=120", "data.batch_size=32", "trainer.max_epochs=1", "logger=none"]
 WITH_RUNS = [name for name in study.names() if study.plan(name).quick]
@@ -39,21 +43,45 @@ def test_a_verdict_needs_five_seeds(name):
         assert len({config.seed for config in study.expected(name, overrides)}) >= 5
 
 
+@pytest.fixture(scope="module")
+def loaded():
+    """Each data set of the studies, read once."""
+    known = {}
+
+    def read(options):
+        if repr(options) not in known:
+            known[repr(options)] = load(options)
+        return known[repr(options)]
+
+    return read
+
+
 @pytest.mark.parametrize("name", WITH_RUNS)
-def test_the_quick_version_runs(here, monkeypatch, name):
-    """Every value of every key of the grid in some run; one seed, one epoch, 120 images."""
+def test_every_value_of_the_grid_builds_a_network_that_answers(here, monkeypatch, loaded, name):
+    """Data, normalization, network and optimizer of the quick version, without training."""
     monkeypatch.delenv("NORMLAB_DATA", raising=False)
-    left = study.expected(name, SMALLEST)
-    plan = study.plan(name)
-    assert not {config.data.name for config in left} & {"folder", "fashion_mnist"}
-    seen: set[tuple[str, str]] = set()
-    for config in left:
-        values = {(key, str(value_of(config, key))) for key in plan.grid}
-        if not values <= seen:
-            seen |= values
-            assert run(config, progress="none")["status"] in ("finished", "diverged")
+    expected = study.expected(name, SMALLEST)
+    assert not {config.data.name for config in expected} & {"folder", "fashion_mnist"}
+    for config in covering(study.plan(name), expected):
+        data = loaded(config.data)
+        torch.manual_seed(config.seed)
+        network = Network(config.norm.build().fit(data.training_images()), config.arch, data.shape, data.classes)
+        build_optimizer(config.optim, network)
+        images, _ = next(data.train.batches(4))
+        assert network(images).shape == (4, len(data.classes))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WITH_RUNS)
+def test_two_runs_end_in_tables_and_verdicts(here, monkeypatch, name):
+    """The last run and the first of those farthest from it in the grid; one seed, one epoch, 120 images."""
+    monkeypatch.delenv("NORMLAB_DATA", raising=False)
+    expected, plan = study.expected(name, SMALLEST), study.plan(name)
+    last = values_of(plan, expected[-1])
+    for config in (expected[-1], max(expected, key=lambda other: len(values_of(plan, other) - last))):
+        assert run(config, progress="none")["status"] in ("finished", "diverged")
     found, verdicts = tables.make(name, here / "runs", here / "results", SMALLEST)
-    assert len(found.records) >= 2
+    assert len(found.records) == 2
     assert [verdict.claim.id for verdict in verdicts] == [claim.id for claim in plan.claims]
     # One seed decides nothing that is drawn.
     drawn = [cell for verdict in verdicts for cell in verdict.cells if "<=" not in cell.name]
@@ -82,6 +110,22 @@ def test_the_full_imagenet_study_composes_and_makes_a_step(here):
     assert result["status"] == "finished"
     assert result["metrics"]["steps"] == 1
     assert math.isfinite(result["metrics"]["test_loss"])
+
+
+def covering(plan, configs):
+    """As many of the configurations as show every value of every key of the grid."""
+    seen, chosen = set(), []
+    for config in configs:
+        values = values_of(plan, config)
+        if not values <= seen:
+            seen |= values
+            chosen.append(config)
+    return chosen
+
+
+def values_of(plan, config):
+    """What a run has for each key of the grid."""
+    return {(key, str(value_of(config, key))) for key in plan.grid}
 
 
 def value_of(config, key):

@@ -22,6 +22,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from normlab.errors import DataError
 
+LARGEST_SPACE = 100  # vectors that ARPACK is given for a spectrum that its usual 20 do not resolve
+MOST_BYTES = 2**31  # that they may take
+MOST_RESTARTS = 100  # of ARPACK, each of about as many products as it has vectors; its own limit is 10 a parameter
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -121,9 +125,10 @@ class Curvature:
             tolerance: relative, at which ARPACK stops.
 
         Raises:
-            DataError: if ARPACK does not find it.
+            DataError: if ARPACK does not find it: where many eigenvalues lie close together at the upper end, or the
+                largest is lost in the rounding of one of the other sign.
         """
-        from scipy.sparse.linalg import ArpackError, eigsh
+        from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, eigsh
 
         like = self.parameters[0].detach()
         start = torch.from_numpy(np.random.default_rng(0).standard_normal(self.size)).to(like)
@@ -133,11 +138,24 @@ class Curvature:
         with self._operator() as hessian:
             operator = hessian.to_scipy()
             begin = start.cpu().numpy().astype(operator.dtype)
-            try:
-                found = eigsh(operator, k=1, which="LA", tol=tolerance, v0=begin, return_eigenvectors=False)
-            except ArpackError as error:
-                raise DataError(f"the Hessian's largest eigenvalue was not found: {error}") from None
-        return float(found[0])
+            usual = min(20, self.size)
+            larger = min(LARGEST_SPACE, self.size, MOST_BYTES // (self.size * begin.itemsize))
+            for space in (usual, max(usual, larger)):
+                try:
+                    found = eigsh(
+                        operator, k=1, which="LA", tol=tolerance, v0=begin, ncv=space, maxiter=MOST_RESTARTS,
+                        return_eigenvectors=False,
+                    )  # fmt: skip
+                    return float(found[0])
+                except ArpackNoConvergence:
+                    continue
+                except ArpackError as error:
+                    raise DataError(f"the Hessian's largest eigenvalue was not found: {error}") from None
+        raise DataError(
+            f"the largest eigenvalue of the Hessian was not found to {tolerance:.0e} in {MOST_RESTARTS} restarts of "
+            "ARPACK: many eigenvalues lie close to it, or it is lost in the rounding of a far larger negative one; "
+            "accept a larger tolerance, or compute in double precision (trainer.precision=64)"
+        )
 
     def trace(self, products: int = 10) -> tuple[float, float]:
         """Estimate of the trace, and its standard error (Hutchinson 1990, with Rademacher vectors).

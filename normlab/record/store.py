@@ -185,8 +185,9 @@ def _packed(runs: Iterable[Stored]) -> bytes:
 
 
 def thin(rows: Iterable[Any]) -> pd.DataFrame:
-    """A curve as it is kept: fewer points of the training loss, and rounded, so that figures do not depend on where
-    a run was found.
+    """A curve as it is kept: fewer points of the training loss, and rounded.
+
+    A figure then does not depend on where a run was found.
     """
     import pandas as pd
 

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import normlab
+from normlab.analysis import curvature as curvature_module
 from normlab.analysis.curvature import Curvature
 from normlab.analysis.softmax import softmax_hessian
 from normlab.config import choose
@@ -163,3 +164,43 @@ def test_a_loss_without_curvature_has_a_largest_eigenvalue_of_zero():
     assert curvature.trace()[0] == 0.0
     with pytest.raises(DataError, match="no spectral density"):
         curvature.density()
+
+
+@pytest.mark.parametrize(
+    "eigenvalues",
+    [
+        torch.ones(300),
+        torch.cat([torch.full((10,), 2.0), torch.ones(290)]),
+        torch.cat([torch.full((2,), 2.0), torch.linspace(-1, 2, 298)]),
+        torch.cat([torch.ones(150) + 1e-6 * torch.arange(150), torch.linspace(-3, 1, 150)]),
+    ],
+    ids=["all equal", "two clusters", "two copies and no gap", "a narrow cluster"],
+)
+def test_the_largest_eigenvalue_of_a_clustered_spectrum(eigenvalues):
+    """The loss is the quadratic 1/2 w' D w of the weights, whose Hessian is D."""
+    eigenvalues = eigenvalues.double()
+    layer = nn.Linear(len(eigenvalues), 1, bias=False).double()
+    body = Weights(layer)
+    curvature = Curvature(body, lambda w, _: 0.5 * (eigenvalues * w * w).sum(), torch.ones(1), torch.zeros(1))
+    largest = eigenvalues.max().item()
+    assert curvature.lambda_max(1e-6) == pytest.approx(largest, rel=1e-6)
+
+
+class Weights(nn.Module):
+    """A network whose scores are its weights."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, _):
+        return self.layer.weight
+
+
+def test_a_largest_eigenvalue_that_is_not_found_is_an_error_that_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(curvature_module, "MOST_RESTARTS", 1)
+    eigenvalues = torch.linspace(-1, 1, 3000).double()
+    body = Weights(nn.Linear(3000, 1, bias=False).double())
+    found = Curvature(body, lambda w, _: 0.5 * (eigenvalues * w * w).sum(), torch.ones(1), torch.zeros(1))
+    with pytest.raises(DataError, match=r"not found to 1e-12 in 1 restarts .* accept a larger tolerance"):
+        found.lambda_max(1e-12)

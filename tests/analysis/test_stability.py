@@ -23,6 +23,7 @@ def test_no_edge(always):
         largest_stable_rate(lambda rate: always, 1.0)
 
 
+@pytest.mark.slow
 def test_the_linear_model_is_stable_up_to_its_threshold(here, capsys):
     stability.main(["data=planted", "norms=unit,feature", "momenta=0,0.9", "steps=300", "out=out"])
     frame = pd.read_csv(here / "out/stability.csv")
@@ -36,6 +37,7 @@ def test_the_linear_model_is_stable_up_to_its_threshold(here, capsys):
     assert (here / "out/rates.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_a_network_has_its_threshold_predicted_from_its_curvature(here):
     arguments = ["data=digits", "data.limit=100", "arch=mlp", "arch.width=8", "norms=feature", "momenta=0"]
     stability.main([*arguments, "steps=40", "resolution=0.2", "out=out"])

@@ -54,7 +54,7 @@ def test_images_need_not_be_square_nor_of_1_or_3_channels(name, shape):
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))
-@pytest.mark.parametrize(("norm", "activation", "init"), itertools.product(NORMS, ACTIVATIONS, INITS))
+@pytest.mark.parametrize(("norm", "activation", "init"), list(itertools.product(NORMS, ACTIVATIONS, INITS)))
 def test_internal_norms_activations_and_inits(name, norm, activation, init):
     network = build(name, (3, 8, 8), internal_norm=norm, activation=activation, init=init, **SMALL[name])
     scores = network(normal(4, (3, 8, 8)))

@@ -2,13 +2,13 @@
 
 import pandas as pd
 import pytest
-from test_study import OVERRIDES, plant
 
 from normlab import tables
 from normlab.errors import ConfigError
 from normlab.report import advice, study
 from normlab.report.advice import Numbers, write_advice
 from normlab.report.tables import at_rates, differences, wide
+from tests.report.planted_records import OVERRIDES, plant
 
 
 @pytest.fixture(scope="module")

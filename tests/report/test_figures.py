@@ -20,4 +20,5 @@ def test_panels_of_rates_have_room(tmp_path, diverged):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         figures.rates(tmp_path / "rates", [("one", frame), ("two", frame), ("three", frame)], {("one", "a"): 0.01})
-    assert Image.open(tmp_path / "rates.png").size[0] > 1500
+    with Image.open(tmp_path / "rates.png") as image:
+        assert image.width > 1500

@@ -70,7 +70,7 @@ def test_cells_that_disagree_make_it_conditional():
     ]
 
 
-@pytest.mark.parametrize("results", itertools.product(["supported", "contradicted", "inconclusive"], repeat=3))
+@pytest.mark.parametrize("results", list(itertools.product(["supported", "contradicted", "inconclusive"], repeat=3)))
 def test_combination(results):
     found = combined(results)
     if len(set(results)) == 1:

@@ -21,7 +21,7 @@ from normlab.arguments import answer_help
 from normlab.errors import ConfigError, NormlabError, fail
 from normlab.report import figures, ledger, study, tables
 from normlab.report.study import Study
-from normlab.statistics.verdicts import Rate, Verdict, cell_name, judge
+from normlab.verdicts import Rate, Verdict, cell_name, judge
 
 GENERATED = {".csv", ".tex", ".png", ".svg", ".md", ".json"}
 RATES: dict[Rate, str] = {"common": "at the common learning rate", "best": "at each scheme's best learning rate"}

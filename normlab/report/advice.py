@@ -12,7 +12,7 @@ from normlab.errors import ConfigError
 from normlab.report.ledger import entries, judged_by, tally, verdict_of
 from normlab.report.study import Study
 from normlab.report.tables import at_rates, differences, wide
-from normlab.statistics.verdicts import Rate, Verdict
+from normlab.verdicts import Rate, Verdict
 
 TEMPLATE = Path(__file__).with_name("advice.md")
 

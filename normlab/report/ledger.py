@@ -11,7 +11,7 @@ import yaml
 from normlab.config import EXPERIMENTS, Section, check
 from normlab.report.study import Study, names, plan
 from normlab.report.tables import interval, p_value, pairs, render
-from normlab.statistics.verdicts import Result, Verdict, combined
+from normlab.verdicts import Result, Verdict, combined
 
 UNTESTED = "no study yet"
 

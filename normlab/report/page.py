@@ -18,7 +18,7 @@ from PIL import Image
 from normlab.record import provenance
 from normlab.report.ledger import entries, judged_by, tally, verdict_of
 from normlab.report.study import Study
-from normlab.statistics.verdicts import Verdict
+from normlab.verdicts import Verdict
 
 LONG = 48  # characters, from which the text of a table's cell may break
 # Results that are not those of a study: folder, heading.

@@ -14,13 +14,13 @@ from typing import Annotated, Any
 
 import pandas as pd
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from normlab import record
 from normlab.config import EXPERIMENTS, GROUPS, Config, PositiveFloat, Section, check, parse, unknown_choice
 from normlab.curve import Curve
 from normlab.errors import ConfigError, DataError, NormlabError, first_line
-from normlab.statistics.verdicts import Claim
+from normlab.verdicts import Claim
 
 CHOICE = "validation_accuracy"  # at the end, by which each scheme's learning rate is chosen: no test image takes part
 RECORDS, CURVES, MEASUREMENTS = "records.jsonl", "curves.csv.gz", "measurements.jsonl"
@@ -68,7 +68,17 @@ class Plan(Section):
     common_lr: PositiveFloat | None = None  # the rate at which all are compared, where the grid has several
     learns: Annotated[float, Field(gt=0, lt=1)] = 0.2  # validation accuracy from which a run counts as trained
     margin: PositiveFloat = 0.01  # a difference of accuracies that does not matter, for equivalence
+    chance: Annotated[float, Field(gt=0, lt=1)] | None = None  # the accuracy that a run which diverged counts as
     claims: tuple[Claim, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _say_chance_once(cls, values: Any) -> Any:
+        """Give every claim the chance that stands once a study."""
+        if not isinstance(values, dict) or values.get("chance") is None or not isinstance(values.get("claims"), list):
+            return values
+        chance = {"chance": values["chance"]}
+        return values | {"claims": [chance | one if isinstance(one, dict) else one for one in values["claims"]]}
 
 
 @dataclass(frozen=True)

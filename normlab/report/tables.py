@@ -19,7 +19,7 @@ from normlab.statistics import (
     t_test,
     time_to_target,
 )
-from normlab.statistics.verdicts import Cell, Rate
+from normlab.verdicts import Cell, Rate
 
 
 def at_rates(study: Study) -> dict[Rate, pd.DataFrame]:

@@ -18,7 +18,7 @@ from normlab.errors import ConfigError, DataError
 from normlab.report import ledger, study
 from normlab.report.page import write_page
 from normlab.report.tables import at_rates, differences, percent, shown_wide, wide
-from normlab.statistics.verdicts import Claim, Verdict
+from normlab.verdicts import Claim, Verdict
 
 RATES = "optim.lr=1e-4,1e-2,1"
 OVERRIDES = [RATES, "seed=range(0,6)", "trainer.max_epochs=4"]

@@ -10,122 +10,32 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
 
-from normlab.config import NonNegativeFloat, PositiveFloat, Section
 from normlab.errors import ConfigError
 from normlab.statistics.intervals import Interval, paired_difference
 from normlab.statistics.paired import equivalence_test, holm, non_inferiority_test, superiority_test
+from normlab.verdicts.rules import (
+    Between,
+    Claim,
+    Compared,
+    Equivalent,
+    Estimated,
+    Interaction,
+    NonInferior,
+    Rate,
+    Rule,
+    Superior,
+    Where,
+    Within,
+)
 
 ALPHA = 0.05
 FEWEST_PAIRS = 5  # a verdict does not rest on fewer seeds
 Result = Literal["supported", "contradicted", "conditional", "inconclusive", "untested"]
-Rate = Literal["common", "best", "all", "range", "measured"]
-Where = dict[str, str | int | float | bool]  # columns of the records and the values that they must have
-
-
-class _Rule(Section):
-    metric: str = "test_accuracy"
-    # Runs at the common learning rate, at each scheme's best on validation, or all; the range of rates at which each
-    # seed of a scheme trains; or the rows of the measurements.
-    at: Rate = "all"
-    over: tuple[str, ...] = ()  # columns whose combinations are the cells
-    diverged_as: float | None = None  # the metric of a run that diverged; None: such a pair decides nothing
-    # For times to a target: a miss counts so much. To a rule with two bounds it is that or more; see Cell.at_least.
-    horizon: PositiveFloat | None = None
-
-
-class Superior(_Rule):
-    """The mean of ``metric`` is larger for ``first`` than for ``second``, by more than ``margin``."""
-
-    kind: Literal["superior"]
-    first: Where
-    second: Where
-    margin: NonNegativeFloat = 0.0
-
-
-class NonInferior(_Rule):
-    """The mean of ``metric`` is not smaller for ``first`` than for ``second``, but for ``margin`` at most."""
-
-    kind: Literal["non_inferior"]
-    first: Where
-    second: Where
-    margin: PositiveFloat
-
-
-class Equivalent(_Rule):
-    """The means of ``metric`` differ by less than ``margin``."""
-
-    kind: Literal["equivalent"]
-    first: Where
-    second: Where
-    margin: PositiveFloat
-
-
-class Between(_Rule):
-    """The mean difference of ``metric``, ``first`` less ``second``, lies between ``low`` and ``high``.
-
-    With ``ratio`` it is the ratio ``first`` over ``second``, in the geometric mean over seeds.
-    """
-
-    kind: Literal["between"]
-    first: Where
-    second: Where
-    low: float
-    high: float
-    ratio: bool = False
-
-
-class Interaction(_Rule):
-    """What ``first`` gains over ``second`` is larger ``under`` one condition ``than`` under another, by ``margin``."""
-
-    kind: Literal["interaction"]
-    first: Where
-    second: Where
-    under: Where
-    than: Where
-    margin: NonNegativeFloat = 0.0
-
-
-class Within(_Rule):
-    """``metric`` lies between ``low`` and ``high`` in every run: for numbers that are exact, not drawn."""
-
-    kind: Literal["within"]
-    where: Where = Field(default_factory=dict)
-    low: float
-    high: float
-
-
-class Estimated(_Rule):
-    """The interval of a measured quantity lies between ``low`` and ``high``, in every row.
-
-    The ends of the interval stand in the columns ``METRIC_low`` and ``METRIC_high``. It supports the rule inside the
-    bounds, contradicts it outside, and decides nothing across one.
-    """
-
-    kind: Literal["estimated"]
-    where: Where = Field(default_factory=dict)
-    low: float
-    high: float
-
-
-Compared = Superior | NonInferior | Equivalent | Between
-Rule = Annotated[Compared | Interaction | Within | Estimated, Field(discriminator="kind")]
-
-
-class Claim(Section):
-    """One statement under test."""
-
-    id: str
-    statement: str = (
-        ""  # in the project's own words; of a claim of the ledger (experiments/claims.yaml) it stands there
-    )
-    rules: Annotated[tuple[Rule, ...], Field(min_length=1)]  # all must hold
-    instead: str = ""  # what is true where the claim is not
 
 
 @dataclass(frozen=True)
@@ -226,6 +136,8 @@ def _cells(claim: Claim, rule: Rule, runs: Mapping[Rate, pd.DataFrame]) -> list[
             raise ConfigError(f"claim {claim.id}: the records have no column {column}")
     if isinstance(rule, Within | Estimated):
         rows = _where(rows, rule.where)  # before the cells are made: those of other functions are none of its own
+    for column, values in rule.among.items():
+        rows = rows[rows[column].isin(values)] if column in rows else rows
     groups: list[tuple[Any, pd.DataFrame]] = [((), rows)]
     if over and len(rows):
         groups = list(rows.groupby(over, sort=True, dropna=False))
@@ -378,7 +290,7 @@ def effects(rule: Interaction, runs: pd.DataFrame) -> tuple[np.ndarray, np.ndarr
     return sides[0] - sides[1], sides[2] - sides[3], lost
 
 
-def _side(rule: _Rule, runs: pd.DataFrame) -> pd.DataFrame:
+def _side(rule: Rule, runs: pd.DataFrame) -> pd.DataFrame:
     """The metric by seed, and how many runs it is of. Several runs of one seed count as their mean."""
     if not len(runs):  # nothing was measured yet, and there may be no columns
         return pd.DataFrame({"value": pd.Series(dtype=float), "runs": pd.Series(dtype=int)})
@@ -412,13 +324,21 @@ def _where(runs: pd.DataFrame, where: Where) -> pd.DataFrame:
     for column, value in where.items():
         if column not in runs:
             return runs.iloc[:0]
-        if isinstance(value, str) and pd.api.types.is_numeric_dtype(runs[column]):
-            value = float(value)  # YAML takes 1e-2 for text
-        runs = runs[runs[column] == value]
+        runs = runs[runs[column].map(lambda found, value=value: _same(found, value)).astype(bool)]
     return runs
 
 
-def _values(rule: _Rule, runs: pd.DataFrame) -> pd.Series:
+def _same(found: Any, value: Any) -> bool:
+    """Whether a cell of a table has a value of a rule, whose numbers are text; a column may hold both."""
+    if isinstance(value, str) and isinstance(found, int | float | np.number):
+        try:
+            return bool(float(value) == found)
+        except ValueError:
+            return False
+    return bool(found == value)
+
+
+def _values(rule: Rule, runs: pd.DataFrame) -> pd.Series:
     if rule.metric not in runs:
         return pd.Series(math.nan, index=runs.index)
     values = runs[rule.metric].astype(float)

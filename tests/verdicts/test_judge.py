@@ -9,7 +9,7 @@ import pytest
 
 from normlab.config import check
 from normlab.errors import ConfigError
-from normlab.statistics.verdicts import Claim, combined, judge
+from normlab.verdicts import Claim, combined, judge
 
 
 def runs(effects, seeds=8, noise=0.01, seed=2):

@@ -72,7 +72,7 @@ class Numbers:
 
     def verdict(self, claim: str) -> str:
         """What was found of a claim."""
-        return verdict_of(self._judged[claim]) if claim in self._judged else "untested"
+        return verdict_of(self._judged[claim]).text if claim in self._judged else "not tested"
 
     def tally(self, claim: str) -> str:
         """How many of its parts came out how."""

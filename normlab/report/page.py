@@ -69,7 +69,8 @@ def write_page(studies: list[tuple[Study, list[Verdict]]], results: Path) -> Pat
         {
             "id": id_,
             "statement": known[id_].statement if id_ in known else judged[0][1].claim.statement,
-            "result": verdict_of(judged),
+            "result": verdict_of(judged).result,
+            "text": verdict_of(judged).text,
             "parts": tally(judged),
             "studies": [study.name for study, _ in judged],
         }

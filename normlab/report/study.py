@@ -116,6 +116,8 @@ class Study:
         """
         frame = record.frame(self.records)
         frame = frame.assign(**{column: frame[column].map(_text) for column in self.factors})
+        if "provenance.images.test" in frame:  # with ``correct``, which run is right on which of them
+            frame["test_images"] = frame["provenance.images.test"]
         frame["diverged"] = (frame.status == "diverged").astype(float)
         frame["failed"] = (~(frame.validation_accuracy >= self.plan.learns)).astype(float)
         accuracy = frame.groupby([*self.factors, "norm", "lr"]).test_accuracy

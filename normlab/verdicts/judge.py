@@ -1,24 +1,38 @@
-"""Verdicts: what the runs of a study say of a claim, by a rule that stands in the study's file before its runs.
+"""Verdicts: what the runs of a study say of a claim, by rules that stand in the study's file before its runs.
 
-A rule is tested in every cell of the study (each architecture, say). The p-values of all cells of all claims of a
-study are corrected together (Holm 1979). A claim is ``supported`` or ``contradicted`` if all its cells are,
-``conditional`` if some are the one and some the other, and else ``inconclusive``.
+Each rule is tested in every cell that it stands ``for each`` of, by two one-sided tests at one level
+(:mod:`normlab.statistics.level`), which Holm's method corrects for all tests of the claim. What follows for the claim
+from its cells is said by :mod:`normlab.verdicts.conclusion`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from normlab.errors import ConfigError
-from normlab.statistics.intervals import Interval, paired_difference
-from normlab.statistics.paired import equivalence_test, holm, non_inferiority_test, superiority_test
+from normlab.statistics.crossed import crossed_interval, crossed_mean, unpack
+from normlab.statistics.intervals import Interval, differences, paired_difference
+from normlab.statistics.level import ALPHA, FEWEST_PAIRS, POWER
+from normlab.statistics.paired import (
+    equivalence_test,
+    holm,
+    non_inferiority_test,
+    outside_test,
+    superiority_test,
+)
+from normlab.statistics.power import pairs_needed, power
+from normlab.verdicts.conclusion import CellResult, Conclusion, Part, Place, Result, conclude
+from normlab.verdicts.language import key_of
 from normlab.verdicts.rules import (
+    ACCURACIES,
     Between,
     Claim,
     Compared,
@@ -33,9 +47,23 @@ from normlab.verdicts.rules import (
     Within,
 )
 
-ALPHA = 0.05
-FEWEST_PAIRS = 5  # a verdict does not rest on fewer seeds
-Result = Literal["supported", "contradicted", "conditional", "inconclusive", "untested"]
+
+@dataclass(frozen=True)
+class Strength:
+    """What a test could have seen.
+
+    Attributes:
+        effect: the true difference that power is said for: of a rule with one bound, beyond it by the study's margin
+            (of what is no accuracy, by one deviation of the differences); of one with two bounds, their middle.
+        deviation: standard deviation of the paired differences.
+        power: the chance to show the rule with these pairs if the effect is true, at the strictest level of Holm's.
+        needed: pairs that have 90% power; infinite where no number has.
+    """
+
+    effect: float
+    deviation: float
+    power: float
+    needed: float
 
 
 @dataclass(frozen=True)
@@ -47,12 +75,19 @@ class Cell:
         interval: the difference of the means with its 95% interval; of ``within``, mean and range of the values.
         p_for: one-sided p of the rule.
         p_against: one-sided p of its opposite.
-        p: two-sided, corrected for all cells of the study.
+        p: the smaller of both, corrected for all tests of the claim.
         result: what follows.
         lost: pairs that were left out because a run diverged.
         at_least: runs whose value is only known to be as large or larger: they missed a target, or trained at the
             grid's largest rate. The interval takes them as they stand. A rule with two bounds is not decided by the
             bound that the true value may have crossed.
+        place: the cell's factors, by which a condition is named.
+        rule: the rule in a line, without its cell.
+        covers: what the interval is over: ``seeds``, ``seeds and images``, or ``range`` where it is no interval.
+        strength: of a test that was made.
+        why: it is undecided or not tested.
+        by_construction: the rule is true whatever the data are, so that it says nothing of them.
+        deviation: standard deviation of the paired differences; of a ratio, of their logarithms.
     """
 
     name: str
@@ -60,9 +95,22 @@ class Cell:
     p_for: float
     p_against: float
     p: float
-    result: Result
+    result: CellResult
     lost: int = 0
     at_least: int = 0
+    place: Place = ()
+    rule: str = ""
+    covers: Literal["seeds", "seeds and images", "images", "range"] = "seeds"
+    strength: Strength | None = None
+    why: str = ""
+    by_construction: bool = False
+    deviation: float = math.nan
+
+    @property
+    def part(self) -> Part:
+        """The cell as a part of its claim."""
+        needed = math.nan if self.strength is None or self.result != "undecided" else self.strength.needed
+        return Part(self.place, self.rule or self.name, self.result, self.why, needed)
 
 
 @dataclass(frozen=True)
@@ -70,51 +118,104 @@ class Verdict:
     """A claim and what follows from its cells."""
 
     claim: Claim
-    result: Result
     cells: tuple[Cell, ...]
 
+    @cached_property
+    def conclusion(self) -> Conclusion:
+        """The answer; where all that holds is true by construction, it says so."""
+        found = conclude([cell.part for cell in self.cells])
+        if found.result == "holds" and self.cells and all(cell.by_construction for cell in self.cells):
+            return Conclusion("holds", "by construction")
+        return found
 
-def judge(claims: Sequence[Claim], runs: Mapping[Rate, pd.DataFrame]) -> list[Verdict]:
+    @property
+    def result(self) -> Result:
+        """The kind of answer."""
+        return self.conclusion.result
+
+
+def judge(claims: Sequence[Claim], runs: Mapping[Rate, pd.DataFrame], margin: float = 0.01) -> list[Verdict]:
     """The verdict on each claim of a study.
 
     Args:
         claims: of the study.
         runs: records with ``seed``, at the common rate, at each scheme's best, and all.
+        margin: the smallest difference of accuracies that matters, for which power is said.
     """
-    tested = [[cell for rule in claim.rules for cell in _cells(claim, rule, runs)] for claim in claims]
-    flat = [cell for cells in tested for cell in cells]
-    # A rule that makes no test (exact numbers, a lost pair) is NaN, and none of the tests that are corrected.
-    p_values = [math.nan if math.isnan(cell.p_for) else min(1.0, 2 * min(cell.p_for, cell.p_against)) for cell in flat]
-    corrected: Iterator[float] = iter(holm(p_values).tolist() if flat else [])
     verdicts = []
-    for claim, cells in zip(claims, tested, strict=True):
-        decided = tuple(_decided(replace(cell, p=next(corrected))) for cell in cells)
-        verdicts.append(Verdict(claim, combined([cell.result for cell in decided]), decided))
+    for claim in claims:
+        tested = [(rule, cell) for rule in claim.rules for cell in _cells(claim, rule, runs)]
+        # A rule that makes no test (exact numbers, a lost pair) is NaN, and none of the tests that are corrected.
+        corrected = holm([min(cell.p_for, cell.p_against) for _, cell in tested]).tolist() if tested else []
+        tests = sum(not math.isnan(cell.p_for) for _, cell in tested)
+        cells = [
+            _decided(rule, replace(cell, p=p), tests, margin) for (rule, cell), p in zip(tested, corrected, strict=True)
+        ]
+        verdicts.append(Verdict(claim, tuple(cells)))
     return verdicts
 
 
-def combined(results: Sequence[Result]) -> Result:
-    """The result of a claim from those of its cells.
-
-    >>> combined(["supported", "supported"]), combined(["supported", "contradicted"]), combined([])
-    ('supported', 'conditional', 'untested')
-    >>> combined(["supported", "inconclusive"])
-    'inconclusive'
-    """
-    found = set(results)
-    if not found or found == {"untested"}:
-        return "untested"
-    if len(found) == 1:
-        return results[0]
-    if {"supported", "contradicted"} <= found or "conditional" in found:
-        return "conditional"
-    return "inconclusive"
-
-
-def _decided(cell: Cell) -> Cell:
-    if cell.result != "inconclusive" or math.isnan(cell.p) or cell.p >= ALPHA:
+def _decided(rule: Rule, cell: Cell, tests: int, margin: float) -> Cell:
+    """What the corrected p says, and what the test could have seen."""
+    if isinstance(rule, Within | Estimated) or math.isnan(cell.p):
         return cell
-    return replace(cell, result="supported" if cell.p_for < cell.p_against else "contradicted")
+    known = cell.at_least == 0 and cell.deviation > 0
+    strength = None if not known else strength_of(rule, cell.deviation, cell.interval.n, tests, margin)
+    if cell.p <= ALPHA:
+        return replace(cell, strength=strength, result="holds" if cell.p_for < cell.p_against else "refuted")
+    if strength is not None:
+        return replace(cell, strength=strength, why=_power_text(rule, strength))
+    why = f"{cell.at_least} runs are only known from below"
+    return replace(
+        cell, why=why if cell.at_least else f"all {cell.interval.n} differences are {cell.interval.estimate:g}"
+    )
+
+
+def strength_of(
+    rule: Compared | Interaction, deviation: float, n: int, tests: int = 1, margin: float = 0.01
+) -> Strength:
+    """What a rule's test can see with n pairs whose differences have this deviation.
+
+    Args:
+        rule: that is tested.
+        deviation: standard deviation of the paired differences; of a ratio, of their logarithms.
+        n: pairs.
+        tests: that are corrected together; power is said at the strictest level of Holm's, alpha / tests.
+        margin: the smallest difference of accuracies that matters.
+    """
+    low, high = bounds(rule)
+    if math.isfinite(low) and math.isfinite(high):
+        effect = (low + high) / 2
+    elif isinstance(rule, NonInferior):
+        effect = 0.0
+    else:
+        effect = low + (margin if rule.metric in ACCURACIES else deviation)
+    level = ALPHA / tests
+    shown = math.exp(effect) if isinstance(rule, Between) and rule.ratio else effect
+    return Strength(
+        shown,
+        deviation,
+        power(effect, low, high, deviation, n, level),
+        pairs_needed(effect, low, high, deviation, level),
+    )
+
+
+def bounds(rule: Compared | Interaction) -> tuple[float, float]:
+    """Between which bounds the mean difference has to lie; of a ratio, its logarithm."""
+    if isinstance(rule, Superior | Interaction):
+        return rule.margin, math.inf
+    if isinstance(rule, NonInferior):
+        return -rule.margin, math.inf
+    if isinstance(rule, Equivalent):
+        return -rule.margin, rule.margin
+    return (math.log(rule.low), math.log(rule.high)) if rule.ratio else (rule.low, rule.high)
+
+
+def _power_text(rule: Compared | Interaction, strength: Strength) -> str:
+    ratio = isinstance(rule, Between) and rule.ratio
+    what = "ratio" if ratio else "difference"
+    needed = f"n = {strength.needed:g}" if math.isfinite(strength.needed) else "no n"
+    return f"power {strength.power:.0%} for a true {what} of {strength.effect:.3g}, {needed} for {POWER:.0%}"
 
 
 def _cells(claim: Claim, rule: Rule, runs: Mapping[Rate, pd.DataFrame]) -> list[Cell]:
@@ -141,7 +242,20 @@ def _cells(claim: Claim, rule: Rule, runs: Mapping[Rate, pd.DataFrame]) -> list[
     groups: list[tuple[Any, pd.DataFrame]] = [((), rows)]
     if over and len(rows):
         groups = list(rows.groupby(over, sort=True, dropna=False))
-    return [_cell(rule, part, cell_name(over if values else (), values)) for values, part in groups]
+    rate = (("rate", rule.at),) if len(claim.rates) > 1 and rule.at in claim.rates else ()
+    cells = []
+    for values, part in groups:
+        columns = over if values else []
+        place = tuple((_factor(column), str(value)) for column, value in zip(columns, values, strict=True))
+        cell = _cell(rule, part, cell_name(columns, values))
+        cells.append(replace(cell, place=(*place, *rate), by_construction=cell.by_construction or rule.by_construction))
+    return cells
+
+
+def _factor(column: str) -> str:
+    """How a condition calls a column: ``internal_norm``, ``data`` for a folder's root."""
+    key = key_of(column)
+    return "data" if key == "data.root" else key.rsplit(".", 1)[-1]
 
 
 def cell_name(columns: Sequence[str], values: Iterable[Any]) -> str:
@@ -158,39 +272,111 @@ def cell_name(columns: Sequence[str], values: Iterable[Any]) -> str:
 
 
 def _cell(rule: Rule, runs: pd.DataFrame, place: str) -> Cell:
-    nothing = Cell(place, Interval(math.nan, math.nan, math.nan, 0), math.nan, math.nan, math.nan, "untested")
+    text = _bounded(rule) if isinstance(rule, Within | Estimated) else _compared(rule)
+    nothing = Cell(_joined(place, text), NOTHING, math.nan, math.nan, math.nan, "not tested", rule=text)
     if isinstance(rule, Within):
-        rows = _values(rule, runs)
-        values, lost = rows.dropna().to_numpy(), int(rows.isna().sum())
-        name = _bounded(place, rule)
-        if not len(rows):
-            return replace(nothing, name=name)
-        if lost:
-            return replace(nothing, name=name, lost=lost, result="inconclusive")
-        inside = (values >= rule.low) & (values <= rule.high)
-        result: Result = "supported" if inside.all() else "conditional" if inside.any() else "contradicted"
-        spread = Interval(float(values.mean()), float(values.min()), float(values.max()), len(values))
-        return Cell(name, spread, math.nan, math.nan, math.nan, result)
+        return _within(rule, runs, nothing)
     if isinstance(rule, Estimated):
-        return _estimated(rule, runs, place, nothing)
+        return _estimated(rule, runs, nothing)
     first, second, lost = effects(rule, runs) if isinstance(rule, Interaction) else paired(rule, runs)
-    name = _joined(place, _compared(rule))
     if len(first) < 2:
-        return replace(nothing, name=name, lost=lost)
+        why = f"{lost} pairs lost to divergence" if lost else "fewer than two pairs of runs"
+        return replace(nothing, lost=lost, why=why)
     interval = paired_difference(first, second)
+    less = differences(first, second)
     if isinstance(rule, Between) and rule.ratio:
         ends = [math.exp(value) for value in (interval.estimate, interval.low, interval.high)]
         interval = Interval(ends[0], ends[1], ends[2], interval.n)
     at_least = [_at_least(rule, _where(runs, where)) for where in (rule.first, rule.second)]
-    undecided = Cell(name, interval, math.nan, math.nan, math.nan, "inconclusive", lost, sum(at_least))
+    undecided = replace(
+        nothing,
+        interval=interval,
+        result="undecided",
+        lost=lost,
+        at_least=sum(at_least),
+        deviation=float(less.std(ddof=1)),
+        by_construction=not less.any(),  # the same numbers on both sides, seed by seed
+    )
     # After a divergence the pairs that are left are no fair sample of all; where all diverged nothing was compared.
-    if lost or len(first) < FEWEST_PAIRS or _all_diverged(rule, runs):
-        return undecided
+    if lost:
+        return replace(undecided, why=f"{lost} pairs lost to divergence")
+    if len(first) < FEWEST_PAIRS:
+        return replace(undecided, why=f"{len(first)} pairs, a verdict needs {FEWEST_PAIRS}")
+    if _all_diverged(rule, runs):
+        return replace(undecided, result="not tested", why="all runs diverged")
+    images = crossed(rule, runs)
+    if images is not None:
+        return _over_images(rule, images, undecided)
     if isinstance(rule, Between):
         p_for, p_against = _between(rule, first, second, *map(bool, at_least))
     else:
         p_for, p_against = _p_values(rule, first, second)
     return replace(undecided, p_for=p_for, p_against=p_against)
+
+
+def crossed(rule: Compared | Interaction, runs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray] | None:
+    """Whether each run is right on each test image, float64 [seeds, images] for both sides of a rule on test accuracy.
+
+    None unless every run of the comparison says it (``correct``, and ``test_images`` their number), one run a seed.
+    """
+    if rule.metric != "test_accuracy" or (isinstance(rule, Between) and rule.ratio):
+        return None
+    if not {"correct", "test_images"} <= set(runs):
+        return None
+    conditions = [rule.under, rule.than] if isinstance(rule, Interaction) else [{}]
+    parts = [_where(_where(runs, under), side) for under in conditions for side in (rule.first, rule.second)]
+    if any(part.correct.isna().any() or part.seed.duplicated().any() for part in parts):
+        return None
+    count = {int(images) for part in parts for images in part.test_images}
+    if len(count) != 1:
+        return None
+    seeds = sorted(set.intersection(*(set(part.seed) for part in parts)))
+    sides = [
+        np.stack([unpack(part.set_index("seed").correct[seed], *count) for seed in seeds]).astype(float)
+        for part in parts
+    ]
+    return (sides[0], sides[1]) if len(sides) == 2 else (sides[0] - sides[1], sides[2] - sides[3])
+
+
+def _over_images(rule: Compared | Interaction, sides: tuple[np.ndarray, np.ndarray], cell: Cell) -> Cell:
+    """A cell whose interval and whose two one-sided tests cover seeds and images."""
+    mean, error, degrees = crossed_mean(*sides)
+    low, high = bounds(rule)
+
+    def above(value: float) -> float:
+        return float(stats.t.sf(value / error, degrees)) if error else float(value <= 0)
+
+    p_for = max(above(mean - low), above(high - mean))
+    if math.isinf(high):
+        p_against = above(low - mean)
+    else:  # as in outside_test
+        beyond, half = abs(mean - (low + high) / 2), (high - low) / 2
+        p_against = min(1.0, above(beyond - half) + above(beyond + half))
+    return replace(
+        cell,
+        interval=crossed_interval(*sides),
+        covers="seeds and images",
+        p_for=p_for,
+        p_against=p_against,
+        deviation=error * math.sqrt(cell.interval.n),  # what seeds alone would have to vary by, for the same error
+    )
+
+
+NOTHING = Interval(math.nan, math.nan, math.nan, 0)
+
+
+def _within(rule: Within, runs: pd.DataFrame, nothing: Cell) -> Cell:
+    rows = _values(rule, runs)
+    values, lost = rows.dropna().to_numpy(), int(rows.isna().sum())
+    if not len(rows):
+        return replace(nothing, why="nothing was measured")
+    if lost:
+        return replace(nothing, lost=lost, result="undecided", why=f"{lost} of {len(rows)} rows have no value")
+    outside = int(((values < rule.low) | (values > rule.high)).sum())
+    spread = Interval(float(values.mean()), float(values.min()), float(values.max()), len(values))
+    result: CellResult = "refuted" if outside else "holds"
+    why = f"{outside} of {len(values)} outside" if outside else ""
+    return replace(nothing, interval=spread, covers="range", result=result, why=why)
 
 
 def _between(
@@ -201,9 +387,11 @@ def _between(
     A side that is only known from below says nothing of the bound beyond it: a first that may be larger is not shown to
     lie below ``high``, nor below ``low``.
     """
-    low, high = (math.log(rule.low), math.log(rule.high)) if rule.ratio else (rule.low, rule.high)
+    low, high = bounds(rule)
     above_low, below_low = superiority_test(first - low, second), superiority_test(second, first - low)
     above_high, below_high = superiority_test(first - high, second), superiority_test(second, first - high)
+    if not first_at_least and not second_at_least:
+        return max(above_low, below_high), outside_test(first, second, low, high)
     if first_at_least:
         below_low = below_high = 1.0
     if second_at_least:
@@ -228,8 +416,7 @@ def _p_values(
         return superiority_test(first, second, rule.margin), against
     if isinstance(rule, NonInferior):
         return non_inferiority_test(first, second, rule.margin), superiority_test(second, first, rule.margin)
-    outside = min(superiority_test(first, second, rule.margin), superiority_test(second, first, rule.margin))
-    return equivalence_test(first, second, rule.margin), outside
+    return equivalence_test(first, second, rule.margin), outside_test(first, second, -rule.margin, rule.margin)
 
 
 def _compared(rule: Compared | Interaction) -> str:
@@ -248,22 +435,23 @@ def _compared(rule: Compared | Interaction) -> str:
     return f"{rule.low:g} < {less}{about} < {rule.high:g}"
 
 
-def _estimated(rule: Estimated, rows: pd.DataFrame, place: str, nothing: Cell) -> Cell:
-    name = _bounded(place, rule)
+def _estimated(rule: Estimated, rows: pd.DataFrame, nothing: Cell) -> Cell:
     columns = [rule.metric, f"{rule.metric}_low", f"{rule.metric}_high"]
     if not set(columns) <= set(rows) or not len(found := rows[columns].dropna()):
-        return replace(nothing, name=name)
+        return replace(nothing, why="nothing was measured")
     values, lows, highs = found.astype(float).to_numpy().T
-    inside = (lows >= rule.low) & (highs <= rule.high)
-    outside = (highs < rule.low) | (lows > rule.high)
-    results: list[Result] = [
-        "supported" if yes else "contradicted" if no else "inconclusive"
-        for yes, no in zip(inside, outside, strict=True)
-    ]
+    inside = int(((lows >= rule.low) & (highs <= rule.high)).sum())
+    outside = int(((highs < rule.low) | (lows > rule.high)).sum())
+    across = len(values) - inside - outside
     # What an estimate rests on are the images that it was made from, if the measurement says so.
     n = int(rows.loc[found.index, "images"].iloc[0]) if len(values) == 1 and "images" in rows else len(values)
     spread = Interval(float(values.mean()), float(lows.min()), float(highs.max()), n)
-    return Cell(name, spread, math.nan, math.nan, math.nan, combined(results))
+    result: CellResult = "refuted" if outside else "undecided" if across else "holds"
+    why = f"{outside} of {len(values)} outside" if outside else ""
+    if not outside and across:
+        why = f"the interval of {across} of {len(values)} spans a bound"
+    covers: Literal["images", "range"] = "images" if len(values) == 1 else "range"
+    return replace(nothing, interval=spread, covers=covers, result=result, why=why)
 
 
 def paired(rule: Compared, runs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, int]:
@@ -274,7 +462,7 @@ def paired(rule: Compared, runs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, 
     sides, lost = _aligned([_side(rule, _where(runs, where)) for where in (rule.first, rule.second)])
     if isinstance(rule, Between) and rule.ratio:
         if (sides <= 0).any():
-            raise ConfigError(f"{rule.metric}: a ratio wants values above 0")
+            raise ConfigError(f"{rule.metric}: a ratio requires values above 0")
         sides = np.log(sides)
     return sides[0], sides[1], lost
 
@@ -345,7 +533,7 @@ def _values(rule: Rule, runs: pd.DataFrame) -> pd.Series:
     if rule.diverged_as is not None:
         values = values.mask(runs.status == "diverged", rule.diverged_as)
     if rule.horizon is None and values.abs().eq(math.inf).any():
-        raise ConfigError(f"{rule.metric} has misses, which are infinite: the rule wants a horizon")
+        raise ConfigError(f"{rule.metric} has misses, which are infinite: the rule requires a horizon")
     return values if rule.horizon is None else values.clip(upper=rule.horizon)
 
 
@@ -353,9 +541,9 @@ def _told(where: Where) -> str:
     return " ".join(str(value) for value in where.values())
 
 
-def _bounded(place: str, rule: Within | Estimated) -> str:
+def _bounded(rule: Within | Estimated) -> str:
     what = " ".join([_told({key: value for key, value in rule.where.items() if key != "call"}), rule.metric]).strip()
-    return _joined(place, f"{rule.low:g} <= {what} <= {rule.high:g}")
+    return f"{rule.low:g} <= {what} <= {rule.high:g}"
 
 
 def _joined(place: str, text: str) -> str:

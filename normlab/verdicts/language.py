@@ -21,6 +21,7 @@ Behind it stand clauses, in any order:
     for each data, arch of cnn, vit         the cells, of all values or of these; also once a claim, ``over: [data]``
     from spreads[norm=raw]                  rows of a measurement, which are those of this function
     for learned                             rows of one scheme
+    by construction                         it is true whatever the data are, and is told so
     diverged as 0.1                         what a diverged run counts; once for a study, ``chance: 0.1``
 """
 
@@ -194,6 +195,9 @@ class _Reader:
             fields["where"] = self._side("call" if word == "from" else "norm")
             if word == "from":
                 fields["at"] = "measured"
+        elif word == "by" and "by_construction" not in fields:
+            self._expect("construction")
+            fields["by_construction"] = True
         elif word == "diverged" and "diverged_as" not in fields:
             self._expect("as")
             fields["diverged_as"] = self._number()
@@ -315,6 +319,7 @@ def write(fields: Mapping[str, Any]) -> str:
         text += f" at {at}"
     if fields.get("diverged_as") is not None:
         text += f" diverged as {fields['diverged_as']:g}"
+    text += " by construction" * bool(fields.get("by_construction"))
     return text
 
 

@@ -23,6 +23,7 @@ class _Rule(Section):
     over: tuple[str, ...] = ()  # columns whose combinations are the cells
     among: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # of a column only these values make cells
     diverged_as: float | None = None  # the metric of a run that diverged; None: such a pair decides nothing
+    by_construction: bool = False  # it is true whatever the data are; said beside its result
     # For times to a target: a miss counts so much. To a rule with two bounds it is that or more; see Cell.at_least.
     horizon: PositiveFloat | None = None
 
@@ -120,6 +121,7 @@ class Claim(Section):
         ""  # in the project's own words; of a claim of the ledger (experiments/claims.yaml) it stands there
     )
     rules: Annotated[tuple[Rule, ...], Field(min_length=1)]  # all must hold
+    rates: tuple[Rate, ...] = ()  # the choices of the learning rate for which all rules are made, if several
     instead: str = ""  # what is true where the claim is not
 
     @model_validator(mode="before")
@@ -144,6 +146,8 @@ class Claim(Section):
             for rule in parsed
             if place == 0 or not (isinstance(rule, Mapping) and "at" in rule)  # one with a rate of its own: once
         ]
+        if isinstance(rates, list | tuple) and len(rates) > 1:
+            own["rates"] = tuple(rates)
         own["rules"] = made if chance is None else [_with_chance(rule, chance) for rule in made]
         return own
 

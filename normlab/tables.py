@@ -201,7 +201,7 @@ NOTES = {
     "accuracy": "Mean over the runs that finished, with its 95% interval (Student's t). A run that never reached the "
     "target counts as infinite in the median. Seeds draw the initial weights and the order of the images; the images "
     "are the same in all runs, so the intervals say nothing of other images.",
-    "differences": "Paired by seed, with 95% intervals (Student's t; by a crossed model over the test images too, where "
+    "differences": "Paired by seed, with 95% intervals (Student's t; over the test images too, by a crossed model, if "
     "it says so). p of the same, two-sided, and corrected for all rows by Holm's method. Epochs later than the "
     "reference at the target: a run that never reached it counts as the longest one, so there it may be later than "
     "that.",

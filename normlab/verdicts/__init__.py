@@ -1,7 +1,7 @@
 """Rules, and what the runs of a study say of a claim by them."""
 
 from normlab.verdicts.conclusion import Conclusion, Result, conclude, together
-from normlab.verdicts.judge import Cell, Strength, Verdict, cell_name, judge
+from normlab.verdicts.judge import Cell, Strength, Verdict, cell_name, foresee, judge
 from normlab.verdicts.rules import Claim, Rate, Rule
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Verdict",
     "cell_name",
     "conclude",
+    "foresee",
     "judge",
     "together",
 ]

@@ -171,6 +171,33 @@ def _decided(rule: Rule, cell: Cell, tests: int, margin: float) -> Cell:
     )
 
 
+def foresee(
+    claim: Claim, pilot: Mapping[Rate, pd.DataFrame], n: int, margin: float = 0.01
+) -> list[tuple[Cell, Strength | None]]:
+    """What each test of a claim will be able to see with n pairs, by the variances of a pilot.
+
+    Args:
+        claim: whose rules are to be tested.
+        pilot: runs as :func:`judge` takes them, of 2 seeds or more.
+        n: pairs that are planned.
+        margin: the smallest difference of accuracies that matters.
+
+    Returns:
+        Each cell of the rules that compare runs; without a strength where the pilot has no such pairs, or none that
+        differ.
+    """
+    tested = [
+        (rule, cell)
+        for rule in claim.rules
+        if not isinstance(rule, Within | Estimated)
+        for cell in _cells(claim, rule, pilot)
+    ]
+    return [
+        (cell, strength_of(rule, cell.deviation, n, len(tested), margin) if cell.deviation > 0 else None)
+        for rule, cell in tested
+    ]
+
+
 def strength_of(
     rule: Compared | Interaction, deviation: float, n: int, tests: int = 1, margin: float = 0.01
 ) -> Strength:

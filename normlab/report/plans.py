@@ -83,7 +83,7 @@ class Log:
         plans = {(study, digest) for entry in noted for study, digest in entry.plans.items()}
         code = {(file, digest) for entry in noted for file, digest in entry.code.items()}
         lines = [
-            f"{version.commit[:7]} {version.date}: plans: {{{study}: {version.digest}}}, {', '.join(version.changed)}"
+            f"{version.commit[:7]} {version.date}: plans: {{{study}: '{version.digest}'}}, {', '.join(version.changed)}"
             for study, versions in self.plans.items()
             for version in versions
             if version.before and (study, version.digest) not in plans
@@ -91,7 +91,7 @@ class Log:
         for file, versions in self.code.items():
             now = _since_when(versions)
             if now.before and (file, now.digest) not in code:
-                lines.append(f"{now.commit[:7]} {now.date}: code: {{{file}: {now.digest}}}")
+                lines.append(f"{now.commit[:7]} {now.date}: code: {{{file}: '{now.digest}'}}")
         return lines
 
 
@@ -196,10 +196,10 @@ def write_plans(path: Path = EXPERIMENTS / "PLANS.md") -> Path:
     lines = [
         "# The log of plans",
         "",
-        "Made from the history by `python -m normlab.plans`. A plan is the question, the grid, the seeds and the rules of "
-        "a study; it counts as fixed from the commit on that first says what the study says today, in whatever words. A "
-        "record counts as made at the commit of the code that made it; runs that studies share may be older than a "
-        "study's plan. Changes after the first record are below, with what had been seen.",
+        "Made from the history by `python -m normlab.plans`. A plan is the question, the grid, the seeds and the rules "
+        "of a study; it counts as fixed from the commit on that first says what the study says today, in whatever "
+        "words. A record counts as made at the commit of the code that made it; runs that studies share may be older "
+        "than a study's plan. Changes after the first record are below, with what had been seen.",
         "",
         "| study | plan fixed by | first record made at | changes of the plan after a record |",
         "| --- | --- | --- | --- |",

@@ -77,7 +77,7 @@ def test_a_plan_that_is_newer_than_its_records_needs_an_entry(repository, margin
     log = read_log(repository)
     (line,) = log.missing([])
     digest = log.plans["one"][-1].digest
-    assert f"plans: {{one: {digest}}}, {changed}" in line
+    assert f"plans: {{one: '{digest}'}}, {changed}" in line
     entry = Deviation(date="2026-01-01", changed="c", seen="s", plans={"one": digest})
     assert log.missing([entry]) == []
     assert log.missing([entry.model_copy(update={"plans": {"one": "other"}})]) == [line]
@@ -93,7 +93,7 @@ def test_code_that_is_newer_than_records_needs_an_entry(repository):
     log = read_log(repository)
     digest = log.code["normlab/verdicts/judge.py"][-1].digest
     (line,) = log.missing([])
-    assert f"code: {{normlab/verdicts/judge.py: {digest}}}" in line
+    assert f"code: {{normlab/verdicts/judge.py: '{digest}'}}" in line
     assert (
         log.missing([Deviation(date="2026-01-01", changed="c", seen="s", code={"normlab/verdicts/judge.py": digest})])
         == []

@@ -19,7 +19,7 @@ import pandas as pd
 
 from normlab.arguments import answer_help
 from normlab.errors import ConfigError, NormlabError, fail
-from normlab.report import figures, ledger, study, tables
+from normlab.report import figures, findings, ledger, study, tables
 from normlab.report.study import Study
 from normlab.verdicts import Rate, Verdict, cell_name, judge
 from normlab.verdicts.language import write
@@ -87,7 +87,7 @@ def make(name: str, runs: Path, results: Path, overrides: list[str]) -> tuple[St
         by_rate |= tables.at_rates(found)
     elif found.plan.grid:  # measured, but not run yet
         by_rate |= dict.fromkeys(("all", "common", "best", "range"), pd.DataFrame())
-    verdicts = judge(found.plan.claims, by_rate, found.plan.margin)
+    verdicts = findings.with_findings(found, judge(found.plan.claims, by_rate, found.plan.margin))
     text = [f"# {name}", "", found.plan.question, "", *about(found, by_rate), ""]
     if found.records:
         shown: dict[Rate, str] = RATES if found.sweeps_rates else {"best": ""}

@@ -20,9 +20,10 @@ import pandas as pd
 from normlab.arguments import answer_help
 from normlab.errors import ConfigError, NormlabError, fail
 from normlab.record import store
-from normlab.report import figures, ledger, study, tables
+from normlab.report import figures, findings, ledger, study, tables
 from normlab.report.study import Study
-from normlab.statistics.verdicts import Rate, Verdict, cell_name, judge
+from normlab.verdicts import Rate, Verdict, cell_name, judge
+from normlab.verdicts.language import write
 
 GENERATED = {".csv", ".tex", ".png", ".svg", ".md", ".json"}
 RATES: dict[Rate, str] = {"common": "at the common learning rate", "best": "at each scheme's best learning rate"}
@@ -87,7 +88,7 @@ def make(name: str, runs: Path, results: Path, overrides: list[str]) -> tuple[St
         by_rate |= tables.at_rates(found)
     elif found.plan.grid:  # measured, but not run yet
         by_rate |= dict.fromkeys(("all", "common", "best", "range"), pd.DataFrame())
-    verdicts = judge(found.plan.claims, by_rate)
+    verdicts = findings.with_findings(found, judge(found.plan.claims, by_rate, found.plan.margin))
     text = [f"# {name}", "", found.plan.question, "", *about(found, by_rate), ""]
     if found.records:
         shown: dict[Rate, str] = RATES if found.sweeps_rates else {"best": ""}
@@ -109,7 +110,7 @@ def make(name: str, runs: Path, results: Path, overrides: list[str]) -> tuple[St
     done += [f"{len(found.measured)} of {len(found.plan.measure)} measurements"] * bool(found.plan.measure)
     print(f"{name}: {', '.join(done)}, {out}/README.md")
     for verdict in verdicts:
-        print(f"  {verdict.claim.id}: {verdict.result}")
+        print(f"  {verdict.claim.id}: {verdict.conclusion.text}")
     return found, verdicts
 
 
@@ -179,7 +180,7 @@ def with_intervals(columns: dict[str, list[str]]) -> dict[str, list[str]]:
     ends = {name: both for name, both in ends.items() if set(both) <= set(columns)}
     shown = {
         name: [
-            value + f" [{low}, {high}]" * (low != "-")
+            value + f" [{low}, {high}]" * (low != "-" and low != high)
             for value, low, high in zip(values, *(columns[end] for end in ends[name]), strict=True)
         ]
         if name in ends
@@ -199,9 +200,10 @@ NOTES = {
     "accuracy": "Mean over the runs that finished, with its 95% interval (Student's t). A run that never reached the "
     "target counts as infinite in the median. Seeds draw the initial weights and the order of the images; the images "
     "are the same in all runs, so the intervals say nothing of other images.",
-    "differences": "Paired by seed, with 95% intervals (Student's t); p of the paired t test, and corrected for all "
-    "rows by Holm's method. Epochs later than the reference at the target: a run that never reached it counts as the "
-    "longest one, so there it may be later than that.",
+    "differences": "Paired by seed, with 95% intervals (Student's t; over the test images too, by a crossed model, if "
+    "it says so). p of the same, two-sided, and corrected for all rows by Holm's method. Epochs later than the "
+    "reference at the target: a run that never reached it counts as the longest one, so there it may be later than "
+    "that.",
 }
 
 
@@ -278,18 +280,18 @@ def cells_of(found: Study, runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]
 def told(verdicts: list[Verdict], form: str) -> str:
     """The verdicts as a table, a line for each cell."""
     rows: dict[str, list[str]] = {
-        key: [] for key in ("claim", "statement", "verdict", "tested", "found", "n", "p, Holm")
+        key: [] for key in ("claim", "statement", "tested", "found", "n", "p, Holm", "result", "verdict")
     }
     for verdict in verdicts:
         for place, cell in enumerate(verdict.cells):
-            interval = cell.interval
             rows["claim"].append(verdict.claim.id if place == 0 else "")
             rows["statement"].append(statement(verdict) if place == 0 else "")
-            rows["verdict"].append(verdict.result if place == 0 else "")
-            rows["tested"].append(f"{cell.name}: {cell.result}")
-            rows["found"].append(tables.interval(interval))
+            rows["tested"].append(cell.name)
+            rows["found"].append(tables.effect(cell))
             rows["n"].append(tables.pairs(cell))
             rows["p, Holm"].append(tables.p_value(cell.p))
+            rows["result"].append(tables.answer(cell))
+            rows["verdict"].append(verdict.conclusion.text if place == 0 else "")
     return tables.render(rows, form)
 
 
@@ -317,7 +319,8 @@ def plain(verdict: Verdict) -> dict[str, Any]:
         "statement": statement(verdict),
         "instead": verdict.claim.instead,
         "verdict": verdict.result,
-        "rules": [rule.model_dump(mode="json") for rule in verdict.claim.rules],
+        "detail": verdict.conclusion.detail,
+        "rules": [write(rule.model_dump()) for rule in verdict.claim.rules],
         "cells": [asdict(cell) for cell in verdict.cells],
     }
 

@@ -85,7 +85,7 @@ def test_two_runs_end_in_tables_and_verdicts(here, monkeypatch, name):
     assert [verdict.claim.id for verdict in verdicts] == [claim.id for claim in plan.claims]
     # One seed decides nothing that is drawn.
     drawn = [cell for verdict in verdicts for cell in verdict.cells if "<=" not in cell.name]
-    assert {cell.result for cell in drawn} <= {"untested", "inconclusive"}
+    assert {cell.result for cell in drawn} <= {"not tested", "undecided"}
     assert (here / "results" / name / "README.md").is_file()
 
 

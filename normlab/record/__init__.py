@@ -1,5 +1,6 @@
 """The record of a run: what it holds, where it lies, what it is known by, and the records that a study keeps."""
 
+from normlab.record.answers import pack, unpack
 from normlab.record.curve import Curve, Measurement, divergence
 from normlab.record.folders import (
     CURVE,
@@ -18,7 +19,7 @@ from normlab.record.identity import OPERATIONAL, differences, fingerprint, open_
 from normlab.record.origin import provenance
 from normlab.record.schema import SCHEMA, Metrics, Provenance, Record, upgrade
 from normlab.record.store import Stored, find_kept, find_runs, keep
-from normlab.record.summary import pack, summarize, unpack
+from normlab.record.summary import summarize
 
 __all__ = [
     "CURVE",

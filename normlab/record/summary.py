@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import itertools
 import math
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from normlab.record.curve import Measurement, divergence
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 UNDER = "accuracy_under."  # before the shift and its severity, in the metric of a test under another light
 
@@ -90,32 +83,3 @@ def _area(rows: list[Measurement]) -> float:
     if span == 0:
         return _last(rows)
     return sum((b.epoch - a.epoch) * (a.value + b.value) / 2 for a, b in itertools.pairwise(rows)) / span
-
-
-def pack(answers: Tensor) -> str:
-    """One bit an image, as text: 10,000 images take 1.7 kB.
-
-    >>> import torch
-    >>> unpack(pack(torch.tensor([True, False, True])), 3)
-    array([ True, False,  True])
-
-    Args:
-        answers: whether each image was classified rightly, bool [N].
-    """
-    return base64.b64encode(np.packbits(answers.numpy()).tobytes()).decode()
-
-
-def unpack(packed: str, images: int) -> np.ndarray:
-    """Whether each image was classified rightly, bool [images].
-
-    Args:
-        packed: by :func:`pack`.
-        images: how many there are.
-
-    Raises:
-        ValueError: if that is not the number of images that were packed.
-    """
-    octets = np.frombuffer(base64.b64decode(packed), dtype=np.uint8)
-    if len(octets) != -(-images // 8):
-        raise ValueError(f"{8 * len(octets)} answers at most are packed, not {images}")
-    return np.unpackbits(octets, count=images).astype(bool)

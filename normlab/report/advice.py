@@ -12,7 +12,7 @@ from normlab.errors import ConfigError
 from normlab.report.ledger import entries, judged_by, tally, verdict_of
 from normlab.report.study import Study
 from normlab.report.tables import at_rates, differences, wide
-from normlab.statistics.verdicts import Rate, Verdict
+from normlab.verdicts import Rate, Verdict
 
 TEMPLATE = Path(__file__).with_name("advice.md")
 
@@ -72,7 +72,7 @@ class Numbers:
 
     def verdict(self, claim: str) -> str:
         """What was found of a claim."""
-        return verdict_of(self._judged[claim]) if claim in self._judged else "untested"
+        return verdict_of(self._judged[claim]).text if claim in self._judged else "not tested"
 
     def tally(self, claim: str) -> str:
         """How many of its parts came out how."""

@@ -10,8 +10,11 @@ import yaml
 
 from normlab.config import EXPERIMENTS, Section, check
 from normlab.report.study import Study, names, plan
-from normlab.report.tables import interval, p_value, pairs, render
-from normlab.statistics.verdicts import Result, Verdict, combined
+from normlab.report.tables import answer, effect, p_value, pairs, render
+from normlab.statistics import ALPHA
+from normlab.verdicts import Conclusion, Verdict, conclude, together
+from normlab.verdicts.conclusion import CellResult, Part
+from normlab.verdicts.language import write
 
 UNTESTED = "no study yet"
 
@@ -22,6 +25,7 @@ class Entry(Section):
     id: str
     statement: str
     source: str
+    untested: str = ""  # why no study tests it
 
 
 def entries() -> dict[str, Entry]:
@@ -39,17 +43,47 @@ def judged_by(studies: Sequence[tuple[Study, list[Verdict]]]) -> dict[str, list[
     return dict(sorted(by_claim.items()))
 
 
-def verdict_of(judged: Sequence[tuple[Study, Verdict]]) -> Result:
-    """The verdict on a claim from those of all its studies."""
-    return combined([verdict.result for _, verdict in judged])
+def verdict_of(judged: Sequence[tuple[Study, Verdict]]) -> Conclusion:
+    """The answer to a claim from those of all its studies.
+
+    Studies with the same rules are places where it may hold, told apart by what their grids fix; studies with rules of
+    their own test different parts of it.
+    """
+    if len(judged) == 1:
+        return judged[0][1].conclusion
+    rules = {tuple(write(rule.model_dump()) for rule in verdict.claim.rules) for _, verdict in judged}
+    if len(rules) > 1:
+        return together({study.name: verdict.conclusion for study, verdict in judged})
+    parts = []
+    for study, verdict in judged:
+        own = _apart(study, [other for other, _ in judged])
+        parts += [
+            Part((*own, *cell.part.place), cell.part.name, cell.part.result, cell.part.why, cell.part.needed)
+            for cell in verdict.cells
+        ]
+    return conclude(parts)
+
+
+def _apart(study: Study, studies: Sequence[Study]) -> tuple[tuple[str, str], ...]:
+    """What a study fixes for all its runs and others fix otherwise: its architecture, say; else its name."""
+    keys = [key for key in ("data.root", "data", "arch", "optim") if all(key in one.plan.grid for one in studies)]
+    for key in keys:
+        values = [str(one.plan.grid[key]) for one in studies]
+        if len(set(values)) == len(studies) and not any("," in value for value in values):
+            return ((key.partition(".")[0], str(study.plan.grid[key])),)
+    return (("study", study.name),)
 
 
 def tally(judged: Sequence[tuple[Study, Verdict]]) -> str:
-    """How many parts of a claim came out how: ``3 supported, 1 contradicted, 2 open``."""
+    """How many parts of a claim came out how: ``3 hold, 1 refuted, 2 undecided``."""
     counts = Counter(cell.result for _, verdict in judged for cell in verdict.cells)
-    told = {result: counts[result] for result in ("supported", "contradicted", "conditional")}
-    told |= {"open": counts.total() - sum(told.values())}
-    return ", ".join(f"{count} {result}" for result, count in told.items() if count)
+    words: dict[CellResult, str] = {
+        "holds": "hold",
+        "refuted": "refuted",
+        "undecided": "undecided",
+        "not tested": "not tested",
+    }
+    return ", ".join(f"{counts[result]} {word}" for result, word in words.items() if counts[result])
 
 
 def tallies(judged: Sequence[tuple[Study, Verdict]]) -> str:
@@ -64,28 +98,35 @@ def write_ledger(studies: Sequence[tuple[Study, list[Verdict]]], results: Path) 
     judged = judged_by(studies)
     ledger = entries()
     waiting = {claim.id: name for name in names() for claim in plan(name).claims}
-    of_claims: dict[str, Result] = {id_: verdict_of(judged[id_]) if id_ in judged else "untested" for id_ in ledger}
-    counts: Counter[Result] = Counter(of_claims.values())
+    of_claims = {id_: answer_to(entry, judged.get(id_, []), waiting.get(id_)) for id_, entry in ledger.items()}
+    counts = Counter(found.result for found in of_claims.values())
     lines = [
         "# Claims",
         "",
-        f"{len(ledger)} statements about input normalization, each with the rule that decides it: "
-        f"{', '.join(f'{count} {result}' for result, count in counts.most_common())}. Where a rule was written or "
-        "changed after a number had been seen, the README of its study says so. `supported`: every "
-        "part of the rule holds; `contradicted`: none does; `conditional`: some do and some do not; `inconclusive`: "
-        "the interval of a part spans the decision, and the parts that are decided do not disagree. A study has "
-        "the numbers behind each, its study.yaml the rule.",
+        f"{len(ledger)} statements about input normalization, each with the rules that decide it: "
+        f"{', '.join(f'{count} {result}' for result, count in counts.most_common())}. A study has the numbers behind "
+        "each, its study.yaml the rules, experiments/PLANS.md when they were written.",
+        "",
+        "- **holds**: every rule of the claim does, in every cell that was planned.",
+        "- **holds if** CONDITION: in these cells all of its rules do, elsewhere one is refuted or undecided.",
+        "- **refuted**: one of its rules is, in every cell; which one stands in brackets.",
+        "- **undecided**: no cell holds and none is refuted. Power is the chance that the runs had to show the rule "
+        "if the effect named were true; n, the seeds that have a chance of 90%, if they vary as these did.",
+        f"- **not tested**, and why. All tests are one-sided at {ALPHA:.0%}, a rule's and its opposite's, corrected by "
+        "Holm's method within a claim; intervals are of 95%, uncorrected, over seeds, and images where it is said.",
         "",
         render(
             {
                 "id": list(ledger),
                 "statement": [entry.statement for entry in ledger.values()],
                 "the source's value": [entry.source for entry in ledger.values()],
-                "verdict": list(of_claims.values()),
                 "parts": [tallies(judged.get(id_, [])) for id_ in ledger],
+                "verdict": [
+                    f"**{found.result}**{found.text.removeprefix(found.result)}" for found in of_claims.values()
+                ],
                 "study": [
                     ", ".join(f"[{study.name}]({study.name}/README.md)" for study, _ in judged.get(id_, []))
-                    or (f"{waiting[id_]}, not run yet" if id_ in waiting else UNTESTED)
+                    or (f"{waiting[id_]}, not run yet" if id_ in waiting else "-")
                     for id_ in ledger
                 ],
             },
@@ -101,9 +142,23 @@ def write_ledger(studies: Sequence[tuple[Study, list[Verdict]]], results: Path) 
     return path
 
 
+def answer_to(entry: Entry, judged: Sequence[tuple[Study, Verdict]], waiting: str | None = None) -> Conclusion:
+    """The answer to a claim of the ledger, and why it has none."""
+    if judged:
+        return verdict_of(judged)
+    return Conclusion("not tested", entry.untested or (f"{waiting} was not run" if waiting else UNTESTED))
+
+
 def told(entry: Entry, judged: Sequence[tuple[Study, Verdict]]) -> list[str]:
     """One claim at length: what was tested, what was found, what is true instead, and how to repeat it."""
-    lines = [f"## {entry.id}: {verdict_of(judged)}", "", entry.statement, "", f"The source says: {entry.source}.", ""]
+    lines = [
+        f"## {entry.id}: {verdict_of(judged).text}",
+        "",
+        entry.statement,
+        "",
+        f"The source says: {entry.source}.",
+        "",
+    ]
     for study, verdict in judged:
         if len(judged) > 1:
             lines += [f"### {study.name}: {tally([(study, verdict)])}", "", study.plan.question, ""]
@@ -112,13 +167,13 @@ def told(entry: Entry, judged: Sequence[tuple[Study, Verdict]]) -> list[str]:
 
 
 def _told_by(study: Study, verdict: Verdict) -> list[str]:
-    rows: dict[str, list[str]] = {"tested": [], "result": [], "found": [], "n": [], "p, Holm": []}
+    rows: dict[str, list[str]] = {"tested": [], "found": [], "n": [], "p, Holm": [], "result": []}
     for cell in verdict.cells:
         rows["tested"].append(cell.name)
-        rows["result"].append(cell.result)
-        rows["found"].append(interval(cell.interval))
+        rows["found"].append(effect(cell))
         rows["n"].append(pairs(cell))
         rows["p, Holm"].append(p_value(cell.p))
+        rows["result"].append(answer(cell))
     lines = [render(rows, "github"), ""]
     if verdict.claim.instead:
         lines += [f"Instead: {verdict.claim.instead}", ""]

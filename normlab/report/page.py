@@ -18,7 +18,7 @@ from PIL import Image
 from normlab.record import provenance
 from normlab.report.ledger import entries, judged_by, tally, verdict_of
 from normlab.report.study import Study
-from normlab.statistics.verdicts import Verdict
+from normlab.verdicts import Verdict
 
 LONG = 48  # characters, from which the text of a table's cell may break
 # Results that are not those of a study: folder, heading.
@@ -69,7 +69,8 @@ def write_page(studies: list[tuple[Study, list[Verdict]]], results: Path) -> Pat
         {
             "id": id_,
             "statement": known[id_].statement if id_ in known else judged[0][1].claim.statement,
-            "result": verdict_of(judged),
+            "result": verdict_of(judged).result,
+            "text": verdict_of(judged).text,
             "parts": tally(judged),
             "studies": [study.name for study, _ in judged],
         }

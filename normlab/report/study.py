@@ -13,14 +13,14 @@ from typing import Annotated, Any
 
 import pandas as pd
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from normlab import record
 from normlab.config import EXPERIMENTS, GROUPS, Config, PositiveFloat, Section, check, unknown_choice
 from normlab.data import open_source
 from normlab.errors import ConfigError, DataError, NormlabError
 from normlab.record import Stored, store
-from normlab.statistics.verdicts import Claim
+from normlab.verdicts import Claim
 
 CHOICE = "validation_accuracy"  # at the end, by which each scheme's learning rate is chosen: no test image takes part
 MEASUREMENTS = "measurements.jsonl"
@@ -67,7 +67,17 @@ class Plan(Section):
     common_lr: PositiveFloat | None = None  # the rate at which all are compared, where the grid has several
     learns: Annotated[float, Field(gt=0, lt=1)] = 0.2  # validation accuracy from which a run counts as trained
     margin: PositiveFloat = 0.01  # a difference of accuracies that does not matter, for equivalence
+    chance: Annotated[float, Field(gt=0, lt=1)] | None = None  # the accuracy that a run which diverged counts as
     claims: tuple[Claim, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _say_chance_once(cls, values: Any) -> Any:
+        """Give every claim the chance that stands once a study."""
+        if not isinstance(values, dict) or values.get("chance") is None or not isinstance(values.get("claims"), list):
+            return values
+        chance = {"chance": values["chance"]}
+        return values | {"claims": [chance | one if isinstance(one, dict) else one for one in values["claims"]]}
 
 
 @dataclass(frozen=True)
@@ -113,6 +123,8 @@ class Study:
         """
         frame = record.frame(self.records)
         frame = frame.assign(**{column: frame[column].map(_text) for column in self.factors})
+        if "provenance.images.test" in frame:  # with ``correct``, which run is right on which of them
+            frame["test_images"] = frame["provenance.images.test"]
         frame["diverged"] = (frame.status == "diverged").astype(float)
         frame["failed"] = (~(frame.validation_accuracy >= self.plan.learns)).astype(float)
         accuracy = frame.groupby([*self.factors, "norm", "lr"]).test_accuracy

@@ -12,6 +12,8 @@ from tabulate import tabulate
 from normlab.report.study import CHOICE, Study
 from normlab.statistics import (
     Interval,
+    crossed_interval,
+    crossed_test,
     holm,
     mean_interval,
     paired_difference,
@@ -19,7 +21,9 @@ from normlab.statistics import (
     t_test,
     time_to_target,
 )
-from normlab.statistics.verdicts import Cell, Rate
+from normlab.verdicts import Cell, Rate
+from normlab.verdicts.judge import crossed
+from normlab.verdicts.rules import Superior
 
 
 def at_rates(study: Study) -> dict[Rate, pd.DataFrame]:
@@ -149,6 +153,14 @@ def differences(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
             seeds = sorted(have[norm] & have[study.reference])
             both = table.loc[seeds, [norm, study.reference]].dropna()
             difference = paired_difference(both[norm].to_numpy(), both[study.reference].to_numpy())
+            p = t_test(both[norm].to_numpy(), both[study.reference].to_numpy())
+            images = None
+            if len(both) == len(seeds):
+                images = crossed(
+                    Superior(kind="superior", first={"norm": norm}, second={"norm": study.reference}), cell
+                )
+            if images is not None:
+                difference, p = crossed_interval(*images), crossed_test(*images)
             sides = [
                 _times(part, target).groupby(part.seed).mean().reindex(seeds)
                 for part in (cell[cell.norm == norm], cell[cell.norm == study.reference])
@@ -166,13 +178,14 @@ def differences(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
                     "difference": difference.estimate,
                     "low": difference.low,
                     "high": difference.high,
-                    "p": t_test(both[norm].to_numpy(), both[study.reference].to_numpy()),
+                    "covers": "seeds" if images is None else "seeds and images",
+                    "p": p,
                     "later": later.estimate,
                     "later_low": later.low,
                     "later_high": later.high,
                 }
             )
-    columns = ["n", "lost", "difference", "low", "high", "p", "later", "later_low", "later_high"]
+    columns = ["n", "lost", "difference", "low", "high", "covers", "p", "later", "later_low", "later_high"]
     frame = pd.DataFrame(rows, columns=[*study.factors, "norm", *columns])
     return frame.assign(p_holm=holm(frame.p.to_numpy(dtype=float)))
 
@@ -211,12 +224,13 @@ def shown_differences(study: Study, frame: pd.DataFrame) -> dict[str, list[str]]
             for d, low, high in zip(frame.difference, frame.low, frame.high, strict=True)
         ],
         "pairs": [
-            f"{n} ({lost} lost to divergence)" if lost else str(n) for n, lost in zip(frame.n, frame.lost, strict=True)
+            f"{n} ({lost} lost to divergence)" if lost else f"{n} (and images)" if covers != "seeds" else str(n)
+            for n, lost, covers in zip(frame.n, frame.lost, frame.covers, strict=True)
         ],
         "p": [p_value(value) for value in frame.p],
         "p, Holm": [p_value(value) for value in frame.p_holm],
         f"epochs later to {study.plan.target:g}": [
-            "-" if math.isnan(later) else f"{later:+.1f}" + f" [{low:+.1f}, {high:+.1f}]" * (not math.isnan(low))
+            "-" if math.isnan(later) else f"{later:+.1f}" + f" [{low:+.1f}, {high:+.1f}]" * (low < high)
             for later, low, high in zip(frame.later, frame.later_low, frame.later_high, strict=True)
         ],
     }
@@ -231,28 +245,49 @@ def percent(value: float, low: float, high: float, sign: bool = False) -> str:
     if math.isnan(value):
         return "-"
     form = "+.1f" if sign else ".1f"
-    ends = "" if math.isnan(low) else f" [{100 * low:{form}}, {100 * high:{form}}]"
+    ends = f" [{100 * low:{form}}, {100 * high:{form}}]" * (low < high)  # none of one value, or of equal ones
     return f"{100 * value:{form}}%{ends}"
 
 
 def interval(found: Interval) -> str:
-    """An estimate with its interval.
+    """An estimate with its interval; without, where it has none, or all values are the same.
 
     >>> interval(Interval(1.0, 0.5, 1.5, 3)), interval(Interval(math.nan, math.nan, math.nan, 0))
     ('1 [0.5, 1.5]', '-')
+    >>> interval(Interval(1.0, 1.0, 1.0, 3))
+    '1'
     """
     if math.isnan(found.estimate):
         return "-"
-    return f"{found.estimate:.4g}" + ("" if math.isnan(found.low) else f" [{found.low:.4g}, {found.high:.4g}]")
+    return f"{found.estimate:.4g}" + f" [{found.low:.4g}, {found.high:.4g}]" * (found.low < found.high)
+
+
+def effect(cell: Cell) -> str:
+    """What was found in a cell: brackets are for intervals alone, a range of exact values stands in words.
+
+    >>> effect(Cell("", Interval(0.5, 0.0, 1.0, 3), 0.1, 0.9, 0.2, "holds", covers="range"))
+    '0 to 1'
+    """
+    found = cell.interval
+    if cell.covers == "range" and found.low < found.high:
+        return f"{found.low:.4g} to {found.high:.4g}"
+    return interval(found)
+
+
+def answer(cell: Cell) -> str:
+    """The result of a cell with what stands beside it: why it is undecided, that it is true by construction."""
+    about = [cell.why] * bool(cell.why) + ["by construction"] * cell.by_construction
+    return cell.result + f" ({'; '.join(about)})" * bool(about)
 
 
 def pairs(cell: Cell) -> str:
     """How many pairs a cell rests on, and what is known of them.
 
-    >>> pairs(Cell("", Interval(1.0, 0.5, 1.5, 8), 0.1, 0.9, 0.2, "inconclusive", lost=2, at_least=3))
+    >>> pairs(Cell("", Interval(1.0, 0.5, 1.5, 8), 0.1, 0.9, 0.2, "undecided", lost=2, at_least=3))
     '8 (2 lost, 3 at least)'
     """
     about = [f"{cell.lost} lost"] * bool(cell.lost) + [f"{cell.at_least} at least"] * bool(cell.at_least)
+    about += ["seeds and images"] * (cell.covers == "seeds and images")
     return str(cell.interval.n) + f" ({', '.join(about)})" * bool(about)
 
 

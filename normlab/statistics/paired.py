@@ -181,6 +181,40 @@ def superiority_test(first: ArrayLike, second: ArrayLike, margin: float = 0.0) -
     return _above(first, second, margin if margin == 0 else _margin(margin))
 
 
+def outside_test(first: ArrayLike, second: ArrayLike, low: float, high: float) -> float:
+    """The p that mean(first - second) lies outside of two bounds: the opposite of equivalence.
+
+    The chance of a mean at least as far from the bounds' middle, on either side, if the truth lies on the nearer bound:
+    Student's t with its two tails, of which the farther one counts where the bounds are narrow.
+
+    >>> round(outside_test([3.0, 5.0], [0.0, 0.0], low=-1e9, high=3.0), 6)  # t = 1, 1 degree of freedom
+    0.25
+
+    Args:
+        first: [n], finite; the value of seed i stands at i in both.
+        second: [n], finite.
+        low: the lower bound, finite.
+        high: the upper bound, above the lower one.
+
+    Returns:
+        In [0, 1]; NaN of fewer than 2 pairs. Of differences without variance: 0 outside, else 1.
+
+    Raises:
+        ValueError: if the bounds are no bounds, the lengths differ, or a value is NaN or infinite.
+    """
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(f"bounds {low} and {high}: expected two finite numbers, low < high")
+    found = differences(first, second)
+    if found.size < 2:
+        return math.nan
+    beyond = abs(found.mean() - (low + high) / 2)
+    half = (high - low) / 2
+    if np.ptp(found) == 0:
+        return float(beyond <= half)
+    tails = stats.t.sf([(beyond - half) / stats.sem(found), (beyond + half) / stats.sem(found)], found.size - 1)
+    return min(1.0, float(tails.sum()))
+
+
 def _above(first: ArrayLike, second: ArrayLike, bound: float) -> float:
     """One-sided p that mean(first - second) > bound.
 

@@ -29,7 +29,7 @@ def test_numbers_are_those_of_the_tables(made):
     rows = frames["best"]
     assert of.mean("learning_rates", "raw", "lr") == rows[rows.norm == "raw"].lr.mean()
     assert of.runs() == of.runs("learning_rates") == 72
-    assert of.verdict("C01") == "untested"
+    assert of.verdict("C01") == "not tested"
     assert of.verdict("LR1") == made[1][0].result
     with pytest.raises(ConfigError, match="learning_rates has no factor arch"):
         of.accuracy("learning_rates", "unit", arch="cnn")
@@ -46,7 +46,7 @@ def test_the_page_waits_for_its_studies_and_quotes_them(made, tmp_path, monkeypa
     )
     monkeypatch.setattr(advice, "TEMPLATE", tmp_path / "text.md")
     path = write_advice([made], tmp_path)
-    assert path.read_text() == f"raw {Numbers([made]).accuracy('learning_rates', 'raw')}, supported\n"
+    assert path.read_text() == f"raw {Numbers([made]).accuracy('learning_rates', 'raw')}, holds\n"
 
 
 def test_measured_numbers_are_means_over_the_rows():

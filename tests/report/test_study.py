@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from normlab.record import store
 from normlab.report import ledger, study
 from normlab.report.page import write_page
 from normlab.report.tables import at_rates, differences, percent, shown_wide, wide
-from normlab.statistics.verdicts import Claim, Verdict
+from normlab.verdicts import Claim, Verdict
 from tests.report.planted_records import BEST, OVERRIDES, RATES, plant
 
 
@@ -109,7 +110,7 @@ def test_means_intervals_and_pairs_against_pandas(made):
 def test_the_verdicts_follow_the_rules(made):
     found = {verdict.claim.id: verdict.result for verdict in made[1]}
     # Raw pixels diverge at the common rate, which counts as chance; at its best rate each of the others has 0.8.
-    assert found == {"LR1": "supported", "LR2": "supported", "LR3": "supported", "LR4": "supported"}
+    assert found == {"LR1": "holds", "LR2": "holds", "LR3": "holds", "LR4": "holds"}
 
 
 def test_the_document_names_what_made_it(made, planted):
@@ -163,7 +164,7 @@ def test_missing_runs_and_a_single_seed(planted, tmp_path):
     frame = wide(found, at_rates(found)["best"]).set_index("norm")
     assert frame.n.to_dict() == {"raw": 6, "unit": 1, "centered": 5, "dataset": 6}
     assert math.isnan(frame.accuracy_low["unit"])
-    assert next(v for v in verdicts if v.claim.id == "LR2").result == "untested"
+    assert next(v for v in verdicts if v.claim.id == "LR2").result == "not tested"
 
 
 def test_a_study_without_records_says_how_to_run_it(tmp_path):
@@ -273,7 +274,7 @@ def test_the_page_is_whole_and_accessible(made, planted):
     assert all(b - a <= 1 for a, b in zip(page.headings, page.headings[1:], strict=False))
     assert "<script>" not in text
     assert "LR1" in text
-    assert json.loads((results / "learning_rates/verdicts.json").read_text())[0]["verdict"] == "supported"
+    assert json.loads((results / "learning_rates/verdicts.json").read_text())[0]["verdict"] == "holds"
     assert "http" not in text.replace("http-equiv", "")
     assert Path(results / "index.html").is_file()
 
@@ -281,22 +282,29 @@ def test_the_page_is_whole_and_accessible(made, planted):
 def test_the_ledger_has_every_claim_once_with_its_verdict(made, planted, tmp_path, monkeypatch):
     text = ledger.write_ledger([], tmp_path).read_text()
     known = ledger.entries()
-    assert len(known) == 20 + 9 + 21 + 4
+    assert len(known) == 20 + 9 + 23 + 4
     assert all(f"| {id_} " in text for id_ in known)
-    assert "54 untested" in text
+    assert "56 not tested" in text
     claim = check(Claim, {"id": "C01", "rules": [made[1][0].claim.rules[0].model_dump()], "instead": "Something else."})
-    verdict = Verdict(claim, "contradicted", made[1][0].cells)
+    cell = made[1][0].cells[0]
+    verdict = Verdict(claim, (replace(cell, result="refuted"),))
     text = ledger.write_ledger([(made[0], [verdict])], tmp_path).read_text()
-    assert "53 untested, 1 contradicted" in text
-    assert "## C01: contradicted" in text
+    assert "55 not tested, 1 refuted" in text
+    assert "## C01: refuted (" in text
     assert "Instead: Something else." in text
     assert "[learning_rates](learning_rates/README.md)" in text
     assert "python -m normlab -m +experiment=learning_rates" in text
-    # A second study that finds the opposite makes it conditional.
-    other = Verdict(claim, "supported", made[1][0].cells)
-    text = ledger.write_ledger([(made[0], [verdict]), (made[0], [other])], tmp_path).read_text()
-    assert "53 untested, 1 conditional" in text
-    assert "## C01: conditional" in text
+    # A second study of the same rules that finds the opposite, on another architecture, makes a condition.
+    plans = [made[0].plan.model_copy(update={"grid": {"arch": arch}}) for arch in ("cnn", "vit")]
+    cnn, vit = (replace(made[0], plan=plan, name=f"on_{plan.grid['arch']}") for plan in plans)
+    other = Verdict(claim, (cell,))
+    text = ledger.write_ledger([(cnn, [verdict]), (vit, [other])], tmp_path).read_text()
+    assert "55 not tested, 1 holds if" in text
+    assert "## C01: holds if arch=vit; refuted elsewhere" in text
+    # One with rules of its own tests another part of it: a statement falls with any of its parts.
+    claim = check(Claim, {"id": "C01", "rules": ["raw > unit + 0.5"]})
+    text = ledger.write_ledger([(cnn, [verdict]), (vit, [Verdict(claim, (cell,))])], tmp_path).read_text()
+    assert "## C01: refuted (on_cnn: " in text
 
 
 def rows_of(*, data, factor=2.0):
@@ -347,9 +355,9 @@ def test_measurements_are_made_once_kept_and_judged(tiny, capsys):
     assert "tiny 1/2" not in capsys.readouterr().err
     assert (out / "tiny" / study.MEASUREMENTS).read_bytes() == before
     found, (verdict,) = tables.make("tiny", tiny / "runs", out, [])
-    assert [cell.result for cell in verdict.cells] == ["supported", "inconclusive"]
+    assert [cell.result for cell in verdict.cells] == ["holds", "undecided"]
     assert [cell.interval.n for cell in verdict.cells] == [1, found.measurements["images"][0]]
-    assert verdict.result == "inconclusive"
+    assert verdict.result == "undecided"
     assert len(found.measurements) == 1
     text = (out / "tiny/README.md").read_text()
     assert "| digits |" in text
@@ -506,6 +514,6 @@ def test_a_study_that_is_measured_but_not_run_says_so(small, here):
     (here / "results/small").mkdir(parents=True)
     (here / "results/small/measurements.jsonl").write_text(json.dumps(entry) + "\n")
     found, verdicts = tables.make("small", Path("runs"), Path("results"), [])
-    assert [verdict.result for verdict in verdicts] == ["supported", "untested"]
+    assert [verdict.result for verdict in verdicts] == ["holds", "not tested"]
     assert "8 of the grid's 8 runs are missing." in (here / "results/small/README.md").read_text()
     assert found.missing == 8

@@ -1,0 +1,98 @@
+"""The power of the tests of paired differences, and the pairs that it takes to have enough."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy import integrate, stats
+
+from normlab.statistics.level import ALPHA, POWER
+
+MOST_PAIRS = 1_000_000  # beyond it nobody runs
+
+
+def power(truth: float, low: float, high: float, deviation: float, n: int, alpha: float = ALPHA) -> float:
+    """The chance that paired t tests show that a mean difference lies between two bounds.
+
+    With one bound at infinity it is a single one-sided test: the noncentral t distribution (Johnson and Welch 1940,
+    Biometrika 31:362-389). With two bounds both one-sided tests must reject: the integral over the sample deviation
+    (Phillips 1990, J. Pharmacokinet. Biopharm. 18:137-144).
+
+    >>> round(power(truth=0.0, low=0.0, high=math.inf, deviation=1.0, n=10), 6)  # at the bound: the level
+    0.05
+    >>> round(power(truth=1.0, low=0.0, high=math.inf, deviation=1.0, n=10), 3)
+    0.898
+
+    Args:
+        truth: the mean difference.
+        low: the lower bound, or -infinity.
+        high: the upper bound, or infinity.
+        deviation: standard deviation of the differences, 0 or above.
+        n: pairs, 2 or more.
+        alpha: one-sided level of each test, in (0, 0.5].
+
+    Raises:
+        ValueError: if an argument is out of range, or no bound is finite.
+    """
+    if n < 2 or not 0 < alpha <= 0.5 or not 0 <= deviation < math.inf or not math.isfinite(truth):
+        raise ValueError(f"power of n={n}, alpha={alpha}, deviation={deviation}, truth={truth}: out of range")
+    if not low < high or not (math.isfinite(low) or math.isfinite(high)):
+        raise ValueError(f"bounds {low} and {high}: expected low < high, one of them finite")
+    if deviation == 0:
+        return float(low < truth < high)
+    error, critical = deviation / math.sqrt(n), stats.t.ppf(1 - alpha, n - 1)
+    if math.isinf(high):
+        return _one_sided((truth - low) / error, critical, n)
+    if math.isinf(low):
+        return _one_sided((high - truth) / error, critical, n)
+    widest = (high - low) / (2 * critical * error)  # sample over true deviation, beyond which both cannot reject
+    spread = stats.chi(n - 1, scale=1 / math.sqrt(n - 1))
+
+    def both(ratio: float) -> float:
+        half = critical * ratio
+        upper, lower = (high - truth) / error - half, (low - truth) / error + half
+        return float(spread.pdf(ratio) * (stats.norm.cdf(upper) - stats.norm.cdf(lower)))
+
+    start, end = (float(min(value, widest)) for value in spread.ppf([1e-12, 1 - 1e-12]))
+    return float(np.clip(integrate.quad(both, start, end, limit=200)[0], 0, 1)) if end > start else 0.0
+
+
+def pairs_needed(
+    truth: float, low: float, high: float, deviation: float, alpha: float = ALPHA, wanted: float = POWER
+) -> float:
+    """The fewest pairs whose :func:`power` is enough; infinite where no number is.
+
+    >>> pairs_needed(truth=1.0, low=0.0, high=math.inf, deviation=1.0)
+    11
+    >>> pairs_needed(truth=0.0, low=0.0, high=math.inf, deviation=1.0)  # on the bound nothing can be shown
+    inf
+
+    Args:
+        truth: the mean difference.
+        low: the lower bound, or -infinity.
+        high: the upper bound, or infinity.
+        deviation: standard deviation of the differences.
+        alpha: one-sided level of each test.
+        wanted: the power, in (alpha, 1).
+    """
+    if not low < truth < high:
+        return math.inf
+    few, enough = 1, 2
+    while power(truth, low, high, deviation, enough, alpha) < wanted:
+        few, enough = enough, 2 * enough
+        if enough > MOST_PAIRS:
+            return math.inf
+    while enough - few > 1:
+        middle = (few + enough) // 2
+        if power(truth, low, high, deviation, middle, alpha) < wanted:
+            few = middle
+        else:
+            enough = middle
+    return enough
+
+
+def _one_sided(noncentrality: float, critical: float, n: int) -> float:
+    if abs(noncentrality) > 35:  # where scipy's series no longer converges, and the answer is 0 or 1
+        return float(noncentrality > critical)
+    return float(stats.nct.sf(critical, n - 1, noncentrality))

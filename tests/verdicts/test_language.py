@@ -1,0 +1,96 @@
+"""Rules as they are read: every form, what it means, and what is refused."""
+
+import pytest
+
+from normlab.config import check
+from normlab.errors import ConfigError
+from normlab.report import study
+from normlab.verdicts.language import parse, write
+from normlab.verdicts.rules import Claim
+
+A, B = {"norm": "unit"}, {"norm": "raw"}
+BATCH = {"norm": "raw", "config.arch.internal_norm": "batch"}
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        ("unit > raw", {"kind": "superior", "first": A, "second": B}),
+        ("unit > raw + 0.02", {"kind": "superior", "first": A, "second": B, "margin": 0.02}),
+        ("unit > raw +2e-2", {"kind": "superior", "first": A, "second": B, "margin": 0.02}),
+        ("unit > raw - 0.02", {"kind": "non_inferior", "first": A, "second": B, "margin": 0.02}),
+        ("unit > raw -0.02", {"kind": "non_inferior", "first": A, "second": B, "margin": 0.02}),
+        ("unit = raw ± 0.02", {"kind": "equivalent", "first": A, "second": B, "margin": 0.02}),
+        ("unit = raw +- 0.02", {"kind": "equivalent", "first": A, "second": B, "margin": 0.02}),
+        ("2 < unit / raw < 10", {"kind": "between", "first": A, "second": B, "low": 2, "high": 10, "ratio": True}),
+        ("-1 < unit - raw < 3", {"kind": "between", "first": A, "second": B, "low": -1, "high": 3}),
+        (
+            "(unit - raw | optim=adam) > (unit - raw | optim=sgd, augment=none) + 0.1",
+            {"kind": "interaction", "first": A, "second": B, "margin": 0.1, "under": {"optim": "adam"},
+             "than": {"optim": "sgd", "config.augment.name": "none"}},
+        ),
+        ("0 <= failed <= 0.5", {"kind": "within", "metric": "failed", "low": 0, "high": 0.5}),
+        ("failed = 1", {"kind": "within", "metric": "failed", "low": 1, "high": 1}),
+        ("mean = 0 ± 1e-6", {"kind": "within", "metric": "mean", "low": -1e-6, "high": 1e-6}),
+        ("-0.1 <= interval of gap <= 1", {"kind": "estimated", "metric": "gap", "low": -0.1, "high": 1}),
+        (
+            'gap = 0 from gaps[norm=raw, pair="x/2 - 1, [u]"] for each data, arch of cnn, vit',
+            {"kind": "within", "metric": "gap", "low": 0, "high": 0, "at": "measured", "over": ["data", "arch"],
+             "among": {"arch": ["cnn", "vit"]}, "where": {"call": "gaps", "norm": "raw", "pair": "x/2 - 1, [u]"}},
+        ),
+        ("failed = 1 for raw", {"kind": "within", "metric": "failed", "low": 1, "high": 1, "where": B}),
+        (
+            "raw[arch.internal_norm=batch] > [norm.std=0.25] in epochs_to.0.3 up to 10 at best diverged as 0.1",
+            {"kind": "superior", "first": BATCH, "second": {"config.norm.std": "0.25"},
+             "metric": "epochs_to.0.3", "horizon": 10, "at": "best", "diverged_as": 0.1},
+        ),
+    ],
+)  # fmt: skip
+def test_a_rule_is_read_and_written(text, fields):
+    assert parse(text) == fields
+    assert parse(write(fields)) == fields
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("unit", "at its end: expected > or ="),
+        ("unit > ", "at its end: expected a scheme"),
+        ("unit < raw", "at '<': expected > or ="),
+        ("unit = raw", "at its end: expected ± or"),
+        ("2 < unit * raw < 3", "cannot read '\\* raw < 3'"),
+        ("2 < unit / raw", "at its end: expected <"),
+        ("unit > raw at best at common", "'at' does not belong here, or stands twice"),
+        ("unit > raw from spreads", "'from' does not belong here"),
+        ("unit > raw[norm]", r"cannot read the condition 'norm', expected key=value"),
+        ("(unit - raw | a=1) > (raw - unit | a=2)", "the same difference"),
+        ("(unit - raw | a=1) > (unit - raw | a=2) - 1", "is added, not subtracted"),
+        ("unit > raw + big", "at 'big': expected a number"),
+        ("unit > raw for each", "expected a name"),
+    ],
+)
+def test_what_is_no_rule_is_refused_where_it_goes_wrong(text, message):
+    with pytest.raises(ConfigError, match=message):
+        parse(text)
+    with pytest.raises(ConfigError, match="claim X: rule"):
+        check(Claim, {"id": "X", "rules": [text]})
+
+
+def test_what_stands_once_goes_to_every_rule():
+    claim = check(
+        Claim,
+        {"id": "X", "at": ["common", "best"], "over": ["data.root"], "chance": 0.1,
+         "rules": ["unit > raw", "unit > raw in diverged", "gap = 0 from gaps for each data"]},
+    )  # fmt: skip
+    assert [rule.at for rule in claim.rules] == ["common", "common", "measured", "best", "best"]
+    assert [rule.diverged_as for rule in claim.rules[:3]] == [0.1, None, None]
+    assert [rule.over for rule in claim.rules[:3]] == [("config.data.root",)] * 2 + [("data",)]
+    own = check(Claim, {"id": "X", "chance": 0.1, "rules": ["unit > raw diverged as 0.5"]})
+    assert own.rules[0].diverged_as == 0.5
+
+
+def test_every_rule_of_every_study_can_be_written_and_read_again():
+    rules = [rule for name in study.names() for claim in study.plan(name).claims for rule in claim.rules]
+    assert len(rules) > 200
+    for rule in rules:
+        assert type(rule)(**parse(write(rule.model_dump()))) == rule

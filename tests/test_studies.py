@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from normlab import tables
+from normlab.commandline.grid import expected
 from normlab.config import EXPERIMENTS
 from normlab.report import ledger, study
 from normlab.run import run
@@ -36,14 +37,14 @@ def test_a_verdict_needs_five_seeds(name):
     plan = study.plan(name)
     if plan.quick and any(rule.at != "measured" for claim in plan.claims for rule in claim.rules):
         overrides = ["quick=true", f"seed={plan.grid['seed']}"]
-        assert len({config.seed for config in study.expected(name, overrides)}) >= 5
+        assert len({config.seed for config in expected(name, overrides)}) >= 5
 
 
 @pytest.mark.parametrize("name", WITH_RUNS)
 def test_the_quick_version_runs(here, monkeypatch, name):
     """Every value of every key of the grid in some run; one seed, one epoch, 120 images."""
     monkeypatch.delenv("NORMLAB_DATA", raising=False)
-    left = study.expected(name, SMALLEST)
+    left = expected(name, SMALLEST)
     plan = study.plan(name)
     assert not {config.data.name for config in left} & {"folder", "fashion_mnist"}
     seen: set[tuple[str, str]] = set()
@@ -70,14 +71,14 @@ def test_the_full_imagenet_study_composes_and_makes_a_step(here):
             for i in range(count):
                 pixels = generator.integers(0, 256, (250, 300, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(here / "imagenet" / split / name / f"{name}_{i}.JPEG")
-    full = study.expected("imagenet_table", [f"data.root={here / 'imagenet'}"])
+    full = expected("imagenet_table", [f"data.root={here / 'imagenet'}"])
     assert len(full) == 20
     assert {config.norm.name for config in full} == {"raw", "unit", "imagenet", "per_image"}
     assert {(config.trainer.max_epochs, config.trainer.devices, config.arch.name) for config in full} == {
         (90, 8, "resnet50")
     }
     one = ["trainer.devices=1", "data.batch_size=4", "data.workers=0", "trainer.max_steps=1", "optim.warmup_epochs=0"]
-    small = study.expected("imagenet_table", [f"data.root={here / 'imagenet'}", *one, "norm=per_image", "seed=0"])
+    small = expected("imagenet_table", [f"data.root={here / 'imagenet'}", *one, "norm=per_image", "seed=0"])
     result = run(small[0], progress="none")
     assert result["status"] == "finished"
     assert result["metrics"]["steps"] == 1

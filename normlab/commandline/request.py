@@ -149,6 +149,8 @@ def _setting(key: str, text: str, multirun: bool) -> Setting:
         raise ConfigError(f"{key}={text}: choose it by {group}=NAME, one of {', '.join(choices(group))}")
     if is_path_key(key):
         paths = read_paths(key, text) if multirun else [read_path(key, text)]
+        if key == "runs" and len(paths) > 1:  # the folder of the sweep lies in it
+            raise ConfigError(f"runs={text}: a sweep has one folder of runs; a name with a comma stands in quotes")
         return Setting(key, ",".join(map(composing.quoted, paths)))
     if not text.isascii() and not set(text) & set("'\"[{,("):
         text = f"'{text}'"  # Hydra's grammar takes other letters only in quotes

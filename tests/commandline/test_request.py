@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from normlab.commandline import composing
 from normlab.commandline.arguments import parsed
 from normlab.commandline.paths import read_path, read_paths
-from normlab.commandline.request import Request, read
+from normlab.commandline.request import Request, Setting, read
 from normlab.config import CONFIGS, Section, is_path_key
 from normlab.errors import ConfigError
 
@@ -73,9 +73,9 @@ def test_any_paths_in_quotes_go_through_a_sweep(texts):
     assume(not any('"' in text for text in texts))
     names = [f"x{text}" for text in texts]
     roots = ",".join(f'"{name}"' for name in names)
-    request = read(["-m", "norm=unit", "data=digits", f"runs={roots}"])
+    request = read(["-m", "norm=unit", "data=digits", f"weights={roots}"])
     _, configs = composing.expand(request.hydra_arguments, None)
-    assert [config.runs for config in configs] == [Path(name) for name in names]
+    assert [config.weights for config in configs] == [Path(name) for name in names]
 
 
 def test_a_comma_separates_paths_only_in_a_sweep():
@@ -93,6 +93,12 @@ def test_a_comma_separates_paths_only_in_a_sweep():
     }.items():
         assert read_paths("data.root", text) == paths
         assert read(["-m", f"data.root={text}"]).settings[0].value == ",".join(map(composing.quoted, paths))
+
+
+def test_a_sweep_has_one_folder_of_runs():
+    assert read(["-m", "runs='A,B'"]) == Request(True, settings=(Setting("runs", "'A,B'"),), hydra=("-m",))
+    with pytest.raises(ConfigError, match="runs=A,B: a sweep has one folder of runs"):
+        read(["-m", "runs=A,B"])
 
 
 @pytest.mark.parametrize("text", ["", "A,", ",A", "A,,B", "''"])

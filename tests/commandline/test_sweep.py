@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -240,3 +241,28 @@ def test_a_sweep_that_cannot_write_ends_with_status_2(call, tmp_path):
     assert status == 2
     assert "cannot be written" in err
     assert out == ""
+
+
+@pytest.mark.parametrize(
+    ("jobs", "names"),
+    [
+        (["+norm=unit", "seed=0,1", "trainer.threads=1,2"], ("trainer.threads=1", "trainer.threads=2")),
+        (["+norm=unit", "study=one,two"], ("study='one'", "study='two'")),
+        (["+norm=unit,unit"], ("norm=unit", "norm=unit")),
+        (["+norm=unit", "data=folder", "data.root=lay/photos,photos"], ("photos", "photos")),
+    ],
+)
+def test_two_jobs_that_are_the_same_run_are_refused_before_anything_is_trained(call, tmp_path, jobs, names):
+    from PIL import Image
+
+    for root in ("lay/photos", "photos"):
+        for label in ("cat", "dog"):
+            (tmp_path / root / label).mkdir(parents=True)
+            for i in range(6):
+                Image.new("RGB", (8, 8), (i * 9, 20, 30)).save(tmp_path / root / label / f"{i}.png")
+    status, out, err = call("-m", *jobs, *(QUICK[2:] if "data=folder" in jobs else QUICK))
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    for place, name in enumerate(names):
+        assert re.search(rf"job \d+ \([^)]*{name.replace(chr(39), '.?')}[^)]*\)", err), (place, err)
+    assert "are the same run" in err
+    assert not list(tmp_path.rglob("record.json"))

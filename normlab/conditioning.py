@@ -24,8 +24,8 @@ from normlab.analysis.descent import Descent, descent, iterations_by_condition_n
 from normlab.analysis.lanczos import largest_eigenvalues
 from normlab.analysis.moments import MAX_FEATURES, is_affine, raw_moments
 from normlab.analysis.prediction import Prediction, dataset_moments
-from normlab.arguments import answer_help, data_label, parsed
-from normlab.config import PositiveInt, Section, choices, compose, parse_group
+from normlab.commandline.arguments import answer_help, parsed
+from normlab.config import PositiveInt, Section, choices, compose, data_label, parse_group
 from normlab.data import Dataset, load
 from normlab.errors import NormlabError, fail
 from normlab.norms import normalization

@@ -11,8 +11,10 @@ import copy
 import difflib
 import importlib
 import inspect
+import os
 import typing
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -358,19 +360,63 @@ def schema_of(group: str, name: str, target: str | None = None) -> type[Section]
     return schema
 
 
+def is_path(annotation: Any) -> bool:
+    """Whether values of a type are paths.
+
+    >>> is_path(Path | None), is_path(str)
+    (True, False)
+    """
+    return annotation is Path or any(is_path(part) for part in typing.get_args(annotation))
+
+
+@cache
+def is_path_key(key: str) -> bool:
+    """Whether the value of a key is a path, by the schema and by the signatures of all choices of its group.
+
+    >>> is_path_key("weights"), is_path_key("data.root"), is_path_key("data.limit"), is_path_key("seed")
+    (True, True, False, False)
+    """
+    group, _, option = key.partition(".")
+    if group not in SCHEMAS:
+        return key in Config.model_fields and is_path(Config.model_fields[key].annotation)
+    schema = SCHEMAS[group]
+    for part in schema.values() if isinstance(schema, dict) else [schema]:
+        if option in part.model_fields:
+            return is_path(part.model_fields[option].annotation)
+    if isinstance(schema, dict) or not issubclass(schema, Choice) or not option:
+        return False
+    return any(is_path(annotation) for annotation in _annotations(group, option))
+
+
+def _annotations(group: str, option: str) -> list[Any]:
+    """The types that an option has in the choices of a group which take it."""
+    functions = {target for name in choices(group) if (target := defaults(group, name).get("_target_"))}
+    fields = []
+    for target in sorted(functions):
+        with suppress(ConfigError):  # needs a library that is not installed; who chooses it is told so
+            fields.append(_option_fields(_locate(target)))
+    return [options[option][0] for options in fields if option in options]
+
+
+def data_label(values: dict[str, Any]) -> str:
+    """What to call the data: the folder's name where it is a folder, also for ``.``; else the source's.
+
+    >>> data_label({"name": "digits"}), data_label({"name": "folder", "root": "shelf/../photos/."})
+    ('digits', 'photos')
+    """
+    root = values.get("root")
+    return Path(os.path.abspath(root)).name if values["name"] == "folder" and root else values["name"]
+
+
 def is_place(schema: type[Section], key: str) -> bool:
     """Whether an option may say where something lies on this machine; an unknown one does not."""
     field = schema.model_fields.get(key)
-    return field is not None and (
-        _mentions_place(field.annotation) or any(isinstance(m, Place) for m in field.metadata)
-    )
+    return field is not None and (is_path(field.annotation) or _has_place(field.annotation))
 
 
-def _mentions_place(annotation: Any) -> bool:
-    if annotation is Path or isinstance(annotation, Place):
-        return True
+def _has_place(annotation: Any) -> bool:
     parts = (*typing.get_args(annotation), *getattr(annotation, "__metadata__", ()))
-    return any(_mentions_place(part) for part in parts)
+    return any(isinstance(part, Place) or _has_place(part) for part in parts)
 
 
 def parse(values: Mapping[str, Any]) -> Config:

@@ -27,8 +27,8 @@ from torch import Tensor
 from normlab.analysis.hessian import linear_hessian
 from normlab.analysis.image_statistics import ESTIMATORS, channel_names
 from normlab.analysis.inspection import Inspection, inspect_files, inspect_images
-from normlab.arguments import answer_help, data_label, key_and_value, parsed, write
-from normlab.config import PositiveInt, Section, check, choices, defaults, parse_group
+from normlab.commandline.arguments import answer_help, parsed, write
+from normlab.config import PositiveInt, Section, choices, data_label, defaults, parse_group
 from normlab.data import Files
 from normlab.data.folder import images_below, unreadable_folder
 from normlab.data.images import resize
@@ -88,7 +88,7 @@ def looked_at(arguments: Sequence[str]) -> tuple[str, Options, Inspection, int]:
             images = images if config.image_size is None else resize(images, config.image_size)
             found = inspect_images(images, options.small)
         return data_label(groups["data"]), options, found, len(train)
-    options = check(Options, dict(key_and_value(pair) for pair in pairs))
+    options, _ = parsed(pairs, Options, groups=())
     errors: list[OSError] = []
     paths = files_below(Path(folders[0]).expanduser(), errors)
     found = files_found(paths, options)

@@ -17,30 +17,29 @@ from pathlib import Path
 from typing import Any
 
 from normlab import record
-from normlab.arguments import answer_help
+from normlab.commandline.arguments import answer_help, parsed
+from normlab.config import Section
 from normlab.errors import ConfigError, DataError, NormlabError, fail
 from normlab.files import write_whole
 from normlab.report import study
 from normlab.report.study import MEASUREMENTS, Measurement
 
 
+class Options(Section):
+    """What the command takes besides studies."""
+
+    results: Path = Path("results")
+    rerun: bool = False
+
+
 def main(arguments: list[str]) -> None:
     """Make what is missing; a mistake ends as one line and status 2."""
     answer_help(arguments, __doc__)
-    results, rerun, named = Path("results"), False, []
     try:
-        for argument in arguments:
-            key, equals, value = argument.partition("=")
-            if equals and key == "results":
-                results = Path(value)
-            elif argument in ("rerun=true", "rerun=false"):
-                rerun = value == "true"
-            elif equals:
-                raise ConfigError(f"{key}: unknown key; choose from results, rerun")
-            else:
-                named.append(argument)
+        named = [argument for argument in arguments if "=" not in argument]
+        options, _ = parsed([argument for argument in arguments if "=" in argument], Options, groups=())
         for name in named or [name for name in study.names() if study.plan(name).measure]:
-            measure(name, results / name, rerun)
+            measure(name, options.results / name, options.rerun)
     except NormlabError as error:
         fail(str(error))
     except KeyboardInterrupt:

@@ -28,8 +28,8 @@ from torch import Tensor
 
 from normlab import record
 from normlab.archs.pretrained import Weights, weights
-from normlab.arguments import answer_help, data_label, parsed
-from normlab.config import Data, PositiveInt, Section, choices, defaults, parse_group
+from normlab.commandline.arguments import answer_help, parsed
+from normlab.config import Data, PositiveInt, Section, choices, data_label, defaults, parse_group
 from normlab.data import Files, Source
 from normlab.data.folder import all_images, find, sub_folders
 from normlab.data.images import decode

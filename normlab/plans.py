@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from normlab.arguments import answer_help
+from normlab.commandline.arguments import answer_help
 from normlab.errors import DataError, NormlabError, fail
 from normlab.report.plans import deviations, read_log, write_plans
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from normlab.arguments import answer_help
+from normlab.commandline.arguments import answer_help
+from normlab.commandline.grid import expected, load
 from normlab.errors import ConfigError, NormlabError, fail
 from normlab.report import study, tables
 from normlab.verdicts import foresee
@@ -42,17 +43,17 @@ def main(arguments: list[str]) -> None:
 def planned_seeds(name: str) -> int:
     """The seeds on which the verdicts of a study rest by its plan."""
     confirm = study.plan(name).confirm
-    return len(range(*confirm)) if confirm else len({config.seed for config in study.expected(name)})
+    return len(range(*confirm)) if confirm else len({config.seed for config in expected(name)})
 
 
 def pilot_runs(name: str, results: Path) -> dict[tables.Rate, pd.DataFrame]:
     """The runs of a study by choice of rate, without those that confirm: their variances are to be foreseen."""
-    found = study.load(name, Path("runs"), results / name)
+    found = load(name, Path("runs"), results / name)
     held_out = range(*found.plan.confirm) if found.plan.confirm else range(0)
-    records = tuple(record for record in found.records if record["seed"] not in held_out)
-    if not records:
+    pilots = tuple(one for one in found.stored if one.record["seed"] not in held_out)
+    if not pilots:
         raise ConfigError(f"{name} has no records to take variances from: name an earlier study with from=STUDY")
-    chosen = replace(found, plan=found.plan.model_copy(update={"confirm": None}), records=records)
+    chosen = replace(found, plan=found.plan.model_copy(update={"confirm": None}), stored=pilots)
     return {"measured": found.measurements, **tables.at_rates(chosen)}
 
 

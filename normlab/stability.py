@@ -24,8 +24,8 @@ from tabulate import tabulate
 
 from normlab import record
 from normlab.analysis.stability import largest_stable_rate
-from normlab.arguments import answer_help, data_label, parsed
-from normlab.config import NonNegativeInt, PositiveInt, Section, choices, compose, defaults
+from normlab.commandline.arguments import answer_help, parsed
+from normlab.config import NonNegativeInt, PositiveInt, Section, choices, compose, data_label, defaults
 from normlab.errors import ConfigError, DataError, NormlabError, fail
 from normlab.norms import Affine, normalization
 from normlab.record import Curve

@@ -2,7 +2,7 @@
 
 For a study: its records beside its tables (CSV, Markdown, LaTeX), figures and verdicts, in results/STUDY/. Without one:
 all studies that have records, the ledger, the page for practitioners and results/index.html. What lies in results/ is
-enough to make all of it again. Overrides are those of a sweep, for a study that was run with changes: they want
+enough to make all of it again. Overrides are those of a sweep, for a study that was run with changes: they require
 ``results=`` elsewhere.
 """
 
@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from normlab.arguments import answer_help
+from normlab.commandline.arguments import answer_help, parsed
+from normlab.commandline.grid import load
+from normlab.config import Section
 from normlab.errors import ConfigError, NormlabError, fail
 from normlab.record import store
 from normlab.report import figures, findings, ledger, study, tables
@@ -29,35 +31,38 @@ GENERATED = {".csv", ".tex", ".png", ".svg", ".md", ".json"}
 RATES: dict[Rate, str] = {"common": "at the common learning rate", "best": "at each scheme's best learning rate"}
 
 
+class Options(Section):
+    """What the command takes besides studies and their overrides."""
+
+    runs: Path = Path("runs")
+    results: Path = Path("results")
+
+
 def main(arguments: list[str]) -> None:
     """Make what the arguments name; a mistake ends as one line and status 2."""
     answer_help(arguments, __doc__)
     try:
-        folders = {"runs": Path("runs"), "results": Path("results")}
-        rest = []
-        for argument in arguments:
-            key, equals, value = argument.partition("=")
-            if equals and key in folders:
-                folders[key] = Path(value)
-            else:
-                rest.append(argument)
-        named, overrides = [word for word in rest if "=" not in word], [word for word in rest if "=" in word]
+        named = [argument for argument in arguments if "=" not in argument]
+        pairs = [argument for argument in arguments if "=" in argument]
+        own = [pair for pair in pairs if pair.partition("=")[0] in Options.model_fields]
+        options, _ = parsed(own, Options, groups=())
+        overrides = [pair for pair in pairs if pair not in own]
         if overrides and len(named) != 1:
-            raise ConfigError(f"{overrides[0]}: an override wants the one study that was run with it before it")
-        if overrides and folders["results"].resolve() == Path("results").resolve():
-            raise ConfigError(f"{overrides[0]}: a study that was run with changes wants results=FOLDER of its own")
-        made = [make(name, folders["runs"], folders["results"], overrides) for name in named]
+            raise ConfigError(f"{overrides[0]}: name the study: python -m normlab.tables STUDY {overrides[0]}")
+        if overrides and options.results.resolve() == Path("results").resolve():
+            raise ConfigError(f"{overrides[0]}: a study that was run with changes requires results=FOLDER of its own")
+        made = [make(name, options.runs, options.results, overrides) for name in named]
         if not named:
-            made = list(all_of_them(folders["runs"], folders["results"]))
+            made = list(all_of_them(options.runs, options.results))
             from normlab.report.advice import write_advice
             from normlab.report.page import write_page
 
-            folders["results"].mkdir(parents=True, exist_ok=True)
-            print(f"ledger: {ledger.write_ledger(made, folders['results'])}")
-            advice = write_advice(made, folders["results"])
+            options.results.mkdir(parents=True, exist_ok=True)
+            print(f"ledger: {ledger.write_ledger(made, options.results)}")
+            advice = write_advice(made, options.results)
             if advice:
                 print(f"for practitioners: {advice}")
-            print(f"page: {write_page(made, folders['results'])}")
+            print(f"page: {write_page(made, options.results)}")
         if not made:
             print("no study has records yet; python -m normlab -m +experiment=NAME makes some")
     except NormlabError as error:
@@ -77,7 +82,7 @@ def all_of_them(runs: Path, results: Path) -> list[tuple[Study, list[Verdict]]]:
 
 def make(name: str, runs: Path, results: Path, overrides: list[str]) -> tuple[Study, list[Verdict]]:
     """Tables, figures and verdicts of one study."""
-    found = study.load(name, runs, results / name, overrides)
+    found = load(name, runs, results / name, overrides)
     out = results / name
     for stale in out.glob("*"):  # what this call does not make again would be taken for its own
         if stale.suffix in GENERATED and stale.name not in (store.RECORDS, store.CURVES, study.MEASUREMENTS):

@@ -1,7 +1,6 @@
 import pytest
 import yaml
 
-from normlab.__main__ import experiment_of, rewritten
 from normlab.config import CONFIGS, GROUPS, choices, choose, defaults, parse, parse_group
 from normlab.errors import ConfigError
 
@@ -105,32 +104,3 @@ def test_without_a_norm_all_schemes_are_listed():
     with pytest.raises(ConfigError) as caught:
         parse(values)
     assert all(name in str(caught.value) for name in choices("norm"))
-
-
-def test_arguments_are_rewritten_for_hydra():
-    assert rewritten(["norm=raw,unit", "seed=range(0,5)"]) == ["+norm=raw,unit", "++seed=range(0,5)"]
-    assert rewritten(["+norm=zca", "norm.eps=1"]) == ["+norm=zca", "++norm.eps=1"]
-    untouched = ["-m", "--help", "data=digits", "hydra.verbose=true", "hydra/launcher=joblib", "~augment", "+a.b=1"]
-    assert rewritten([*untouched, "=odd"]) == [*untouched, "=odd"]
-    assert rewritten(["++norm=zca", "+data=digits", "runs=/tmp/ünï"]) == [
-        "+norm=zca",
-        "data=digits",
-        "++runs='/tmp/ünï'",
-    ]
-    with pytest.raises(ConfigError, match=r"norm\.name=x: choose it by norm=NAME"):
-        rewritten(["norm.name=x"])
-
-
-def test_quick_takes_the_place_of_what_the_grid_says():
-    full = rewritten(["-m", "+experiment=ordering"])
-    assert "data=folder" in full
-    assert "++data.root=cifar10" in full
-    quick = rewritten(["-m", "+experiment=ordering", "quick=true", "seed=7"])
-    assert "data=photos" in quick
-    assert not any("root" in argument or "quick" in argument for argument in quick[3:])
-    assert [argument for argument in quick if "seed" in argument] == ["++seed=7"]  # one's own choice comes first
-    assert f"++optim.lr={experiment_of('ordering')['grid']['optim.lr']}" in quick  # which it says nothing of
-    assert rewritten(["-m", "+experiment=ordering", "quick=false"]) == full
-    for arguments in (["quick=true"], ["-m", "quick=true"], ["-m", "+experiment=stable_rates", "quick=true"]):
-        with pytest.raises(ConfigError, match="quick=true: for a study with a quick version"):
-            rewritten(arguments)

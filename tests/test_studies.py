@@ -9,6 +9,7 @@ from PIL import Image
 
 from normlab import tables
 from normlab.archs import Network
+from normlab.commandline.grid import expected
 from normlab.config import EXPERIMENTS
 from normlab.data import load
 from normlab.report import ledger, study
@@ -40,7 +41,7 @@ def test_a_verdict_needs_five_seeds(name):
     plan = study.plan(name)
     if plan.quick and any(rule.at != "measured" for claim in plan.claims for rule in claim.rules):
         overrides = ["quick=true", f"seed={plan.grid['seed']}"]
-        assert len({config.seed for config in study.expected(name, overrides)}) >= 5
+        assert len({config.seed for config in expected(name, overrides)}) >= 5
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +61,9 @@ def loaded():
 def test_every_value_of_the_grid_builds_a_network_that_answers(here, monkeypatch, loaded, name):
     """Data, normalization, network and optimizer of the quick version, without training."""
     monkeypatch.delenv("NORMLAB_DATA", raising=False)
-    expected = study.expected(name, SMALLEST)
-    assert not {config.data.name for config in expected} & {"folder", "fashion_mnist"}
-    for config in covering(study.plan(name), expected):
+    jobs = expected(name, SMALLEST)
+    assert not {config.data.name for config in jobs} & {"folder", "fashion_mnist"}
+    for config in covering(study.plan(name), jobs):
         data = loaded(config.data)
         torch.manual_seed(config.seed)
         network = Network(config.norm.build().fit(data.training_images()), config.arch, data.shape, data.classes)
@@ -76,9 +77,9 @@ def test_every_value_of_the_grid_builds_a_network_that_answers(here, monkeypatch
 def test_two_runs_end_in_tables_and_verdicts(here, monkeypatch, name):
     """The last run and the first of those farthest from it in the grid; one seed, one epoch, 120 images."""
     monkeypatch.delenv("NORMLAB_DATA", raising=False)
-    expected, plan = study.expected(name, SMALLEST), study.plan(name)
-    last = values_of(plan, expected[-1])
-    for config in (expected[-1], max(expected, key=lambda other: len(values_of(plan, other) - last))):
+    jobs, plan = expected(name, SMALLEST), study.plan(name)
+    last = values_of(plan, jobs[-1])
+    for config in (jobs[-1], max(jobs, key=lambda other: len(values_of(plan, other) - last))):
         assert run(config, progress="none")["status"] in ("finished", "diverged")
     found, verdicts = tables.make(name, here / "runs", here / "results", SMALLEST)
     assert len(found.records) == 2
@@ -98,14 +99,14 @@ def test_the_full_imagenet_study_composes_and_makes_a_step(here):
             for i in range(count):
                 pixels = generator.integers(0, 256, (250, 300, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(here / "imagenet" / split / name / f"{name}_{i}.JPEG")
-    full = study.expected("imagenet_table", [f"data.root={here / 'imagenet'}"])
+    full = expected("imagenet_table", [f"data.root={here / 'imagenet'}"])
     assert len(full) == 20
     assert {config.norm.name for config in full} == {"raw", "unit", "imagenet", "per_image"}
     assert {(config.trainer.max_epochs, config.trainer.devices, config.arch.name) for config in full} == {
         (90, 8, "resnet50")
     }
     one = ["trainer.devices=1", "data.batch_size=4", "data.workers=0", "trainer.max_steps=1", "optim.warmup_epochs=0"]
-    small = study.expected("imagenet_table", [f"data.root={here / 'imagenet'}", *one, "norm=per_image", "seed=0"])
+    small = expected("imagenet_table", [f"data.root={here / 'imagenet'}", *one, "norm=per_image", "seed=0"])
     result = run(small[0], progress="none")
     assert result["status"] == "finished"
     assert result["metrics"]["steps"] == 1

@@ -9,8 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from normlab.arguments import data_label
-from normlab.config import choose
+from normlab.config import choose, data_label
 from normlab.data import dataset
 from normlab.norms import normalization
 

@@ -21,8 +21,7 @@ from normlab.analysis.activations import (
 )
 from normlab.analysis.curvature import Loss, training_copy
 from normlab.archs.layers import first_layer
-from normlab.arguments import data_label
-from normlab.config import choose
+from normlab.config import choose, data_label
 from normlab.data import Dataset, dataset
 from normlab.errors import ConfigError
 from normlab.norms import Normalization, normalization

@@ -17,8 +17,7 @@ from torch import Tensor, nn
 
 from normlab.analysis.curvature import Curvature, training_copy
 from normlab.archs import Network
-from normlab.arguments import data_label
-from normlab.config import NonNegativeFloat, PositiveFloat, PositiveInt, choose
+from normlab.config import NonNegativeFloat, PositiveFloat, PositiveInt, choose, data_label
 from normlab.data import Loader, dataset
 from normlab.norms import normalization
 

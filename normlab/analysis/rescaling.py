@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from normlab.arguments import data_label
-from normlab.config import Config, PositiveFloat, PositiveInt, compose
+from normlab.config import Config, PositiveFloat, PositiveInt, compose, data_label
 
 Compensated = Literal["nothing", "weights", "rate", "both"]
 LEARNING_RATES = {"sgd": 0.01, "adam": 0.001}  # the usual ones, as in configs/optim/

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from normlab.archs import Network
-from normlab.arguments import data_label
-from normlab.config import PositiveFloat, PositiveInt, compose
+from normlab.config import PositiveFloat, PositiveInt, compose, data_label
 from normlab.data import dataset
 
 BATCH = 500  # images at once, where it does not matter

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from normlab.arguments import data_label
+from normlab.config import data_label
 from normlab.data import dataset
 from normlab.norms import normalization
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from normlab.analysis.hessian import image_moments, spectrum
-from normlab.arguments import data_label
+from normlab.config import data_label
 from normlab.data import dataset
 from normlab.norms import normalization
 

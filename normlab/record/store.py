@@ -1,6 +1,7 @@
 """The records that a clone carries: RESULTS/STUDY/records.jsonl and curves.csv.gz.
 
-Each run lies there once, beside the study that made it first; other studies that rest on it find it there. A line of
+Each run lies there once, with the study that made it first; every study lists the runs that it rests on in runs.txt, by
+their fingerprints, and finds those of others in their folders. A line of
 records.jsonl is a record whose configuration is told by its differences from the versioned defaults, and whose
 provenance is the name of an earlier line: there is one for each commit, machine and set of images. Curves are thinned.
 There are no paths and no host names, and the same runs give the same bytes.
@@ -27,7 +28,7 @@ from normlab.record.schema import upgrade
 if TYPE_CHECKING:
     import pandas as pd
 
-RECORDS, CURVES = "records.jsonl", "curves.csv.gz"
+RECORDS, CURVES, LIST = "records.jsonl", "curves.csv.gz", "runs.txt"
 TRAIN_POINTS = 50  # of the training loss of a run that are kept
 DIGITS = 6  # significant ones of a point of a curve
 SECONDS_DIGITS = 3  # behind the point
@@ -85,6 +86,19 @@ def find_kept(results: Path) -> dict[str, list[Stored]]:
         DataError: naming a file that is damaged.
     """
     return _by_key(stored for file in sorted(results.glob(f"*/{RECORDS}")) for stored in read_kept(file.parent))
+
+
+def rests_on(study: Path) -> list[Stored]:
+    """The runs that a study's results rest on, wherever they lie.
+
+    Args:
+        study: folder of its results, with those of the others around it.
+    """
+    if not (study / LIST).is_file():
+        return []
+    listed = set((study / LIST).read_text().split())
+    every = (stored for file in sorted(study.parent.glob(f"*/{RECORDS}")) for stored in read_kept(file.parent))
+    return [stored for stored in every if stored.record["fingerprint"] in listed]
 
 
 def _by_key(runs: Iterable[Stored]) -> dict[str, list[Stored]]:
@@ -149,6 +163,8 @@ def keep(study: Path, runs: Iterable[Stored]) -> None:
         runs: of the study, from wherever they were found.
     """
     study.mkdir(parents=True, exist_ok=True)
+    runs = list(runs)
+    write_whole(study / LIST, "".join(f"{name}\n" for name in sorted(stored.record["fingerprint"] for stored in runs)))
     elsewhere = {
         stored.record["fingerprint"]
         for file in study.parent.glob(f"*/{RECORDS}")

@@ -25,7 +25,8 @@ from pydantic import Field
 
 from normlab.config import EXPERIMENTS, ROOT, Section, check
 from normlab.errors import ConfigError, DataError
-from normlab.report.study import MEASUREMENTS, RECORDS, Plan, names
+from normlab.record import store
+from normlab.report.study import MEASUREMENTS, Plan, names
 from normlab.verdicts.language import write
 
 CODE = ("normlab/verdicts", "normlab/statistics")
@@ -238,11 +239,10 @@ def _since_when(versions: list[Version]) -> Version:
 
 def _record_commits(results: Path, place: dict[str, int]) -> list[tuple[int, str]]:
     """Place and commit of a study's records and measurements; those of commits that are not in the history are not."""
-    commits = set()
-    for name in (RECORDS, MEASUREMENTS):
-        if (results / name).is_file():
-            with (results / name).open() as file:
-                commits |= {json.loads(line)["provenance"]["commit"] for line in file}
+    commits = {stored.record["provenance"]["commit"] for stored in store.rests_on(results)}
+    if (results / MEASUREMENTS).is_file():
+        with (results / MEASUREMENTS).open() as file:
+            commits |= {json.loads(line)["provenance"]["commit"] for line in file}
     return sorted((place[commit], commit) for commit in commits if commit in place)
 
 

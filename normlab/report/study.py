@@ -242,13 +242,22 @@ def plan(name: str) -> Plan:
     return check(Plan, content.get("experiment", {}), prefix=f"experiments/{name}/study.yaml: experiment.")
 
 
-def load(name: str, runs: Path, results: Path, overrides: Sequence[str] = ()) -> Study:
+def load(
+    name: str,
+    runs: Path,
+    results: Path,
+    grid: Sequence[Config] = (),
+    confirming: Sequence[Config] = (),
+    overrides: Sequence[str] = (),
+) -> Study:
     """The study with its records: those that its grid asks for, among ``runs`` and among the results of all studies.
 
     Args:
         name: of the study.
         runs: folder of runs.
         results: folder of the study's results; those of the other studies lie beside it.
+        grid: the runs that the study expects; see :mod:`normlab.commandline.grid`.
+        confirming: the same with the seeds that confirm, at all learning rates; those at the chosen ones are taken.
         overrides: changes to the grid, as they were given to the sweep.
 
     Raises:
@@ -260,24 +269,17 @@ def load(name: str, runs: Path, results: Path, overrides: Sequence[str] = ()) ->
             raise DataError(f"study {name}: nothing is measured; do it with: python -m normlab.measure {name}")
         return Study(name, plan_, (), 0, measured)
     stored = [record.find_runs(runs), record.find_kept(results.parent)]
-    jobs = expected(name, overrides)
-    found = _gathered(name, plan_, jobs, stored, measured, overrides)
-    if plan_.confirm and found.stored and not overrides:
-        more = found.at_compared(confirming(name))
-        found = _gathered(name, plan_, [*jobs, *more], stored, measured, overrides)
+    found = _gathered(name, plan_, grid, stored, measured, overrides)
+    if confirming and found.stored:
+        more = found.at_compared(confirming)
+        found = _gathered(name, plan_, [*grid, *more], stored, measured, overrides)
     return found
-
-
-def confirming(name: str) -> list[Config]:
-    """The grid of a study with the seeds that confirm, at all of its learning rates."""
-    first, end = plan(name).confirm or (0, 0)
-    return expected(name, [f"seed=range({first},{end})"])
 
 
 def _gathered(
     name: str,
     plan_: Plan,
-    jobs: list[Config],
+    jobs: Sequence[Config],
     stored: Sequence[Mapping[str, list[Stored]]],
     measured: tuple[dict[str, Any], ...],
     overrides: Sequence[str],
@@ -313,45 +315,6 @@ def _of_one_data_set(name: str, config: Config, candidates: list[Stored]) -> Sto
                 "data on this machine: keep them apart with runs=FOLDER and results=FOLDER"
             )
     return candidates[0]
-
-
-def expected(name: str, overrides: Sequence[str] = ()) -> list[Config]:
-    """The configuration of each run of a study's grid, less those that are refused.
-
-    Raises:
-        ConfigError: if all are refused, or Hydra does not understand an override.
-    """
-    from hydra import initialize_config_dir
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-    from hydra.types import RunMode
-
-    from normlab.__main__ import rewritten
-    from normlab.config import CONFIGS
-    from normlab.sweep import configurations
-
-    arguments = rewritten(["-m", f"+experiment={name}", *overrides])[1:]
-    own = [argument for argument in arguments if argument.startswith("hydra.")]
-    outer = GlobalHydra.instance().hydra  # of the sweep that asks, if one does: Hydra knows only one at a time
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            loader = GlobalHydra.instance().config_loader()
-            master = loader.load_configuration("config", own, run_mode=RunMode.MULTIRUN)
-            parser = OverridesParser.create(config_loader=loader)
-            grid = parser.parse_overrides([argument for argument in arguments if argument not in own])
-            (jobs,) = BasicSweeper.split_arguments(grid, None)
-            made = configurations(jobs, master, loader)
-    except HydraException as error:
-        raise ConfigError(" ".join(str(error.__cause__ or error).split())) from None
-    finally:
-        GlobalHydra.instance().hydra = outer
-    found = [config for config in made if config is not None]
-    if not found:
-        raise ConfigError(f"study {name}: all of its {len(made)} jobs are refused, the first is {' '.join(jobs[0])}")
-    return found
 
 
 def measurements(results: Path) -> list[dict[str, Any]]:

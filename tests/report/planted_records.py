@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from normlab import record
-from normlab.report import study
+from normlab.commandline.grid import expected
 
 RATES = "optim.lr=1e-4,1e-2,1"
 OVERRIDES = [RATES, "seed=range(0,6)", "trainer.max_epochs=4"]
@@ -15,7 +15,7 @@ BEST = {"raw": 1e-4, "unit": 1.0, "centered": 1e-2, "dataset": 1e-2}
 def plant(runs, overrides=OVERRIDES):
     """Records of learning_rates: unit needs a rate of 1, raw diverges above 1e-4, centered never gets to 0.7."""
     generator = np.random.default_rng(0)
-    for config in study.expected("learning_rates", overrides):
+    for config in expected("learning_rates", overrides):
         config = config.model_copy(update={"runs": runs})
         norm, lr, seed = config.norm.name, config.optim.lr, config.seed
         accuracy = 0.8 if lr == BEST[norm] else 0.5

@@ -13,7 +13,9 @@ import pandas as pd
 import pytest
 
 import normlab
-from normlab import measure, record, sweep, tables
+from normlab import measure, record, tables
+from normlab.commandline import composing
+from normlab.commandline.grid import expected, load
 from normlab.config import check
 from normlab.errors import ConfigError, DataError
 from normlab.record import store
@@ -169,16 +171,16 @@ def test_missing_runs_and_a_single_seed(planted, tmp_path):
 
 def test_a_study_without_records_says_how_to_run_it(tmp_path):
     with pytest.raises(DataError, match=r"python -m normlab -m \+experiment=learning_rates seed=7"):
-        study.load("learning_rates", tmp_path, tmp_path, ["seed=7"])
+        load("learning_rates", tmp_path, tmp_path, ["seed=7"])
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["learning_rate"], "did you mean learning_rates?"),
-        (["learning_rates", "seed=0"], "seed=0: a study that was run with changes wants results=FOLDER of its own"),
-        (["learning_rates", "seed=0", "results=./results"], "wants results=FOLDER of its own"),
-        (["seed=0"], "an override wants the one study"),
+        (["learning_rates", "seed=0"], "seed=0: a study that was run with changes requires results=FOLDER of its own"),
+        (["learning_rates", "seed=0", "results=./results"], "requires results=FOLDER of its own"),
+        (["seed=0"], "seed=0: name the study"),
         (["learning_rates", "optim.lrr=0", "results=out"], "all of its 120 jobs are refused"),
         (["learning_rates", "seed=range(0,", "results=out"], "no viable alternative at input 'range(0,'"),
     ],
@@ -218,7 +220,7 @@ def test_every_study_has_a_plan_and_a_header(name):
     if plan.grid:
         assert f"+experiment={name}" in header
         # Its own data may not be here.
-        jobs = study.expected(name, ["quick=true"] if plan.quick else [])
+        jobs = expected(name, ["quick=true"] if plan.quick else [])
         assert len({record.fingerprint(config) for config in jobs}) == len(jobs) > 1
 
 
@@ -319,7 +321,7 @@ def rows_of(*, data, factor=2.0):
 def test_without_its_data_a_study_is_what_lies_in_the_results(tmp_path, monkeypatch):
     monkeypatch.setenv("NORMLAB_DATA", str(tmp_path))
     kept = Path(__file__).parents[2] / "results/inside"
-    found = study.load("inside", tmp_path / "runs", kept)
+    found = load("inside", tmp_path / "runs", kept)
     assert len(found.records) == (kept / "records.jsonl").read_text().count('"fingerprint"') > 0
 
 
@@ -386,12 +388,12 @@ def test_only_complete_rates_are_compared(planted, tmp_path):
             lr, seed = (json.loads((path / "record.json").read_text())[key] for key in ("lr", "seed"))
             if lr == 1.0 and seed > 0:
                 shutil.rmtree(path)
-    found = study.load("learning_rates", runs, tmp_path / "results", OVERRIDES)
+    found = load("learning_rates", runs, tmp_path / "results", OVERRIDES)
     assert 1.0 not in set(at_rates(found)["best"].lr)
     for path in runs.iterdir():
         if (path / "record.json").is_file() and json.loads((path / "record.json").read_text())["lr"] != 1e-4:
             shutil.rmtree(path)
-    found = study.load("learning_rates", runs, tmp_path / "results", OVERRIDES)
+    found = load("learning_rates", runs, tmp_path / "results", OVERRIDES)
     assert found.sweeps_rates
     assert len(at_rates(found)["common"]) == 0
 
@@ -411,7 +413,7 @@ def test_damaged_results_are_named(planted, made, tmp_path):
     shutil.copytree(planted.parent / "results/learning_rates", results)
     (results / store.CURVES).write_bytes((results / store.CURVES).read_bytes()[:99])
     with pytest.raises(DataError, match="is damaged"):
-        _ = study.load("learning_rates", tmp_path / "none", results, OVERRIDES).curves
+        _ = load("learning_rates", tmp_path / "none", results, OVERRIDES).curves
 
 
 def test_what_a_sweep_varies_besides_makes_cells(tmp_path):
@@ -445,23 +447,21 @@ experiment:
 @pytest.fixture
 def small(here, monkeypatch):
     """A study of eight runs with three seeds to confirm, in an experiments folder of its own."""
-    from normlab import __main__ as command
-
     (here / "experiments/small").mkdir(parents=True)
     (here / "experiments/small/study.yaml").write_text(CONFIRMED)
-    for module in (command, study, sweep):
+    for module in (composing, study):
         monkeypatch.setattr(module, "EXPERIMENTS", here / "experiments")
 
 
 def test_seeds_that_confirm_are_run_at_the_best_rates_alone(small, call):
     assert call("-m", "+experiment=small")[1].endswith("8 jobs: 8 finished\n")
-    chosen = study.load("small", Path("runs"), Path("results/small"))
+    chosen = load("small", Path("runs"), Path("results/small"))
     assert chosen.missing == 2 * 3
     before = at_rates(chosen)["best"]
     assert set(before.seed) == {0, 1}
     status, out, _ = call("-m", "+experiment=small", "confirm=true")
     assert (status, out.endswith("6 jobs: 6 finished\n")) == (0, True)
-    found = study.load("small", Path("runs"), Path("results/small"))
+    found = load("small", Path("runs"), Path("results/small"))
     assert found.missing == 0
     pd.testing.assert_frame_equal(found.best_rates, chosen.best_rates)
     by_rate = at_rates(found)
@@ -473,7 +473,7 @@ def test_seeds_that_confirm_are_run_at_the_best_rates_alone(small, call):
     assert call("-m", "+experiment=small", "confirm=true")[1].endswith("6 jobs: 6 skipped\n")
     # What was kept beside the tables is enough, without the runs.
     tables.make("small", Path("runs"), Path("results"), [])
-    again = study.load("small", Path("elsewhere"), Path("results/small"))
+    again = load("small", Path("elsewhere"), Path("results/small"))
     assert len(at_rates(again)["best"]) == 6
 
 
@@ -481,9 +481,9 @@ def test_with_one_rate_the_seeds_that_confirm_are_a_second_sample(small, call, h
     file = here / "experiments/small/study.yaml"
     file.write_text(CONFIRMED.replace('optim.lr: "1e-3,1e-1"', 'optim.lr: "1e-1"'))
     assert call("-m", "+experiment=small")[1].endswith("4 jobs: 4 finished\n")
-    assert set(at_rates(study.load("small", Path("runs"), Path("results/small")))["best"].seed) == {0, 1}
+    assert set(at_rates(load("small", Path("runs"), Path("results/small")))["best"].seed) == {0, 1}
     assert call("-m", "+experiment=small", "confirm=true")[1].endswith("6 jobs: 6 finished\n")
-    found = study.load("small", Path("runs"), Path("results/small"))
+    found = load("small", Path("runs"), Path("results/small"))
     assert set(at_rates(found)["best"].seed) == {5, 6, 7}
     assert set(at_rates(found)["all"].seed) == {0, 1}
 
@@ -491,9 +491,12 @@ def test_with_one_rate_the_seeds_that_confirm_are_a_second_sample(small, call, h
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("-m", "+experiment=small", "confirm=true", "quick=true"), "quick=true: for a study with a quick version"),
-        (("-m", "+experiment=small", "confirm=true", "seed=3"), "confirm=true: for a study with seeds for it"),
-        (("-m", "+norm=unit", "confirm=true"), "confirm=true: for a study with seeds for it"),
+        (
+            ("-m", "+experiment=small", "confirm=true", "quick=true"),
+            "quick=true requires a sweep of a study",
+        ),
+        (("-m", "+experiment=small", "confirm=true", "seed=3"), "confirm=true sets the seeds itself"),
+        (("-m", "+norm=unit", "confirm=true"), "confirm=true requires a sweep of a study"),
         (("-m", "+experiment=small", "confirm=true"), "none of its 8 runs has a record"),
     ],
 )

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +13,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import normlab as normlab_package
 from normlab import normalization, record
-from normlab.config import GROUPS, choices
+from normlab.config import CONFIGS, EXPERIMENTS, GROUPS, choices
 from normlab.training import has_loopback
 
 QUICK = ["data=digits", "trainer.max_epochs=1", "logger=none"]
@@ -268,3 +270,77 @@ def test_keys_that_change_no_result_do_not_split_the_table(call):
     _, out, _ = call("-m", "+norm=unit", "seed=0,1", *QUICK)
     assert "1 finished, 1 skipped" in out
     assert [line.split()[:2] for line in out.splitlines()[2:3]] == [["unit", "2"]]
+
+
+@pytest.mark.parametrize("layout", ["checkout", "wheel"])
+def test_a_study_is_found_by_its_name_whatever_folders_lie_beside_it(tmp_path, layout):
+    """In a checkout in which a first run was made, and in a wheel: no folder becomes a config group of its own."""
+    package, home = Path(normlab_package.__file__).parent, tmp_path / "home"
+    beside = home / "normlab" if layout == "wheel" else home
+    code = shutil.ignore_patterns("__pycache__")
+    for path, copy in (
+        (package, home / "normlab"),
+        (CONFIGS, beside / "configs"),
+        (EXPERIMENTS, beside / "experiments"),
+    ):
+        shutil.copytree(path, copy, ignore=code, dirs_exist_ok=True)
+    shutil.copytree(CONFIGS.parent / "hydra_plugins", home / "hydra_plugins", ignore=code)
+    for name in ("runs", "results", "data", "seed", "weights"):
+        (beside / name).mkdir(exist_ok=True)
+        (home / name).mkdir(exist_ok=True)
+    quick = [
+        "quick=true",
+        "norm=raw,unit",
+        "data=digits",
+        "data.limit=60",
+        "data.batch_size=16",
+        "trainer.max_epochs=1",
+    ]
+    line = ["-m", "experiment=input_ranges", *quick, "seed=0", "arch=linear", "logger=none", "runs=foo"]
+    environment = {**os.environ, "PYTHONPATH": str(home), "NORMLAB_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-m", "normlab", *line], cwd=home, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("2 jobs: 2 finished\n")
+    stored = [json.loads(path.read_text()) for path in home.glob("foo/*/record.json")]
+    assert {(found["study"], found["norm"]) for found in stored} == {("input_ranges", "raw"), ("input_ranges", "unit")}
+
+
+@pytest.mark.parametrize("study", ["experiment=ordering", "+experiment=ordering"])
+def test_confirming_before_the_runs_that_choose_ends_with_one_line(call, study):
+    status, out, err = call("-m", study, "confirm=true")
+    assert (status, out) == (2, "")
+    assert err.splitlines()[-1].startswith("normlab: study ordering: none of its 270 runs has a record")
+
+
+@pytest.mark.parametrize("arguments", [("confirm=true",), ("-m", "confirm=true"), ("norm=unit", "confirm=true")])
+def test_confirming_without_a_study_ends_with_one_line(call, arguments):
+    status, out, err = call(*arguments)
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert "confirm=true requires a sweep of a study that has confirming seeds" in err
+
+
+@pytest.mark.parametrize(
+    "name", ["0123", "off", "a#b", "a b #2", "x: y", "k=v", "[1]", "2024-01-01", "it's", "${seed}"]
+)
+def test_a_folder_of_images_is_found_by_its_plain_name(call, tmp_path, name):
+    images(tmp_path / name)
+    status, out, err = call(
+        "norm=unit", "data=folder", f"data.root={name}", "data.batch_size=2", *QUICK[1:], "runs=a #1"
+    )
+    assert status == 0, err
+    assert "a #1/folder-" in out
+    (path,) = (tmp_path / "a #1").glob("*/record.json")
+    assert json.loads(path.read_text())["config"]["data"]["root"] == name
+
+
+def test_a_sweep_over_folders_takes_commas_and_quotes(call, tmp_path):
+    images(tmp_path / "a,b", count=6)
+    images(tmp_path / "that's", count=7)
+    roots = "data.root='a,b',that's"
+    status, out, err = call("-m", "norm=unit", "data=folder", roots, "data.batch_size=2", *QUICK[1:])
+    assert status == 0, err
+    assert out.endswith("2 jobs: 2 finished\n")
+    stored = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/record.json")]
+    assert {found["config"]["data"]["root"] for found in stored} == {"a,b", "that's"}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
-from normlab.config import Section, check, choices, defaults, unknown_choice
+from normlab.commandline.paths import read_path
+from normlab.config import Section, check, choices, defaults, is_path, is_path_key, unknown_choice
 from normlab.errors import ConfigError
 
 S = TypeVar("S", bound=Section)
@@ -34,6 +34,8 @@ def write(text: str) -> None:
 def parsed(arguments: Sequence[str], schema: type[S], groups: Sequence[str] = ("data",)) -> tuple[S, dict[str, Any]]:
     """The command's own options, and the values of each group.
 
+    Paths are plain text, as in the main command; other values are read as YAML.
+
     Args:
         arguments: of the command line.
         schema: of the options; a tuple in it takes ``key=a,b``. ``norms``, if it has it, must name schemes.
@@ -45,34 +47,30 @@ def parsed(arguments: Sequence[str], schema: type[S], groups: Sequence[str] = ("
     own: dict[str, Any] = {}
     chosen: dict[str, dict[str, Any]] = {}
     for argument in arguments:
-        key, value = key_and_value(argument)
+        key, text = key_and_text(argument)
         group, _, option = key.partition(".")
         if group in groups:
-            chosen.setdefault(group, {})[option] = value
-        elif _is_list(schema, key):
-            text = argument.partition("=")[2]
-            if not text.strip("[] "):
-                raise ConfigError(f"{key}=: nothing given; expected {key}=A,B,...")
-            own[key] = [key_and_value(f"{key}={part}")[1] for part in text.strip("[]").split(",")]
+            chosen.setdefault(group, {})[option] = read_path(key, text) if is_path_key(key) else _value(key, text)
         else:
-            own[key] = value
+            own[key] = _own_value(schema, key, text)
     options = check(schema, own)
     for name in getattr(options, "norms", None) or ():
         if name not in choices("norm"):
             raise unknown_choice("norms", name, choices("norm"))
-    if "" not in chosen.get(groups[0], {}):
-        raise ConfigError(f"which {groups[0]}? Add {groups[0]}=NAME with NAME one of {', '.join(choices(groups[0]))}")
+    for group in groups[:1]:
+        if "" not in chosen.get(group, {}):
+            raise ConfigError(f"which {group}? Add {group}=NAME with NAME one of {', '.join(choices(group))}")
     for group, values in chosen.items():
         if "" not in values:
             raise ConfigError(f"which {group}? {group}.{next(iter(values))} is given, but not {group}=NAME")
     return options, {group: {**defaults(group, str(values.pop(""))), **values} for group, values in chosen.items()}
 
 
-def key_and_value(argument: str) -> tuple[str, Any]:
-    """The two sides of KEY=VALUE, the value as YAML reads it.
+def key_and_text(argument: str) -> tuple[str, str]:
+    """The two sides of KEY=VALUE.
 
-    >>> key_and_value("limit=50")
-    ('limit', 50)
+    >>> key_and_text("+limit=50")
+    ('limit', '50')
 
     Raises:
         ConfigError: for what is no such pair.
@@ -80,22 +78,23 @@ def key_and_value(argument: str) -> tuple[str, Any]:
     key, equals, text = argument.lstrip("+").partition("=")
     if not equals:
         raise ConfigError(f"{argument}: expected KEY=VALUE, as in: data=digits")
+    return key, text
+
+
+def _own_value(schema: type[Section], key: str, text: str) -> Any:
+    """The value of one of the command's own options."""
+    annotation = schema.model_fields[key].annotation if key in schema.model_fields else None
+    if is_path(annotation):
+        return read_path(key, text)
+    if "tuple" not in str(annotation):
+        return _value(key, text)
+    if not text.strip("[] "):
+        raise ConfigError(f"{key}=: nothing given; expected {key}=A,B,...")
+    return [_value(key, part) for part in text.strip("[]").split(",")]
+
+
+def _value(key: str, text: str) -> Any:
     try:
-        return key, yaml.safe_load(text)
+        return yaml.safe_load(text)
     except yaml.YAMLError:
-        raise ConfigError(f"{argument}: not a value") from None
-
-
-def data_label(values: dict[str, Any]) -> str:
-    """What to call the data: the folder's name where it is a folder, also for ``.``; else the source's.
-
-    >>> data_label({"name": "digits"}), data_label({"name": "folder", "root": "shelf/../photos/."})
-    ('digits', 'photos')
-    """
-    root = values.get("root")
-    return Path(os.path.abspath(root)).name if values["name"] == "folder" and root else values["name"]
-
-
-def _is_list(schema: type[Section], key: str) -> bool:
-    field = schema.model_fields.get(key)
-    return field is not None and "tuple" in str(field.annotation)
+        raise ConfigError(f"{key}={text}: not a value") from None

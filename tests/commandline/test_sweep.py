@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -11,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from normlab import record, sweep
+from normlab import record
+from normlab.commandline import composing, sweep
 from normlab.config import GROUPS, defaults, parse
 from normlab.errors import RunningError
 from normlab.run import run
@@ -161,12 +162,12 @@ def test_what_changes_the_result_is_run_again_and_what_does_not_is_not(call, tmp
     "overrides",
     [
         ["++seed=3", "++optim.lr=1e-2", "data=digits", "+norm=zca"],
-        ["+experiments/input_ranges@_global_=study", "+norm=raw", "++seed=4"],
-        ["+experiments/input_ranges@_global_=study", "trainer=default", "+norm=raw"],
-        ["+experiments/input_ranges@_global_=study", "++trainer.max_epochs=2", "optim=adam", "+norm=raw", "arch=vit"],
-        ["data=photos", "+experiments/ordering@_global_=study", "arch=cnn", "+norm=raw", "++optim.lr=1e-3", "++seed=1"],
-        ["data=digits", "+experiments/resnet_table@_global_=study", "arch=resnet", "++arch.blocks=2", "+norm=raw"],
-        ["data=digits", "++data.limit=${seed}", "+experiments/ordering@_global_=study", "arch=cnn", "+norm=raw"],
+        ["+experiment=input_ranges", "+norm=raw", "++seed=4"],
+        ["+experiment=input_ranges", "trainer=default", "+norm=raw"],
+        ["+experiment=input_ranges", "++trainer.max_epochs=2", "optim=adam", "+norm=raw", "arch=vit"],
+        ["data=photos", "+experiment=ordering", "arch=cnn", "+norm=raw", "++optim.lr=1e-3", "++seed=1"],
+        ["data=digits", "+experiment=resnet_table", "arch=resnet", "++arch.blocks=2", "+norm=raw"],
+        ["data=digits", "++data.limit=${seed}", "+experiment=ordering", "arch=cnn", "+norm=raw"],
         ["+norm=imagenet", "++norm.mean=[0,0,0]", "++optim.schedule=cosine", "++optim.clip_norm=null"],
         ["optim=gd", "++optim.lr=auto", "arch=linear", "++arch.bias=false", "+norm=learned"],
         ["+norm=unit", "~norm"],
@@ -175,23 +176,21 @@ def test_what_changes_the_result_is_run_again_and_what_does_not_is_not(call, tmp
 )
 def test_a_skipped_job_is_what_hydra_would_have_composed(overrides, monkeypatch, tmp_path):
     from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
 
-    from normlab.config import CONFIGS, EXPERIMENTS
+    from normlab.config import CONFIGS
     from normlab.errors import NormlabError
 
     monkeypatch.chdir(tmp_path)
+    study = next((text.partition("=")[2] for text in overrides if text.startswith("+experiment=")), None)
+    composing.offer_study(study)
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        paths = [f"hydra.searchpath=['file://{EXPERIMENTS.parent}']"]
-        loader = GlobalHydra.instance().config_loader()
-        master = loader.load_configuration("config", paths, run_mode=RunMode.MULTIRUN)
         try:
-            values = OmegaConf.to_container(compose("config", [*overrides, *paths]), resolve=True)
-            wanted = record.folder(parse(values))
+            wanted = record.folder(parse(OmegaConf.to_container(compose("config", overrides), resolve=True)))
         except NormlabError:
             wanted = None
-        (config,) = sweep.configurations([overrides], master, loader)
-        assert (None if config is None else record.folder(config)) == wanted
+    jobs, (config,) = composing.expand(overrides, study)
+    assert len(jobs) == 1
+    assert (None if config is None else record.folder(config)) == wanted
 
 
 def test_two_processes_do_not_make_the_same_run(tmp_path, monkeypatch):
@@ -248,15 +247,26 @@ def test_a_sweep_that_cannot_write_ends_with_status_2(call, tmp_path):
     assert out == ""
 
 
-def test_nothing_is_composed_where_there_is_no_record(call, here, monkeypatch):
-    def composed(*_):
-        raise AssertionError("composed")
+@pytest.mark.parametrize(
+    ("jobs", "names"),
+    [
+        (["+norm=unit", "seed=0,1", "trainer.threads=1,2"], ("trainer.threads=1", "trainer.threads=2")),
+        (["+norm=unit", "study=one,two"], ("study='one'", "study='two'")),
+        (["+norm=unit,unit"], ("norm=unit", "norm=unit")),
+        (["+norm=unit", "data=folder", "data.root=lay/photos,photos"], ("photos", "photos")),
+    ],
+)
+def test_two_jobs_that_are_the_same_run_are_refused_before_anything_is_trained(call, tmp_path, jobs, names):
+    from PIL import Image
 
-    jobs = ("-m", "+norm=unit", "seed=0,1", *QUICK)
-    with monkeypatch.context() as patch:
-        patch.setattr(sweep, "configurations", composed)
-        assert call(*jobs)[1].endswith("2 jobs: 2 finished\n")
-        with pytest.raises(AssertionError, match="composed"):
-            call(*jobs)
-    assert call(*jobs)[1].endswith("2 jobs: 2 skipped\n")
-    assert call(*jobs, "runs=other")[1].endswith("2 jobs: 2 finished\n")
+    for root in ("lay/photos", "photos"):
+        for label in ("cat", "dog"):
+            (tmp_path / root / label).mkdir(parents=True)
+            for i in range(6):
+                Image.new("RGB", (8, 8), (i * 9, 20, 30)).save(tmp_path / root / label / f"{i}.png")
+    status, out, err = call("-m", *jobs, *(QUICK[2:] if "data=folder" in jobs else QUICK))
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    for place, name in enumerate(names):
+        assert re.search(rf"job \d+ \([^)]*{name.replace(chr(39), '.?')}[^)]*\)", err), (place, err)
+    assert "are the same run" in err
+    assert not list(tmp_path.rglob("record.json"))

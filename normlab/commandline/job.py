@@ -1,0 +1,76 @@
+"""One run, or one job of a sweep: what Hydra calls with each configuration that it has composed."""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from normlab import STARTED
+from normlab.commandline import sweep
+from normlab.commandline.composing import plain
+from normlab.config import parse
+from normlab.errors import NormlabError, RunningError, fail
+
+
+def job(composed: DictConfig) -> None:
+    """Make a run. Exceptions end here: beyond, Hydra would add its own lines to them."""
+    hydra_config = HydraConfig.get()
+    if hydra_config.mode == RunMode.MULTIRUN:
+        sweep_job(composed, hydra_config)
+        return
+    try:
+        config = parse(plain(composed))
+        from normlab.report.terminal import run_table
+        from normlab.run import run
+
+        print(run_table(run(config, imports_seconds=time.perf_counter() - STARTED)))
+    except NormlabError as error:
+        fail(str(error))
+    except Exception:
+        traceback.print_exc()
+        sys.exit(1)
+
+
+def sweep_job(composed: DictConfig, hydra_config: Any) -> None:
+    """Run a job of a sweep, unless it has a record, and write down what became of it."""
+    overrides = [override.lstrip("+") for override in hydra_config.overrides.task]
+    number = hydra_config.job.num
+    job_folder = Path(hydra_config.sweep.dir) / str(number)
+    word: dict[str, Any] = {"job_folder": job_folder, "number": number, "overrides": overrides}
+    name = " ".join(overrides)
+    sweep.begin(job_folder)
+    try:
+        config = parse(plain(composed))
+        from normlab import record
+        from normlab.data import open_source
+
+        source = open_source(config.data)
+        folder = record.folder(config, source.content)
+        name = folder.name
+        if not config.rerun and record.existing(config, source.content):
+            status = "skipped"
+        else:
+            from normlab.run import run
+
+            threads = config.trainer.threads or sweep.threads_for_each_job(hydra_config.launcher)
+            # One line a job says enough.
+            status = run(config.with_threads(threads), progress="none", again=config.rerun, source=source)["status"]
+        sweep.note(**word, status=status, folder=str(folder))
+    except RunningError:  # another sweep was faster, or still is at it
+        status = "skipped" if record.existing(config, source.content) else "refused"
+        sweep.note(**word, status=status, folder=str(folder), error="another process is making this run")
+    except NormlabError as error:
+        status = "refused"
+        sweep.note(**word, status=status, error=str(error))
+    except Exception as error:
+        status, file = "failed", job_folder / "traceback.txt"
+        file.write_text(traceback.format_exc())
+        sweep.note(**word, status=status, error=f"{type(error).__name__}: {error}", traceback=str(file))
+    print(f"{name}: {status}\n  {sweep.progress(job_folder.parent)}", file=sys.stderr, flush=True)

@@ -1,0 +1,216 @@
+"""A sweep: which of its jobs are still to be run, how far it is, and what became of each.
+
+All of it is kept in files below ``runs/sweeps/TIME/``, because jobs may run in other processes, and may be killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from omegaconf import DictConfig, OmegaConf
+
+from normlab import record
+from normlab.commandline.composing import configurations
+from normlab.commandline.grid import expected, load
+from normlab.config import Config
+from normlab.errors import ConfigError, NormlabError
+from normlab.files import write_whole
+
+SWEEP, OUTCOME, STARTED = "sweep.json", "outcome.json", "started"
+WRONG = ("refused", "failed")
+STATUSES = ("finished", "diverged", "skipped", *WRONG)
+
+AFTER_SOURCE = {"split_seed", "limit", "batch_size", "validation", "test"}  # what is done to data once opened
+
+Job = list[str]  # its overrides
+
+
+def jobs_to_run(jobs: list[Job], confirm: str | None, master: DictConfig, loader: ConfigLoader) -> list[Job]:
+    """The jobs of a grid that have no record yet; the others are written down as skipped.
+
+    Args:
+        jobs: of the grid.
+        confirm: a study; only jobs at the rates that its other runs have chosen are taken.
+        master: Hydra's configuration of the sweep.
+        loader: Hydra's.
+
+    Raises:
+        ConfigError: if two jobs are the same run, the folder of the sweep cannot be written, or the rates are not
+            chosen yet.
+        DataError: if the study has no runs to choose rates by.
+    """
+    configs = configurations(jobs, master, loader)
+    if confirm:
+        places = at_chosen_rates(confirm, configs, Path(master.runs))
+        jobs, configs = [jobs[place] for place in places], [configs[place] for place in places]
+    contents = _contents(configs)
+    folders = [_folder(config, content) for config, content in zip(configs, contents, strict=True)]
+    refuse_same_runs(jobs, folders)
+    skipped = {
+        place: str(folder)
+        for place, (config, folder) in enumerate(zip(configs, folders, strict=True))
+        if config is not None and folder is not None and not config.rerun and record.existing(config, contents[place])
+    }
+    left = [place for place in range(len(jobs)) if place not in skipped]
+    sweep = Path(master.hydra.sweep.dir)
+    record.require_writable(sweep)
+    content = {"total": len(jobs), "skipped": skipped, "places": left, "started": time.time()}
+    (sweep / SWEEP).write_text(json.dumps(content))
+    if skipped:
+        print(f"{len(skipped)} of {len(jobs)} jobs have a record already", file=sys.stderr)
+    return [jobs[place] for place in left]
+
+
+def at_chosen_rates(study: str, configs: list[Config | None], runs: Path) -> list[int]:
+    """Places of a study's jobs that are at the best learning rate of their scheme, by its runs, or at the common one.
+
+    Raises:
+        DataError: if the study has no runs to choose by.
+        ConfigError: if runs that choose are missing, or a job cannot be composed.
+    """
+    known = load(study, runs, Path("results") / study)
+    missing = len(expected(study)) - int((~known.confirms).sum())
+    if missing:
+        raise ConfigError(f"confirm=true: {missing} runs of {study} are missing, by which the rates are chosen")
+    valid = [config for config in configs if config is not None]
+    if len(valid) < len(configs):
+        raise ConfigError(f"confirm=true: a job of {study} cannot be composed")
+    kept = {id(config) for config in known.at_compared(valid)}
+    return [place for place, config in enumerate(configs) if id(config) in kept]
+
+
+def refuse_same_runs(jobs: list[Job], folders: list[Path | None]) -> None:
+    """Refuse two jobs with one identity: the second would be skipped, or would overwrite the record of the first.
+
+    Args:
+        jobs: of a sweep.
+        folders: of the run of each, whose name holds the fingerprint; None if it is not known.
+
+    Raises:
+        ConfigError: naming two such jobs by what they do not share.
+    """
+    first: dict[Path, int] = {}
+    for place, folder in enumerate(folders):
+        if folder is None:
+            continue
+        other = first.setdefault(folder, place)
+        if other != place:
+            names = [_name(jobs[one], jobs[two]) for one, two in ((other, place), (place, other))]
+            raise ConfigError(
+                f"job {other} ({names[0]}) and job {place} ({names[1]}) are the same run; leave one of them out"
+            )
+
+
+def _name(job: Job, other: Job) -> str:
+    """What one job has and the other has not; all of it if there is no such thing."""
+    return " ".join(override.lstrip("+") for override in [text for text in job if text not in other] or job)
+
+
+def _contents(configs: list[Config | None]) -> list[str | None]:
+    """The content of each job's data, hashed once for each source; None for a job that will be refused on its turn."""
+    known: dict[str, str | None] = {}
+    result: list[str | None] = []
+    for config in configs:
+        if config is None:
+            result.append(None)
+            continue
+        source = config.data.model_dump_json(by_alias=True, exclude=AFTER_SOURCE)
+        if source not in known:
+            try:
+                known[source] = record.open_content(config)
+            except NormlabError:
+                known[source] = None
+        result.append(known[source])
+    return result
+
+
+def _folder(config: Config | None, content: str | None) -> Path | None:
+    """The folder of a job's run; None for a job that will be refused on its turn."""
+    try:
+        return None if config is None or content is None else record.folder(config, content)
+    except NormlabError:
+        return None
+
+
+def note(job_folder: Path, number: int, overrides: list[str], status: str, **more: Any) -> None:
+    """Leave word of one job.
+
+    Args:
+        job_folder: Hydra's folder of the job.
+        number: of the job among those that were launched.
+        overrides: what distinguishes it.
+        status: finished, diverged, skipped (it has got a record meanwhile), refused (a user's mistake) or failed.
+        more: ``folder`` of the run, ``error``, ``traceback`` (a file).
+    """
+    job_folder.mkdir(parents=True, exist_ok=True)
+    content = {"number": number, "overrides": overrides, "status": status, **more}
+    write_whole(job_folder / OUTCOME, json.dumps(content))
+
+
+def begin(job_folder: Path) -> None:
+    """Leave word that a job is running."""
+    job_folder.mkdir(parents=True, exist_ok=True)
+    (job_folder / STARTED).touch()
+
+
+def outcomes(folder: Path) -> list[dict[str, Any]]:
+    """What became of the jobs that were launched, in the order of the grid."""
+    found = [json.loads(path.read_text()) for path in folder.glob(f"*/{OUTCOME}")]
+    return sorted(found, key=lambda outcome: outcome["number"])
+
+
+def progress(folder: Path) -> str:
+    """How far a sweep is: how many jobs are done, and how; how many run; the time that is left at this pace."""
+    sweep = json.loads((folder / SWEEP).read_text())
+    done = outcomes(folder)
+    counts = Counter(outcome["status"] for outcome in done)
+    counts["skipped"] += len(sweep["skipped"])
+    parts = [f"{counts[status]} {status}" for status in STATUSES if counts[status]]
+    running = sum(not (path.parent / OUTCOME).exists() for path in folder.glob(f"*/{STARTED}"))
+    if running:
+        parts.append(f"{running} running")
+    left = sweep["total"] - counts.total()
+    if left and done:
+        seconds = (time.time() - sweep["started"]) / len(done) * left
+        parts.append(f"about {_duration(seconds)} left")
+    return f"{counts.total()} of {sweep['total']} done: {', '.join(parts)}"
+
+
+def _duration(seconds: float) -> str:
+    """The time in the two units that matter.
+
+    >>> _duration(42), _duration(3599), _duration(9000)
+    ('42 s', '60 min', '2 h 30 min')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def threads_for_each_job(launcher: DictConfig) -> int | None:
+    """Threads that keep jobs at once from taking more than the machine's cores; None for one job at a time.
+
+    Two jobs with two threads each on two cores run 5 to 20 times slower than with one thread each.
+
+    Args:
+        launcher: Hydra's configuration of it.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if "n_jobs" in launcher:  # joblib
+        jobs = launcher.n_jobs or 1
+        jobs = max(1, cores + 1 + jobs) if jobs < 0 else jobs
+        return max(1, cores // jobs)
+    if "cpus_per_task" in launcher:  # submitit
+        return launcher.cpus_per_task or 1
+    cpus = OmegaConf.select(launcher, "ray.remote.num_cpus")
+    if cpus is None and "ray" in launcher:
+        return 1  # ray gives each job one core unless told otherwise
+    return None if cpus is None else max(1, int(cpus))

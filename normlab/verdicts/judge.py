@@ -58,7 +58,8 @@ class Strength:
             (of what is no accuracy, by one deviation of the differences); of one with two bounds, their middle.
         deviation: standard deviation of the paired differences.
         power: the chance to show the rule with these pairs if the effect is true, at the strictest level of Holm's.
-        needed: pairs that have 90% power; infinite where no number has.
+        needed: pairs that have 90% power; infinite where no number has. Of tests over images too, as if more seeds
+            narrowed all of the interval: more may be needed, or more images.
     """
 
     effect: float

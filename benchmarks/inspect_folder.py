@@ -17,7 +17,7 @@ from provenance import write
 LOOK = """
 import sys, time
 from pathlib import Path
-from normlab.analysis.inspection import inspect_files
+from normlab.inspection.images import inspect_files
 from normlab.inspect import files_below
 
 def peak(process):  # not getrusage: that of a child counts what its parent held when it was forked

@@ -20,10 +20,6 @@ from pydantic import Field
 from tabulate import tabulate
 
 from normlab import record
-from normlab.analysis.descent import Descent, descent, iterations_by_condition_number
-from normlab.analysis.lanczos import largest_eigenvalues
-from normlab.analysis.moments import MAX_FEATURES, is_affine, raw_moments
-from normlab.analysis.prediction import Prediction, dataset_moments
 from normlab.arguments import answer_help, data_label, parsed
 from normlab.config import PositiveInt, Section, choices, compose, parse_group
 from normlab.data import Dataset, load
@@ -31,6 +27,10 @@ from normlab.errors import NormlabError, fail
 from normlab.norms import normalization
 from normlab.report.origin import made_by
 from normlab.run import run
+from normlab.theory.descent import Descent, descent, iterations_by_condition_number
+from normlab.theory.lanczos import largest_eigenvalues
+from normlab.theory.moments import MAX_FEATURES, is_affine, raw_moments
+from normlab.theory.prediction import Prediction, dataset_moments
 from normlab.training import Curve
 
 EPS = (0.1, 0.01)  # relative excess losses

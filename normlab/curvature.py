@@ -18,8 +18,6 @@ import torch
 from tabulate import tabulate
 
 from normlab import record
-from normlab.analysis.activations import layer_statistics, predicted_output_variance, second_moments
-from normlab.analysis.curvature import Curvature
 from normlab.archs import Network
 from normlab.archs.layers import first_layer
 from normlab.arguments import answer_help, data_label, parsed
@@ -28,6 +26,8 @@ from normlab.data import Dataset, Loader, load
 from normlab.errors import NormlabError, fail
 from normlab.norms import normalization
 from normlab.report.origin import made_by
+from normlab.theory.activations import layer_statistics, predicted_output_variance, second_moments
+from normlab.theory.curvature import Curvature
 from normlab.training.module import LOSSES
 
 

@@ -24,9 +24,6 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
-from normlab.analysis.hessian import linear_hessian
-from normlab.analysis.image_statistics import ESTIMATORS, channel_names
-from normlab.analysis.inspection import Inspection, inspect_files, inspect_images
 from normlab.arguments import answer_help, data_label, key_and_value, parsed, write
 from normlab.config import PositiveInt, Section, check, choices, defaults, parse_group
 from normlab.data import Files
@@ -34,7 +31,10 @@ from normlab.data.folder import images_below, unreadable_folder
 from normlab.data.images import resize
 from normlab.data.splits import split
 from normlab.errors import ConfigError, DataError, NormlabError, fail
+from normlab.inspection.images import Inspection, inspect_files, inspect_images
 from normlab.pictures import SUFFIXES
+from normlab.statistics.channels import ESTIMATORS, channel_names
+from normlab.theory.spectrum import linear_hessian
 
 SCHEMES = ("raw", "unit", "centered", "imagenet", "dataset", "feature")  # whose conditioning is shown
 EVIDENCE = "results/README.md and results/claims.md in normlab's repository"

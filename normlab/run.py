@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from normlab import record
-from normlab.analysis.prediction import predict
 from normlab.archs import Network
 from normlab.config import Config
 from normlab.data import Dataset, load
 from normlab.norms import Affine, Normalization
 from normlab.shifts import require_channels
+from normlab.theory.prediction import predict
 from normlab.training import Curve, Outcome, divergence, mirrored, start_from, summarize, train
 
 log = logging.getLogger(__name__)

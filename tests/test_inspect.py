@@ -17,8 +17,8 @@ from torchvision.transforms import v2
 
 import normlab
 from normlab import dataset, inspect
-from normlab.analysis.inspection import inspect_files, inspect_images
 from normlab.data.images import resize
+from normlab.inspection.images import inspect_files, inspect_images
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ TRAIN_POINTS = 200  # of the training loss of a run that are kept with the resul
 class Measurement(Section):
     """One call of a function of the package that measures something and returns rows of labels and numbers."""
 
-    call: str  # such as normlab.analysis.hessian.function
+    call: str  # such as normlab.theory.spectrum.function
     options: dict[str, Any] = Field(default_factory=dict, alias="with")  # its keyword arguments
 
 

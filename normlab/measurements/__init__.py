@@ -1,0 +1,1 @@
+"""What the claims of the studies measure without training: one file a study, named as the study is."""

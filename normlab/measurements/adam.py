@@ -13,9 +13,11 @@ from torch import Tensor
 from normlab.arguments import data_label
 from normlab.data import dataset
 from normlab.measurements.first_layer import _body, _inputs, _label
+from normlab.measurements.registry import measurement
 from normlab.theory.curvature import training_copy
 
 
+@measurement
 def gradient_spreads(
     *,
     data: dict[str, Any],

@@ -15,6 +15,7 @@ from torch import Tensor
 from normlab.arguments import data_label
 from normlab.config import choose
 from normlab.data import dataset
+from normlab.measurements.registry import measurement
 from normlab.norms import normalization
 
 DTYPES = {
@@ -60,6 +61,7 @@ def ulps_apart(first: Tensor, second: Tensor) -> Tensor:
     return (places[0] - places[1]).abs()
 
 
+@measurement
 def formula_differences(*, dtypes: Sequence[str] = tuple(DTYPES)) -> list[dict[str, Any]]:
     """Two ways to write one normalization, over all 256 values of a pixel.
 
@@ -101,6 +103,7 @@ def _computed(form: Form, dtype: torch.dtype) -> Tensor:
     return form(torch.arange(256).to(dtype), lambda p, q: torch.tensor(p / q, dtype=dtype))
 
 
+@measurement
 def exponentials(
     *, arguments: Sequence[float] = (10.0, 100.0, 1000.0), dtypes: Sequence[str] = tuple(DTYPES)
 ) -> list[dict[str, Any]]:
@@ -122,6 +125,7 @@ def exponentials(
     return rows
 
 
+@measurement
 def overflowing_outputs(
     *,
     data: dict[str, Any],
@@ -215,6 +219,7 @@ def quantized(values: Tensor, low: float, high: float, *, bits: int = 8, mode: M
     return scale * ((values / scale + zero).round().clamp(0, levels) - zero)
 
 
+@measurement
 def quantization_errors(
     *,
     data: dict[str, Any],

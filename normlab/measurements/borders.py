@@ -19,10 +19,12 @@ from normlab.archs import Network
 from normlab.arguments import data_label
 from normlab.config import PositiveFloat, PositiveInt, compose
 from normlab.data import dataset
+from normlab.measurements.registry import measurement
 
 BATCH = 500  # images at once, where it does not matter
 
 
+@measurement
 def recomputed_statistics(
     *,
     data: dict[str, Any],

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from normlab.data import Split, dataset
 from normlab.errors import ConfigError
+from normlab.measurements.registry import measurement
 from normlab.norms import Affine, Normalization, normalization
 from normlab.theory.moments import require_dense
 from normlab.theory.prediction import dataset_moments
@@ -28,6 +29,7 @@ from normlab.theory.spectrum import spectrum
 PERMUTATIONS = 199  # with the data themselves 200 arrangements: chance alone exceeds all others in 1 of 200 rows
 
 
+@measurement
 def centred_extremes(
     *, data: dict[str, Any], norms: Sequence[str] = ("centered", "dataset_mean", "mean_image")
 ) -> list[dict[str, Any]]:
@@ -61,6 +63,7 @@ def centred_extremes(
     return rows
 
 
+@measurement
 def second_moment_structure(*, data: dict[str, Any], norms: Sequence[str]) -> list[dict[str, Any]]:
     """How far the Hessian is from the covariance, from diagonal, and from decoupling weights and bias.
 
@@ -115,6 +118,7 @@ PLANTED_ERRORS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 }
 
 
+@measurement
 def planted_coupling() -> list[dict[str, Any]]:
     """E[dE/dw dE/db] = E[delta^2 x] for one input with E[x] = 0 and an error delta that is given.
 
@@ -130,6 +134,7 @@ def planted_coupling() -> list[dict[str, Any]]:
     return rows
 
 
+@measurement
 def gradient_coupling(*, data: dict[str, Any], norms: Sequence[str], seed: int = 0) -> list[dict[str, Any]]:
     """Alignment of the gradients of weights and bias over training images, for the linear model with squared error.
 
@@ -183,6 +188,7 @@ def rms_cosine(x: Tensor, squared: Tensor) -> float:
     return ((shares.T @ x / len(x)).square() / (shares.T @ x.square() / len(x))).mean().sqrt().item()
 
 
+@measurement
 def scale_dependence(*, data: dict[str, Any], norms: tuple[str, str] = ("raw", "unit")) -> list[dict[str, Any]]:
     """Largest eigenvalue and condition number of the linear model's Hessian under two scales of the same pixels.
 

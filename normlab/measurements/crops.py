@@ -16,6 +16,7 @@ from torch import Tensor
 
 from normlab.arguments import data_label
 from normlab.data import dataset
+from normlab.measurements.registry import measurement
 from normlab.norms import PerImage
 
 
@@ -102,6 +103,7 @@ def best_affine_residual(inputs: Tensor, outputs: Tensor) -> float:
     return ((y - slope * x).norm() / y.norm()).item()
 
 
+@measurement
 def crop_relations(
     *,
     data: dict[str, Any],
@@ -164,6 +166,7 @@ def crop_relations(
     return rows
 
 
+@measurement
 def implied_changes(
     *, data: dict[str, Any], shares: tuple[float, float] = (0.08, 1.0), pairs: int = 2000, seed: int = 0
 ) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from torch import Tensor
 from normlab.config import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from normlab.data import Dataset, dataset
 from normlab.measurements.centring import label, normalized_features, one_hot
+from normlab.measurements.registry import measurement
 from normlab.norms import normalization
 from normlab.theory.descent import descent, iterations_by_condition_number
 from normlab.theory.prediction import dataset_moments
@@ -45,6 +46,7 @@ def worst_case_iterations(condition_number: float, eps: float, rate: Rate) -> fl
     return float(math.ceil(math.log(1 / eps) / (-2 * math.log1p(-1 / condition_number))))
 
 
+@measurement
 def valley_iterations(
     *, condition_numbers: Sequence[PositiveFloat] = (10.0, 100.0, 1000.0, 10000.0), eps: Fraction = 0.01
 ) -> list[dict[str, Any]]:
@@ -71,6 +73,7 @@ def valley_iterations(
     return rows
 
 
+@measurement
 def convergence_iterations(
     *, data: dict[str, Any], norms: Sequence[str], eps: Fraction = 0.01, most: PositiveInt = 2000
 ) -> list[dict[str, Any]]:
@@ -118,6 +121,7 @@ def convergence_iterations(
     return rows
 
 
+@measurement
 def step_reversals(
     *,
     data: dict[str, Any],
@@ -163,6 +167,7 @@ def step_reversals(
     return rows
 
 
+@measurement
 def one_step(
     *,
     data: dict[str, Any],

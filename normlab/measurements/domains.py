@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from normlab.measurements.pixel_distribution import _normalized, _of_one_size
+from normlab.measurements.registry import measurement
 from normlab.measurements.training_images import label
 
 
@@ -25,6 +26,7 @@ def moment_distance(mean: Tensor, std: Tensor) -> float:
     return math.sqrt((mean.double().square() + (std.double() - 1).square()).mean().item())
 
 
+@measurement
 def domain_moments(*, data: dict[str, Any], domain: str, norms: Sequence[str]) -> list[dict[str, Any]]:
     """Moments of a data set under schemes: do they give its channels mean 0 and standard deviation 1?
 

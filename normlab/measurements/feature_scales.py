@@ -23,6 +23,7 @@ from torch import Tensor
 import normlab
 from normlab.config import NonNegativeFloat, PositiveFloat
 from normlab.errors import ConfigError
+from normlab.measurements.registry import measurement
 from normlab.statistics.intervals import mean_interval
 from normlab.theory.spectrum import spectrum
 
@@ -33,6 +34,7 @@ GROUPS = 50  # of a sample, whose spread gives the intervals
 CONCENTRATION = 10.0  # of the planted Beta distributions: a + b
 
 
+@measurement
 def planted_coefficients(
     *,
     typical: tuple[PositiveFloat, PositiveFloat] = (30.0, 100_000.0),
@@ -102,6 +104,7 @@ def fitted(x: Array, y: Array) -> tuple[Array, Array]:
     return coefficients / norms, covariance / np.outer(norms, norms)
 
 
+@measurement
 def wine_coefficients(
     *,
     target: str = "alcohol",
@@ -221,6 +224,7 @@ def uniform_second_moment(
     return torch.cat([torch.cat([weights, mean[None]]), column[:, None]], 1)
 
 
+@measurement
 def uniform_hessian(
     *, ranges: tuple[PositiveFloat, PositiveFloat] = (1.0, 1000.0), correlation: float = 0.0
 ) -> list[dict[str, Any]]:
@@ -244,6 +248,7 @@ def uniform_hessian(
     return rows
 
 
+@measurement
 def sampled_hessian(
     *, ranges: tuple[PositiveFloat, PositiveFloat] = (1.0, 1000.0), samples: int = 500_000, seed: int = 0
 ) -> list[dict[str, Any]]:

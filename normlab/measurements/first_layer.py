@@ -20,6 +20,7 @@ from normlab.arguments import data_label
 from normlab.config import choose
 from normlab.data import Dataset, dataset
 from normlab.errors import ConfigError
+from normlab.measurements.registry import measurement
 from normlab.norms import Normalization, normalization
 from normlab.statistics.intervals import mean_interval
 from normlab.theory.activations import (
@@ -63,6 +64,7 @@ def initial_std(init: str, fan_in: int, fan_out: int) -> float:
         raise ConfigError(f"inits: {init} is no number; choose one, or from {', '.join(rules)}") from None
 
 
+@measurement
 def gradients_by_brightness(
     *, data: dict[str, Any], norms: Sequence[str] = ("raw", "dataset"), weight_std: float = 0.01, seed: int = 0
 ) -> list[dict[str, Any]]:
@@ -96,6 +98,7 @@ def gradients_by_brightness(
     return rows
 
 
+@measurement
 def gradient_profile(
     *, data: dict[str, Any], norms: Sequence[str] = ("raw", "dataset"), weight_std: float = 0.01, seed: int = 0
 ) -> list[dict[str, Any]]:
@@ -144,6 +147,7 @@ def _ends(values: Tensor) -> float:
     return (values[:tenth].mean() / values[-tenth:].mean()).item()
 
 
+@measurement
 def sigmoid_derivatives(*, points: Sequence[float] = (-5.0, 0.0, 5.0), steps: int = 10_001) -> list[dict[str, Any]]:
     """The derivative of the sigmoid at some points.
 
@@ -156,6 +160,7 @@ def sigmoid_derivatives(*, points: Sequence[float] = (-5.0, 0.0, 5.0), steps: in
     return [{"x": x, "derivative": d, "of_peak": d / peak} for x, d in zip(points, derivatives, strict=True)]
 
 
+@measurement
 def saturated_units(
     *,
     data: dict[str, Any],
@@ -202,6 +207,7 @@ def saturated_units(
     return rows
 
 
+@measurement
 def gradient_factors(
     *, data: dict[str, Any], archs: Sequence[dict[str, Any]], norm: str = "dataset", images: int = 32, seed: int = 0
 ) -> list[dict[str, Any]]:
@@ -246,6 +252,7 @@ def gradient_factors(
     return rows
 
 
+@measurement
 def input_scaling(
     *,
     data: dict[str, Any],
@@ -290,6 +297,7 @@ def input_scaling(
     return rows
 
 
+@measurement
 def layers_by_scheme(
     *,
     data: dict[str, Any],
@@ -324,6 +332,7 @@ def layers_by_scheme(
     return rows
 
 
+@measurement
 def output_variances(
     *,
     data: dict[str, Any],

@@ -9,10 +9,12 @@ import torch
 
 from normlab.arguments import data_label
 from normlab.data import dataset
+from normlab.measurements.registry import measurement
 from normlab.norms import normalization
 from normlab.theory.spectrum import image_moments, spectrum
 
 
+@measurement
 def hessians_by_step(
     *,
     data: dict[str, Any],

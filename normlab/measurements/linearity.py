@@ -16,10 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from normlab.config import PositiveFloat, PositiveInt
+from normlab.measurements.registry import measurement
 from normlab.measurements.start_curvature import _starts
 from normlab.theory.curvature import Curvature, training_copy
 
 
+@measurement
 def linearized_steps(
     *,
     data: dict[str, Any],

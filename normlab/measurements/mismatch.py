@@ -24,6 +24,7 @@ from normlab.data import Files, Source
 from normlab.data.folder import all_images, find, sub_folders
 from normlab.data.images import decode
 from normlab.errors import ConfigError, DataError, NormlabError
+from normlab.measurements.registry import measurement
 from normlab.norms import Learned, Normalization, normalization
 from normlab.statistics import Interval, bootstrap_interval, share_interval
 
@@ -42,6 +43,7 @@ UNUSED = ("batch_size", "validation", "test", "stream", "memory_gb", "workers", 
 PATCHES = {"pca": 8, "zca": 8}  # pixels; whole images of 224 pixels would take a matrix of 169 GiB
 
 
+@measurement
 def mismatches(
     *, data: dict[str, Any], model: str = "efficientnet_lite0", norms: Sequence[str]
 ) -> list[dict[str, Any]]:

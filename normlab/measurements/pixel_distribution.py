@@ -16,12 +16,14 @@ from scipy import stats
 from torch import Tensor
 
 from normlab.errors import DataError
+from normlab.measurements.registry import measurement
 from normlab.measurements.training_images import label, training_images
 from normlab.norms import normalization
 from normlab.norms.moments import FeatureSums
 from normlab.statistics.channels import channel_names
 
 
+@measurement
 def mean_image_departures(*, data: dict[str, Any]) -> list[dict[str, Any]]:
     """How far the mean image departs from one mean for each channel.
 
@@ -105,6 +107,7 @@ def uniform_distance() -> float:
     return float(stats.norm.cdf(z)) - (z / math.sqrt(3) + 1) / 2
 
 
+@measurement
 def pixel_shapes(*, data: dict[str, Any], norms: Sequence[str]) -> list[dict[str, Any]]:
     """Shape of the distribution of all pixels of a channel, under each scheme.
 
@@ -152,6 +155,7 @@ def _normalized(images: Tensor, norm: str) -> Tensor:
         return torch.cat([scheme(part) for part in images.split(1024)])
 
 
+@measurement
 def spreads_across_images(*, data: dict[str, Any], norms: Sequence[str]) -> list[dict[str, Any]]:
     """How much images differ from each other in brightness, in contrast and in their whole distribution of pixels.
 

@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from normlab.errors import DataError
+from normlab.measurements.registry import measurement
 from normlab.measurements.training_images import _preparation, label, sums
 from normlab.statistics.channels import ESTIMATORS, channel_names
 
 
+@measurement
 def published_statistics(
     *,
     data: dict[str, Any],
@@ -69,6 +71,7 @@ def published_statistics(
     return rows
 
 
+@measurement
 def channel_differences(
     *, data: dict[str, Any], crop: int | None = None, resamples: int = 1000, seed: int = 0
 ) -> list[dict[str, Any]]:

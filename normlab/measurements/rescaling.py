@@ -17,11 +17,13 @@ from typing import Any, Literal, get_args
 
 from normlab.arguments import data_label
 from normlab.config import Config, PositiveFloat, PositiveInt, compose
+from normlab.measurements.registry import measurement
 
 Compensated = Literal["nothing", "weights", "rate", "both"]
 LEARNING_RATES = {"sgd": 0.01, "adam": 0.001}  # the usual ones, as in configs/optim/
 
 
+@measurement
 def traced_functions(
     *,
     data: dict[str, Any],

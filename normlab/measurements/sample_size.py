@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from normlab.measurements.registry import measurement
 from normlab.measurements.training_images import label, sums
 from normlab.norms.moments import mean_and_std
 from normlab.statistics.channels import relative_error, sample_for
 
 
+@measurement
 def images_for_mean(
     *, data: dict[str, Any], precision: float = 0.01, population: int | None = None
 ) -> list[dict[str, Any]]:
@@ -37,6 +39,7 @@ def images_for_mean(
     return [{**row, "needed": needed, "share": needed / found}]
 
 
+@measurement
 def mean_errors(
     *, data: dict[str, Any], sizes: Sequence[int], draws: int = 1000, seed: int = 0
 ) -> list[dict[str, Any]]:
@@ -67,6 +70,7 @@ def mean_errors(
     return rows
 
 
+@measurement
 def batch_statistics(
     *, data: dict[str, Any], batch_sizes: Sequence[int], epochs: int = 20, seed: int = 0
 ) -> list[dict[str, Any]]:

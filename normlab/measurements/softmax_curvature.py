@@ -11,10 +11,12 @@ from torch import Tensor
 
 from normlab.arguments import data_label
 from normlab.data import dataset
+from normlab.measurements.registry import measurement
 from normlab.norms import normalization
 from normlab.theory.softmax import MAX_SIZE, class_factor
 
 
+@measurement
 def hessian_candidates(
     *, data: dict[str, Any], norm: str = "dataset", weight_stds: Sequence[float] = (0.0, 0.1), seed: int = 0
 ) -> list[dict[str, Any]]:

@@ -20,12 +20,14 @@ from normlab.arguments import data_label
 from normlab.config import choices, compose, defaults
 from normlab.curve import Curve
 from normlab.errors import DataError, NormlabError
+from normlab.measurements.registry import measurement
 from normlab.norms import Affine, normalization
 from normlab.theory.stability import largest_stable_rate
 
 PROBED = 2000  # training images at most, over which a network's Hessian is taken
 
 
+@measurement
 def stable_rates(
     *,
     data: dict[str, Any],

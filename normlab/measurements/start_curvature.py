@@ -13,10 +13,12 @@ from normlab.archs import Network
 from normlab.arguments import data_label
 from normlab.config import NonNegativeFloat, PositiveInt, choose
 from normlab.data import Loader, dataset
+from normlab.measurements.registry import measurement
 from normlab.norms import normalization
 from normlab.theory.curvature import Curvature
 
 
+@measurement
 def start_curvature(
     *,
     data: dict[str, Any],

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from normlab.data import dataset
+from normlab.measurements.registry import measurement
 from normlab.measurements.training_images import label
 from normlab.norms import Normalization, normalization
 from normlab.statistics.channels import channel_names
 
 
+@measurement
 def pipeline_statistics(*, data: dict[str, Any], norms: Sequence[str]) -> list[dict[str, Any]]:
     """Channel statistics of training and test images after each stage of a pipeline, fitted on the training images.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
@@ -84,16 +83,6 @@ def key_and_value(argument: str) -> tuple[str, Any]:
         return key, yaml.safe_load(text)
     except yaml.YAMLError:
         raise ConfigError(f"{argument}: not a value") from None
-
-
-def data_label(values: dict[str, Any]) -> str:
-    """What to call the data: the folder's name where it is a folder, also for ``.``; else the source's.
-
-    >>> data_label({"name": "digits"}), data_label({"name": "folder", "root": "shelf/../photos/."})
-    ('digits', 'photos')
-    """
-    root = values.get("root")
-    return Path(os.path.abspath(root)).name if values["name"] == "folder" and root else values["name"]
 
 
 def _is_list(schema: type[Section], key: str) -> bool:

@@ -20,8 +20,8 @@ from pydantic import Field
 from tabulate import tabulate
 
 from normlab import record
-from normlab.arguments import answer_help, data_label, parsed
-from normlab.config import PositiveInt, Section, choices, compose, parse_group
+from normlab.arguments import answer_help, parsed
+from normlab.config import PositiveInt, Section, choices, compose, data_label, parse_group
 from normlab.data import Dataset, load
 from normlab.errors import NormlabError, fail
 from normlab.norms import normalization

@@ -11,6 +11,7 @@ import copy
 import difflib
 import importlib
 import inspect
+import os
 import typing
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -327,6 +328,16 @@ SCHEMAS: dict[str, type[Section] | dict[str, type[Section]]] = {
     "trainer": Trainer,
     "logger": {"none": NoLogger, "wandb": Wandb},
 }
+
+
+def data_label(values: dict[str, Any]) -> str:
+    """What to call the data: the folder's name where it is a folder, also for ``.``; else the source's.
+
+    >>> data_label({"name": "digits"}), data_label({"name": "folder", "root": "shelf/../photos/."})
+    ('digits', 'photos')
+    """
+    root = values.get("root")
+    return Path(os.path.abspath(root)).name if values["name"] == "folder" and root else values["name"]
 
 
 def parse(values: Mapping[str, Any]) -> Config:

@@ -20,8 +20,8 @@ from tabulate import tabulate
 from normlab import record
 from normlab.archs import Network
 from normlab.archs.layers import first_layer
-from normlab.arguments import answer_help, data_label, parsed
-from normlab.config import Arch, NonNegativeInt, PositiveInt, Section, choices, defaults, parse_group
+from normlab.arguments import answer_help, parsed
+from normlab.config import Arch, NonNegativeInt, PositiveInt, Section, choices, data_label, defaults, parse_group
 from normlab.data import Dataset, Loader, load
 from normlab.errors import NormlabError, fail
 from normlab.norms import normalization

@@ -24,8 +24,8 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
-from normlab.arguments import answer_help, data_label, key_and_value, parsed, write
-from normlab.config import PositiveInt, Section, check, choices, defaults, parse_group
+from normlab.arguments import answer_help, key_and_value, parsed, write
+from normlab.config import PositiveInt, Section, check, choices, data_label, defaults, parse_group
 from normlab.data import Files
 from normlab.data.folder import images_below, unreadable_folder
 from normlab.data.images import resize

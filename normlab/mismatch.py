@@ -22,8 +22,8 @@ from tabulate import tabulate
 
 from normlab import record
 from normlab.archs.pretrained import Weights, weights
-from normlab.arguments import answer_help, data_label, parsed
-from normlab.config import PositiveInt, Section
+from normlab.arguments import answer_help, parsed
+from normlab.config import PositiveInt, Section, data_label
 from normlab.errors import NormlabError, fail
 from normlab.measurements.mismatch import EXPECTED, under_each
 from normlab.report.origin import made_by

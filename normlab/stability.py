@@ -21,8 +21,8 @@ from pydantic import Field
 from tabulate import tabulate
 
 from normlab import record
-from normlab.arguments import answer_help, data_label, parsed
-from normlab.config import NonNegativeInt, PositiveInt, Section, defaults
+from normlab.arguments import answer_help, parsed
+from normlab.config import NonNegativeInt, PositiveInt, Section, data_label, defaults
 from normlab.errors import ConfigError, NormlabError, fail
 from normlab.measurements.stable_rates import affine_schemes, measured_rates
 from normlab.report.origin import made_by

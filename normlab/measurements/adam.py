@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from normlab.arguments import data_label
+from normlab.config import data_label
 from normlab.data import dataset
-from normlab.measurements.first_layer import _body, _inputs, _label
 from normlab.measurements.registry import measurement
+from normlab.measurements.starts import arch_label, fitted, network_at_start, normalized
 from normlab.theory.curvature import training_copy
 
 
@@ -46,10 +46,11 @@ def gradient_spreads(
     """
     loaded, rows = dataset(**data), []
     for name in norms:
-        x, labels = _inputs(name, loaded)[:images], loaded.train.labels[:images]
+        scheme = fitted(loaded, name)
+        x, labels = normalized(scheme, loaded.train.images[:images]), loaded.train.labels[:images]
         for arch in archs:
             for seed in seeds:
-                body = training_copy(_body(arch, x, loaded, seed))
+                body = training_copy(network_at_start(loaded, scheme, arch, seed).body.double())
                 F.cross_entropy(body(x), labels).backward()
                 g = torch.cat([p.grad.flatten() for p in body.parameters() if p.grad is not None and p.ndim > 1])
                 squares = g[g != 0].square()
@@ -57,7 +58,7 @@ def gradient_spreads(
                 rows.append(
                     {
                         "data": data_label(data),
-                        "arch": _label(arch),
+                        "arch": arch_label(arch),
                         "norm": name,
                         "seed": seed,
                         "decades": math.log10(high / low),

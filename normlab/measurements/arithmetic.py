@@ -12,11 +12,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from normlab.arguments import data_label
-from normlab.config import choose
+from normlab.archs.layers import first_layer
+from normlab.config import data_label
 from normlab.data import dataset
 from normlab.measurements.registry import measurement
-from normlab.norms import normalization
+from normlab.measurements.starts import fitted, network_at_start, normalized
 
 DTYPES = {
     "float64": torch.float64,
@@ -144,17 +144,16 @@ def overflowing_outputs(
         finite; ``softmax``, of scores whose softmax, computed in the type from differences to the largest score as
         libraries do, is not finite.
     """
-    from normlab.archs.layers import first_layer
-
     loaded = dataset(**data)
     rows = []
     for name in norms:
+        norm = fitted(loaded, name)
         with torch.no_grad():
-            x = normalization(name).fit(loaded.training_images())(loaded.train.images[:images])
+            x = norm(loaded.train.images[:images])
         for type_name in dtypes:
             dtype = DTYPES[type_name]
-            torch.manual_seed(seed)
-            body = choose("arch", **arch).build(tuple(x.shape[1:]), len(loaded.classes)).to(dtype).eval()
+            body = network_at_start(loaded, norm, arch, seed).body.to(memory_format=torch.contiguous_format)
+            body = body.to(dtype).eval()
             first: list[Tensor] = []
             first_layer(body).register_forward_hook(lambda _, __, output, first=first: first.append(output))
             with torch.no_grad():
@@ -242,9 +241,8 @@ def quantization_errors(
     rows = []
     raw: dict[tuple[str, str], float] = {}
     for name in dict.fromkeys(["raw", *norms]):
-        norm = normalization(name).fit(loaded.training_images()).double()
-        with torch.no_grad():
-            train, test = norm(loaded.train.images).transpose(0, 1), norm(loaded.test.images).transpose(0, 1)
+        norm = fitted(loaded, name)
+        train, test = (normalized(norm, part.images).transpose(0, 1) for part in (loaded.train, loaded.test))
         for mode in MODES:
             for part in ("tensor", "channel"):
                 pieces = zip(train, test, strict=True) if part == "channel" else [(train, test)]

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from normlab.archs import Network
-from normlab.arguments import data_label
-from normlab.config import PositiveFloat, PositiveInt, compose
+from normlab.config import PositiveFloat, PositiveInt, compose, data_label
 from normlab.data import dataset
 from normlab.measurements.registry import measurement
 

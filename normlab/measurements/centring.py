@@ -8,21 +8,19 @@ last column holds E[x], so weights and bias are coupled by the means of the sing
 
 from __future__ import annotations
 
-import copy
-import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from normlab.data import Split, dataset
+from normlab.config import data_label
+from normlab.data import dataset
 from normlab.errors import ConfigError
 from normlab.measurements.registry import measurement
-from normlab.norms import Affine, Normalization, normalization
-from normlab.theory.moments import require_dense
+from normlab.measurements.starts import fitted, normalized, normalized_features, one_hot
+from normlab.norms import Affine
+from normlab.theory.moments import with_ones
 from normlab.theory.prediction import dataset_moments
 from normlab.theory.spectrum import spectrum
 
@@ -49,7 +47,7 @@ def centred_extremes(
     """
     loaded, rows = dataset(**data), []
     for name in norms:
-        norm = normalization(name).fit(loaded.training_images())
+        norm = fitted(loaded, name)
         if not isinstance(norm, Affine) or not torch.allclose(norm.std, torch.ones_like(norm.std)):
             raise ConfigError(
                 f"{name}: not a scheme that only subtracts; choose from centered, dataset_mean, mean_image"
@@ -57,8 +55,8 @@ def centred_extremes(
         for part in ("train", "test"):
             split = loaded.splits[part]
             before = max(float(images.max()) for images, _ in split.batches(256))
-            after = 255 * max(x.abs().max().item() for x in _normalized(split, norm))
-            row = {"data": label(data), "norm": name, "split": part, "images": len(split)}
+            after = 255 * normalized(norm, split.images).abs().max().item()
+            row = {"data": data_label(data), "norm": name, "split": part, "images": len(split)}
             rows.append({**row, "before": before, "after": after, "ratio": after / before})
     return rows
 
@@ -83,8 +81,8 @@ def second_moment_structure(*, data: dict[str, Any], norms: Sequence[str]) -> li
     """
     loaded, rows = dataset(**data), []
     for name in norms:
-        x = normalized_features(loaded.train, normalization(name).fit(loaded.training_images()))
-        row = {"data": label(data), "norm": name, "images": len(x), "features": x.shape[1]}
+        x = normalized_features(loaded.train, fitted(loaded, name))
+        row = {"data": data_label(data), "norm": name, "images": len(x), "features": x.shape[1]}
         rows.append({**row, **structure(x)})
     return rows
 
@@ -96,7 +94,7 @@ def structure(x: Tensor) -> dict[str, float]:
     >>> found["covariance_gap"], found["off_diagonal"], round(found["bias_coupling"], 4)
     (1.0, 0.0, 0.7071)
     """
-    ones = torch.cat([x, x.new_ones(len(x), 1)], 1)
+    ones = with_ones(x)
     hessian = ones.T @ ones / len(x)
     weights, column = hessian[:-1, :-1], hessian[:-1, -1]
     centred = x - x.mean(0)
@@ -156,18 +154,18 @@ def gradient_coupling(*, data: dict[str, Any], norms: Sequence[str], seed: int =
     """
     loaded, rows = dataset(**data), []
     for name in norms:
-        x = normalized_features(loaded.train, normalization(name).fit(loaded.training_images()))
+        x = normalized_features(loaded.train, fitted(loaded, name))
         y = one_hot(loaded.train, len(loaded.classes))
         generator = torch.Generator().manual_seed(seed)
         std = x.std(0, correction=0)
         x = x[:, std > 1e-9 * std.max()]  # a constant feature has no gradient after centring
-        ones = torch.cat([x, x.new_ones(len(x), 1)], 1)
+        ones = with_ones(x)
         for at, errors in (("start", -y), ("optimum", ones @ _least_squares(ones, y) - y)):
             squared = errors.square()
             coupling = rms_cosine(x, squared)
             orders = (torch.randperm(len(x), generator=generator) for _ in range(PERMUTATIONS))
             chance = max(rms_cosine(x, squared[order]) for order in orders)
-            row = {"data": label(data), "norm": name, "images": len(x), "at": at}
+            row = {"data": data_label(data), "norm": name, "images": len(x), "at": at}
             row |= {"mean": (x.mean(0).abs().max() / std.max()).item()}
             rows.append({**row, "coupling": coupling, "chance": chance, "ratio": coupling / chance})
     return rows
@@ -206,57 +204,20 @@ def scale_dependence(*, data: dict[str, Any], norms: tuple[str, str] = ("raw", "
         DataError: if the images are missing, or have more features than a dense matrix can hold.
     """
     loaded, rows = dataset(**data), []
-    moments = [dataset_moments(loaded, normalization(name).fit(loaded.training_images())) for name in norms]
+    moments = [dataset_moments(loaded, fitted(loaded, name)) for name in norms]
     for bias in (False, True):
         first, second = (spectrum(found.second_moment(bias), found.count) for found in moments)
-        row: dict[str, Any] = {"data": label(data), "images": len(loaded.train), "bias": "with" if bias else "without"}
+        row: dict[str, Any] = {
+            "data": data_label(data),
+            "images": len(loaded.train),
+            "bias": "with" if bias else "without",
+        }
         for name, found in zip(norms, (first, second), strict=True):
             row |= {f"lambda_max_{name}": found.lambda_max, f"condition_{name}": found.condition_number}
         row["lambda_max_ratio"] = first.lambda_max / second.lambda_max
         row["condition_ratio"] = first.condition_number / second.condition_number
         rows.append({**row, "ranks_differ": int(first.rank != second.rank)})
     return rows
-
-
-def scaled_condition_number(mean: float, variance: float, scale: float) -> float:
-    """Condition number of one feature and a bias, for inputs times ``scale``: that of [[s^2 (v + m^2), s m], [s m, 1]].
-
-    >>> scaled_condition_number(0.0, 1.0, 1.0), scaled_condition_number(0.0, 1.0, 255.0)
-    (1.0, 65025.0)
-    """
-    trace, determinant = scale**2 * (variance + mean**2) + 1, scale**2 * variance
-    larger = (trace + math.sqrt(max(0.0, trace**2 - 4 * determinant))) / 2
-    return larger**2 / determinant  # the product of the eigenvalues is the determinant
-
-
-def label(data: dict[str, Any]) -> str:
-    """Name of the data in a row: that of the folder for a folder of images.
-
-    >>> label({"name": "digits"}), label({"name": "folder", "root": "somewhere/cifar10"})
-    ('digits', 'cifar10')
-    """
-    return Path(data["root"]).name if data.get("root") else data["name"]
-
-
-def normalized_features(split: Split, norm: Normalization) -> Tensor:
-    """The images of a split under a fitted scheme, as rows, float64 [N, D].
-
-    Raises:
-        DataError: for more features than a dense matrix can hold.
-    """
-    require_dense(math.prod(split.shape))
-    return torch.cat([x.flatten(1) for x in _normalized(split, norm)])
-
-
-def one_hot(split: Split, classes: int) -> Tensor:
-    """The labels of a split, float64 [N, C]."""
-    return F.one_hot(torch.cat([labels for _, labels in split.batches(256)]), classes).double()
-
-
-def _normalized(split: Split, norm: Normalization) -> list[Tensor]:
-    norm = copy.deepcopy(norm).double()
-    with torch.no_grad():
-        return [norm(images) for images, _ in split.batches(256)]
 
 
 def _least_squares(x: Tensor, y: Tensor) -> Tensor:

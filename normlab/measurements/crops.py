@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from normlab.arguments import data_label
+from normlab.config import data_label
 from normlab.data import dataset
 from normlab.measurements.registry import measurement
 from normlab.norms import PerImage

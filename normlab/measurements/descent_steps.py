@@ -16,14 +16,14 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from normlab.config import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
+from normlab.config import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, data_label
 from normlab.data import Dataset, dataset
-from normlab.measurements.centring import label, normalized_features, one_hot
 from normlab.measurements.registry import measurement
-from normlab.norms import normalization
+from normlab.measurements.starts import fitted, normalized_features, one_hot
 from normlab.theory.descent import descent, iterations_by_condition_number
+from normlab.theory.moments import with_ones
 from normlab.theory.prediction import dataset_moments
-from normlab.theory.spectrum import threshold
+from normlab.theory.spectrum import Spectrum, spectrum, threshold
 
 Rate = Literal["best constant", "1/lambda_max"]
 BADLY_CONDITIONED = 100.0  # condition number from which a problem counts as badly conditioned
@@ -97,7 +97,7 @@ def convergence_iterations(
     """
     loaded, rows = dataset(**data), []
     for name in norms:
-        norm = normalization(name).fit(loaded.training_images())
+        norm = fitted(loaded, name)
         theory = descent(dataset_moments(loaded, norm), bias=True)
         k, span = theory.spectrum.condition_number, theory.initial - theory.optimum
         for rate in get_args(Rate):
@@ -111,7 +111,7 @@ def convergence_iterations(
                     (float(step) for step, found in losses if found - theory.optimum <= eps * span), math.inf
                 )
             row: dict[str, Any] = {
-                "data": label(data),
+                "data": data_label(data),
                 "norm": name,
                 "images": len(loaded.train),
                 "features": math.prod(loaded.shape),
@@ -152,13 +152,13 @@ def step_reversals(
     for name in norms:
         x, y = _problem(loaded, name)
         eigenvalues, vectors = torch.linalg.eigh(x.T @ x / len(x))
-        kept = eigenvalues[eigenvalues > threshold(eigenvalues, len(x))]
-        top, k = vectors[:, -1], (kept[-1] / kept[0]).item()
+        hessian = Spectrum(eigenvalues.flip(0), threshold(eigenvalues, len(x)))
+        top, k = vectors[:, -1], hessian.condition_number
         for rate in rates:
-            made = [step for _, _, step in descending(x, y, rate / kept[-1].item(), steps)]
+            made = [step for _, _, step in descending(x, y, rate / hessian.lambda_max, steps)]
             components = [top @ step for step in made]
             pairs = list(itertools.pairwise(components))
-            row: dict[str, Any] = {"data": label(data), "norm": name, "condition": k, "rate": rate}
+            row: dict[str, Any] = {"data": data_label(data), "norm": name, "condition": k, "rate": rate}
             row["conditioning"] = "bad" if k >= BADLY_CONDITIONED else "good"
             row["factor"] = _mean([(after @ before / (before @ before)).item() for before, after in pairs])
             row["top_cosine"] = _mean([cosine(before, after) for before, after in pairs])
@@ -198,16 +198,20 @@ def one_step(
     loaded, rows = dataset(**data), []
     for name in norms:
         x, y = _problem(loaded, name, eps)
-        eigenvalues = torch.linalg.eigvalsh(x.T @ x / len(x))
-        kept = eigenvalues[eigenvalues > threshold(eigenvalues, len(x))]
-        k = (kept[-1] / kept[0]).item()
+        k = spectrum(x.T @ x / len(x), len(x)).condition_number
         optimum = loss(x, y, torch.linalg.lstsq(x, y, driver="gelsd").solution)
         shape = (x.shape[1], y.shape[1])
         random = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
         for start, weights in (("zero", torch.zeros_like(random)), ("random", random)):
             for rate in rates:
                 (before, *_), (after, *_) = descending(x, y, rate, 2, weights)
-                row: dict[str, Any] = {"data": label(data), "norm": name, "images": len(x), "eps": eps, "rate": rate}
+                row: dict[str, Any] = {
+                    "data": data_label(data),
+                    "norm": name,
+                    "images": len(x),
+                    "eps": eps,
+                    "rate": rate,
+                }
                 row |= {"condition": k, "white": "yes" if k <= WHITE else "no", "start": start}
                 rows.append({**row, "left": (after - optimum) / (before - optimum)})
     return rows
@@ -254,9 +258,8 @@ def cosine(first: Tensor, second: Tensor) -> float:
 
 def _problem(data: Dataset, name: str, eps: float | None = None) -> tuple[Tensor, Tensor]:
     """Inputs with a column of ones, [N, D + 1], and one-hot targets [N, C], float64."""
-    options = {"eps": eps} if eps is not None and name in ("pca", "zca") else {}
-    x = normalized_features(data.train, normalization(name, **options).fit(data.training_images()))
-    return torch.cat([x, x.new_ones(len(x), 1)], 1), one_hot(data.train, len(data.classes))
+    x = normalized_features(data.train, fitted(data, name, whitening_eps=eps))
+    return with_ones(x), one_hot(data.train, len(data.classes))
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from normlab.measurements.pixel_distribution import _normalized, _of_one_size
+from normlab.config import data_label
 from normlab.measurements.registry import measurement
-from normlab.measurements.training_images import label
+from normlab.measurements.starts import normalized
+from normlab.measurements.training_images import images_of_one_size
+from normlab.norms import normalization
 
 
 def moment_distance(mean: Tensor, std: Tensor) -> float:
@@ -39,12 +41,12 @@ def domain_moments(*, data: dict[str, Any], domain: str, norms: Sequence[str]) -
         A row for each scheme: ``mean`` and ``std`` (pooled), averaged over channels, and ``distance``, the
         :func:`moment_distance` of all channels.
     """
-    images = torch.cat(list(_of_one_size(data)))
+    images = torch.cat(list(images_of_one_size(data)))
     rows = []
     for name in norms:
-        x = _normalized(images, name).transpose(0, 1).flatten(1)
+        x = normalized(normalization(name).fit(images.split(1024)), images).transpose(0, 1).flatten(1)
         mean, std = x.mean(1), x.std(1, correction=0)
-        about = {"data": label(data), "domain": domain, "images": len(images), "norm": name}
+        about = {"data": data_label(data), "domain": domain, "images": len(images), "norm": name}
         found = {"mean": mean.mean().item(), "std": std.mean().item(), "distance": moment_distance(mean, std)}
         rows.append({**about, **found})
     return rows

@@ -20,12 +20,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import normlab
 from normlab.config import NonNegativeFloat, PositiveFloat
 from normlab.errors import ConfigError
 from normlab.measurements.registry import measurement
 from normlab.statistics.intervals import mean_interval
-from normlab.theory.spectrum import spectrum
+from normlab.theory.moments import Moments
+from normlab.theory.spectrum import linear_hessian, spectrum
 
 Array = NDArray[np.float64]
 Stretch = Literal["typical value", "range", "standard deviation"]
@@ -217,11 +217,8 @@ def uniform_second_moment(
     r = torch.tensor(ranges, dtype=torch.float64)
     mean = torch.zeros_like(r) if centred else r / 2
     shape = torch.tensor([[1.0, correlation], [correlation, 1.0]], dtype=torch.float64)
-    weights = torch.outer(r, r) / 12 * shape + torch.outer(mean, mean)
-    if not bias:
-        return weights
-    column = torch.cat([mean, mean.new_ones(1)])
-    return torch.cat([torch.cat([weights, mean[None]]), column[:, None]], 1)
+    targets = r.new_zeros(0)  # none: the Hessian does not depend on them
+    return Moments(1, mean, torch.outer(r, r) / 12 * shape, r.new_zeros(2, 0), targets).second_moment(bias)
 
 
 @measurement
@@ -270,7 +267,7 @@ def sampled_hessian(
         entries = torch.einsum("gni,gnj->gij", x, x) / x.shape[1]
         for bias in (False, True):
             # Each group is a data set; linear_hessian adds the ones of the bias.
-            spectra = [normlab.linear_hessian(group, bias=bias) for group in x]
+            spectra = [linear_hessian(group, bias=bias) for group in x]
             numbers = {
                 "first": entries[:, 0, 0].tolist(),
                 "mixed": entries[:, 0, 1].tolist(),

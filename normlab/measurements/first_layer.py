@@ -16,12 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from normlab.archs.layers import first_layer
-from normlab.arguments import data_label
-from normlab.config import choose
-from normlab.data import Dataset, dataset
+from normlab.config import data_label
+from normlab.data import dataset
 from normlab.errors import ConfigError
 from normlab.measurements.registry import measurement
-from normlab.norms import Normalization, normalization
+from normlab.measurements.starts import arch_label, fitted, network_at_start, normalized, one_hot
+from normlab.norms import normalization
 from normlab.statistics.intervals import mean_interval
 from normlab.theory.activations import (
     layer_statistics,
@@ -128,10 +128,10 @@ def _by_pixel(
 ) -> Iterator[tuple[str, tuple[int, Tensor, Tensor, Tensor, Tensor]]]:
     """For each scheme: images, RMS of gradient and input, gradient of the mean loss, pixels from dark to bright."""
     loaded = dataset(**data)
-    targets = _one_hot(loaded)
+    targets = one_hot(loaded.train, len(loaded.classes))
     bright = second_moments([loaded.train.images], normalization("unit")).flatten()
     for name in norms:
-        x = _inputs(name, loaded).flatten(1)
+        x = normalized(fitted(loaded, name), loaded.train.images).flatten(1)
         generator = torch.Generator().manual_seed(seed)
         weights = weight_std * torch.randn(x.shape[1], targets.shape[1], dtype=x.dtype, generator=generator)
         errors = x @ weights - targets
@@ -183,7 +183,7 @@ def saturated_units(
     loaded = dataset(**data)
     rows = []
     for name in norms:
-        x = _inputs(name, loaded).flatten(1)
+        x = normalized(fitted(loaded, name), loaded.train.images).flatten(1)
         centred = abs(x.mean().item()) <= 0.1 * x.std().item()
         generator = torch.Generator().manual_seed(seed)
         normal = torch.randn(x.shape[1], units, dtype=x.dtype, generator=generator)
@@ -222,10 +222,11 @@ def gradient_factors(
         batch statistics (if any) as at evaluation.
     """
     loaded = dataset(**data)
-    x, labels = _inputs(norm, loaded)[:images], loaded.train.labels[:images]
+    scheme = fitted(loaded, norm)
+    x, labels = normalized(scheme, loaded.train.images[:images]), loaded.train.labels[:images]
     rows = []
     for arch in archs:
-        body = _body(arch, x, loaded, seed).eval()
+        body = network_at_start(loaded, scheme, arch, seed).body.double().eval()
         layer = first_layer(body)
         errors: list[Tensor] = []
 
@@ -243,7 +244,7 @@ def gradient_factors(
         rows.append(
             {
                 "data": data_label(data),
-                "arch": _label(arch),
+                "arch": arch_label(arch),
                 "images": len(ratios),
                 "ratio": sum(ratios) / len(ratios),
                 "spread": max(ratios) / min(ratios),
@@ -275,10 +276,11 @@ def input_scaling(
         weights and biases. In float64, on one batch, as in training.
     """
     loaded = dataset(**data)
-    x, labels = _inputs(norm, loaded)[:images], loaded.train.labels[:images]
+    scheme = fitted(loaded, norm)
+    x, labels = normalized(scheme, loaded.train.images[:images]), loaded.train.labels[:images]
     rows = []
     for arch in archs:
-        body = _body(arch, x, loaded, seed)
+        body = network_at_start(loaded, scheme, arch, seed).body.double()
         for loss in losses:
             before = layer_statistics(body, _losses()[loss], x, labels)
             after = layer_statistics(body, _losses()[loss], factor * x, labels)
@@ -286,7 +288,7 @@ def input_scaling(
                 rows.append(
                     {
                         "data": data_label(data),
-                        "arch": _label(arch),
+                        "arch": arch_label(arch),
                         "loss": loss,
                         "layer": one.name,
                         "place": "first" if place == 0 else "last" if place == len(before) - 1 else "inner",
@@ -315,12 +317,13 @@ def layers_by_scheme(
     loaded = dataset(**data)
     rows = []
     for name in norms:
-        x = _inputs(name, loaded)[:images]
-        body = _body(arch, x, loaded, seed)
+        scheme = fitted(loaded, name)
+        x = normalized(scheme, loaded.train.images[:images])
+        body = network_at_start(loaded, scheme, arch, seed).body.double()
         rows += [
             {
                 "data": data_label(data),
-                "arch": _label(arch),
+                "arch": arch_label(arch),
                 "norm": name,
                 "layer": layer.name,
                 "input_rms": x.square().mean().sqrt().item(),
@@ -356,48 +359,28 @@ def output_variances(
     loaded = dataset(**data)
     rows = []
     for name in norms:
-        x = _inputs(name, loaded)
+        scheme = fitted(loaded, name)
+        x = normalized(scheme, loaded.train.images)
         seen = x.square().mean(0)
         spread = x.var((0, 2, 3), correction=0)[:, None, None].expand_as(seen)
         for arch in archs:
             found: dict[str, list[float]] = {"to_second_moment": [], "to_variance": [], "to_unit": []}
             measured = []
             for draw in range(draws):
-                layer = first_layer(_body(arch, x, loaded, seed + draw))
+                layer = first_layer(network_at_start(loaded, scheme, arch, seed + draw).body.double())
                 with torch.no_grad():
                     output = layer(x.flatten(1) if isinstance(layer, nn.Linear) else x)
                 measured.append(output.square().mean().item())
                 for key, moments in zip(found, (seen, spread, torch.ones_like(seen)), strict=True):
                     found[key].append(measured[-1] / predicted_output_variance(layer, moments))
             unit = sum(found["to_unit"]) / draws
-            row = {"data": data_label(data), "arch": _label(arch), "norm": name, "draws": draws}
+            row = {"data": data_label(data), "arch": arch_label(arch), "norm": name, "draws": draws}
             row |= {"measured": sum(measured) / draws}
             for key, values in found.items():
                 interval = mean_interval(values)
                 row |= {key: interval.estimate, f"{key}_low": interval.low, f"{key}_high": interval.high}
             rows.append({**row, "times_off": max(unit, 1 / unit)})
     return rows
-
-
-def _inputs(name: str, loaded: Dataset) -> Tensor:
-    """The normalized training images, float64 [N, C, H, W]."""
-    norm: Normalization = normalization(name).fit(loaded.training_images()).double()
-    with torch.no_grad():
-        return norm(loaded.train.images)
-
-
-def _one_hot(loaded: Dataset) -> Tensor:
-    return F.one_hot(loaded.train.labels, len(loaded.classes)).double()
-
-
-def _body(arch: dict[str, Any], x: Tensor, loaded: Dataset, seed: int) -> nn.Module:
-    torch.manual_seed(seed)
-    return choose("arch", **arch).build(tuple(x.shape[1:]), len(loaded.classes)).double()
-
-
-def _label(arch: dict[str, Any]) -> str:
-    """The architecture and the options that it was given: ``mlp internal_norm=batch``."""
-    return " ".join([arch["name"], *(f"{key}={value}" for key, value in arch.items() if key != "name")])
 
 
 def _losses() -> dict[str, Loss]:

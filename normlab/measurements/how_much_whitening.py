@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from normlab.arguments import data_label
+from normlab.config import data_label
 from normlab.data import dataset
 from normlab.measurements.registry import measurement
-from normlab.norms import normalization
+from normlab.measurements.starts import fitted
 from normlab.theory.spectrum import image_moments, spectrum
 
 
@@ -42,11 +42,10 @@ def hessians_by_step(
     Raises:
         DataError: for too many features, or whitening with eps 0 of a singular covariance.
     """
-    images = dataset(**data).train.images
+    loaded = dataset(**data)
     rows: list[dict[str, Any]] = []
     for name in norms:
-        options = {"eps": whitening_eps} if name in ("pca", "zca") and whitening_eps is not None else {}
-        moments = image_moments(images, normalization(name, **options).fit(images.split(256)))
+        moments = image_moments(loaded.train.images, fitted(loaded, name, whitening_eps=whitening_eps))
         matrix = moments.second_moment(bias)
         found = spectrum(matrix, moments.count)
         deviations = moments.covariance.diagonal().clamp(min=0).sqrt()

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from normlab.config import PositiveFloat, PositiveInt
 from normlab.measurements.registry import measurement
-from normlab.measurements.start_curvature import _starts
+from normlab.measurements.start_curvature import starts
 from normlab.theory.curvature import Curvature, training_copy
+from normlab.theory.stability import stable_rate
 
 
 @measurement
@@ -49,8 +50,8 @@ def linearized_steps(
         DataError: if the images are missing.
     """
     rows = []
-    for about, body, x, labels in _starts(data, archs, norms, images, seeds):
-        limit = 2 / Curvature(body, F.cross_entropy, x, labels).lambda_max()
+    for about, body, x, labels in starts(data, archs, norms, images, seeds):
+        limit = stable_rate(Curvature(body, F.cross_entropy, x, labels).lambda_max())
         body = training_copy(body).double()  # the change of the loss is a small difference
         x = x.double()
         curvature = Curvature(body, F.cross_entropy, x, labels)

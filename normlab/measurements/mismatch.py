@@ -18,8 +18,7 @@ import torch
 from torch import Tensor
 
 from normlab.archs.pretrained import Weights, weights
-from normlab.arguments import data_label
-from normlab.config import Data, choices, defaults, parse_group
+from normlab.config import Data, choices, data_label, defaults, parse_group
 from normlab.data import Files, Source
 from normlab.data.folder import all_images, find, sub_folders
 from normlab.data.images import decode

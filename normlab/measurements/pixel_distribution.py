@@ -6,18 +6,18 @@ Claims B05, B06, B07 and PD1.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import stats
-from torch import Tensor
 
-from normlab.errors import DataError
+from normlab.config import data_label
 from normlab.measurements.registry import measurement
-from normlab.measurements.training_images import label, training_images
+from normlab.measurements.starts import normalized
+from normlab.measurements.training_images import images_of_one_size
 from normlab.norms import normalization
 from normlab.norms.moments import FeatureSums
 from normlab.statistics.channels import channel_names
@@ -37,7 +37,7 @@ def mean_image_departures(*, data: dict[str, Any]) -> list[dict[str, Any]]:
         gives a flat mean image, about 1/sqrt(N); ``largest``, the largest absolute departure of a place.
     """
     features: FeatureSums | None = None
-    for images in _of_one_size(data):
+    for images in images_of_one_size(data):
         features = features or FeatureSums(*images.shape[1:])
         features.update(images)
     assert features is not None
@@ -47,7 +47,7 @@ def mean_image_departures(*, data: dict[str, Any]) -> list[dict[str, Any]]:
     pooled = (within + deviations.square().mean(1)).sqrt()
     return [
         {
-            "data": label(data),
+            "data": data_label(data),
             "images": features.images,
             "channel": name,
             "departure": (deviations[c].square().mean().sqrt() / pooled[c]).item(),
@@ -95,18 +95,6 @@ def shape_of(values: NDArray, counts: NDArray) -> dict[str, float]:
     }
 
 
-def uniform_distance() -> float:
-    """Kolmogorov-Smirnov distance of a uniform distribution to the normal of the same mean and standard deviation.
-
-    The densities are equal, so that the distance is largest, where phi(z) = 1/(2 sqrt 3).
-
-    >>> round(uniform_distance(), 4)
-    0.0572
-    """
-    z = math.sqrt(-2 * math.log(math.sqrt(2 * math.pi) / (2 * math.sqrt(3))))
-    return float(stats.norm.cdf(z)) - (z / math.sqrt(3) + 1) / 2
-
-
 @measurement
 def pixel_shapes(*, data: dict[str, Any], norms: Sequence[str]) -> list[dict[str, Any]]:
     """Shape of the distribution of all pixels of a channel, under each scheme.
@@ -120,39 +108,18 @@ def pixel_shapes(*, data: dict[str, Any], norms: Sequence[str]) -> list[dict[str
         difference of skewness, excess kurtosis and distance from those under the first scheme. An affine map of the
         channel changes none of them.
     """
-    images = torch.cat(list(_of_one_size(data)))
+    images = torch.cat(list(images_of_one_size(data)))
     rows: list[dict[str, Any]] = []
     first: list[dict[str, float]] = []
     for name in norms:
-        x = _normalized(images, name)
+        x = normalized(normalization(name).fit(images.split(1024)), images)
         shapes = [shape_of(*np.unique(x[:, c].numpy(), return_counts=True)) for c in range(x.shape[1])]
         first = first or shapes
         for channel, shape, other in zip(channel_names(x.shape[1]), shapes, first, strict=True):
             change = max(abs(shape[key] - other[key]) for key in ("skewness", "excess_kurtosis", "distance"))
-            about = {"data": label(data), "images": len(images), "norm": name, "channel": channel}
+            about = {"data": data_label(data), "images": len(images), "norm": name, "channel": channel}
             rows.append({**about, **shape, "change": change})
     return rows
-
-
-def _of_one_size(data: dict[str, Any]) -> Iterator[Tensor]:
-    """The training images, one by one or in batches.
-
-    Raises:
-        DataError: if they differ in size.
-    """
-    shape = None
-    for images in training_images(data):
-        shape = shape or images.shape[1:]
-        if images.shape[1:] != shape:
-            raise DataError(f"{label(data)}: images of different sizes; give image_size")
-        yield images
-
-
-def _normalized(images: Tensor, norm: str) -> Tensor:
-    """Images under a scheme fitted on them, float64 [N, C, H, W]."""
-    scheme = normalization(norm).fit(images.split(1024)).double()
-    with torch.no_grad():
-        return torch.cat([scheme(part) for part in images.split(1024)])
 
 
 @measurement
@@ -170,17 +137,17 @@ def spreads_across_images(*, data: dict[str, Any], norms: Sequence[str]) -> list
         quantiles; ``largest``, the largest absolute value; and the ratios ``brightness_ratio``, ``contrast_ratio`` and
         ``distance_ratio`` to the values under the first scheme.
     """
-    images = torch.cat(list(_of_one_size(data)))
+    images = torch.cat(list(images_of_one_size(data)))
     rows: list[dict[str, Any]] = []
     for name in norms:
-        x = _normalized(images, name).flatten(2)
+        x = normalized(normalization(name).fit(images.split(1024)), images).flatten(2)
         quantiles = x.flatten(1).sort(1).values
         found = {
             "brightness": x.mean(2).var(0, correction=0).mean().item(),
             "contrast": x.std(2, correction=0).var(0, correction=0).mean().item(),
             "distance": (quantiles - quantiles.mean(0)).abs().mean().item(),
         }
-        about = {"data": label(data), "images": len(images), "norm": name}
+        about = {"data": data_label(data), "images": len(images), "norm": name}
         ratios = {f"{key}_ratio": value / (rows[0] if rows else found)[key] for key, value in found.items()}
         rows.append({**about, **found, "largest": x.abs().max().item(), **ratios})
     return rows

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from normlab.config import data_label
 from normlab.errors import DataError
 from normlab.measurements.registry import measurement
-from normlab.measurements.training_images import _preparation, label, sums
+from normlab.measurements.training_images import preparation, sums
 from normlab.statistics.channels import ESTIMATORS, channel_names
 
 
@@ -55,8 +56,8 @@ def published_statistics(
                 value = measured[which][channel].item()
                 rows.append(
                     {
-                        "data": label(data),
-                        "preparation": _preparation(data, crop),
+                        "data": data_label(data),
+                        "preparation": preparation(data, crop),
                         "images": len(found),
                         "published": published,
                         "estimator": estimator,
@@ -94,7 +95,9 @@ def channel_differences(
     found = sums(data, crop)
     names = channel_names(found.total.shape[1])
     if len(names) != 3:
-        raise DataError(f"{label(data)}: {len(names)} channels; the order of red, green and blue needs colour images")
+        raise DataError(
+            f"{data_label(data)}: {len(names)} channels; the order of red, green and blue needs colour images"
+        )
     rows = []
     for estimator in ESTIMATORS:
         measured, drawn = found.statistics(estimator), found.resampled(estimator, resamples, seed)
@@ -104,8 +107,8 @@ def channel_differences(
             estimate = (measured[which][one] - measured[which][other]).item()
             rows.append(
                 {
-                    "data": label(data),
-                    "preparation": _preparation(data, crop),
+                    "data": data_label(data),
+                    "preparation": preparation(data, crop),
                     "images": len(found),
                     "estimator": estimator,
                     "statistic": statistic,

@@ -15,8 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from normlab.arguments import data_label
-from normlab.config import Config, PositiveFloat, PositiveInt, compose
+from normlab.config import Config, PositiveFloat, PositiveInt, compose, data_label
 from normlab.measurements.registry import measurement
 
 Compensated = Literal["nothing", "weights", "rate", "both"]

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from normlab.config import data_label
 from normlab.measurements.registry import measurement
-from normlab.measurements.training_images import label, sums
+from normlab.measurements.training_images import sums
 from normlab.norms.moments import mean_and_std
 from normlab.statistics.channels import relative_error, sample_for
 
@@ -35,7 +36,7 @@ def images_for_mean(
     found = population or len(means)
     spread = (means.std(0) / means.mean(0)).max().item()
     needed = sample_for(spread, precision, found)
-    row = {"data": label(data), "images": found, "spread": spread, "precision": precision}
+    row = {"data": data_label(data), "images": found, "spread": spread, "precision": precision}
     return [{**row, "needed": needed, "share": needed / found}]
 
 
@@ -65,7 +66,7 @@ def mean_errors(
         samples = [generator.choice(n, size, replace=False, shuffle=False) for _ in range(draws)]
         errors = np.array([means[sample].mean(0) for sample in samples]) / truth - 1
         error, predicted = math.sqrt((errors**2).mean()), relative_error(spread, size, n)
-        row = {"data": label(data), "images": n, "sample": size, "error": error, "predicted": predicted}
+        row = {"data": data_label(data), "images": n, "sample": size, "error": error, "predicted": predicted}
         rows.append({**row, "ratio": error / predicted})
     return rows
 
@@ -105,7 +106,7 @@ def batch_statistics(
             deviations = values[which] / truth[which] - 1
             rows.append(
                 {
-                    "data": label(data),
+                    "data": data_label(data),
                     "images": n,
                     "batch_size": size,
                     "batches": len(batches),

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from normlab.arguments import data_label
+from normlab.config import data_label
 from normlab.data import dataset
 from normlab.measurements.registry import measurement
-from normlab.norms import normalization
-from normlab.theory.softmax import MAX_SIZE, class_factor
+from normlab.measurements.starts import fitted, normalized
+from normlab.theory.softmax import MAX_SIZE, softmax_hessian
 
 
 @measurement
@@ -36,9 +36,7 @@ def hessian_candidates(
         ValueError: if the matrix would have more than MAX_SIZE rows.
     """
     loaded = dataset(**data)
-    scheme = normalization(norm).fit(loaded.training_images()).double()
-    with torch.no_grad():
-        x = scheme(loaded.train.images).flatten(1)
+    x = normalized(fitted(loaded, norm), loaded.train.images).flatten(1)
     labels, classes = loaded.train.labels, len(loaded.classes)
     if classes * x.shape[1] > MAX_SIZE:
         raise ValueError(f"{classes} classes x {x.shape[1]} features: a dense Hessian holds {MAX_SIZE} rows at most")
@@ -48,10 +46,8 @@ def hessian_candidates(
         weights = weight_std * torch.randn(classes, x.shape[1], dtype=x.dtype, generator=generator)
         truth = _by_differentiation(weights, x, labels)
         true_values = torch.linalg.eigvalsh(truth)
-        p = torch.softmax(x @ weights.T, 1)
         for formula, scaled in (("J' (diag(p) - p p') J", False), ("J' diag(p)(I - p p') J", True)):
-            factors = torch.stack([class_factor(one, scaled) for one in p])
-            found = torch.einsum("nij,nd,ne->idje", factors, x, x).reshape(truth.shape) / len(x)
+            found = softmax_hessian(weights, x, scaled)
             values = torch.linalg.eigvalsh((found + found.T) / 2)
             rows.append(
                 {

@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from normlab import record
-from normlab.arguments import data_label
-from normlab.config import choices, compose, defaults
+from normlab.config import choices, compose, data_label, defaults
 from normlab.curve import Curve
 from normlab.errors import DataError, NormlabError
 from normlab.measurements.registry import measurement
 from normlab.norms import Affine, normalization
-from normlab.theory.stability import largest_stable_rate
+from normlab.theory.stability import largest_stable_rate, stable_rate
 
 PROBED = 2000  # training images at most, over which a network's Hessian is taken
 
@@ -121,7 +120,7 @@ def measured_rate(
     """
     first = run_record(name, momentum, groups, rate=1e-12, steps=1, seed=seed, probe=True)
     lambda_max = first["metrics"].get("lambda_max", first["metrics"]["lambda_max_at"]["0"])
-    predicted = 2 * (1 + momentum) / lambda_max
+    predicted = stable_rate(lambda_max, momentum)
     runs = 0
 
     def stable(rate: float) -> bool:

@@ -9,13 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from normlab.archs import Network
-from normlab.arguments import data_label
-from normlab.config import NonNegativeFloat, PositiveInt, choose
-from normlab.data import Loader, dataset
+from normlab.config import NonNegativeFloat, PositiveInt, data_label
+from normlab.data import dataset
 from normlab.measurements.registry import measurement
-from normlab.norms import normalization
+from normlab.measurements.starts import first_batch, fitted, network_at_start
 from normlab.theory.curvature import Curvature
+from normlab.theory.stability import stable_rate
 
 
 @measurement
@@ -45,13 +44,13 @@ def start_curvature(
         DataError: if the images are missing.
     """
     rows = []
-    for about, body, x, labels in _starts(data, archs, norms, images, seeds):
+    for about, body, x, labels in starts(data, archs, norms, images, seeds):
         lambda_max = Curvature(body, F.cross_entropy, x, labels).lambda_max()
-        rows.append({**about, "lambda_max": lambda_max, "stable_rate": 2 * (1 + momentum) / lambda_max})
+        rows.append({**about, "lambda_max": lambda_max, "stable_rate": stable_rate(lambda_max, momentum)})
     return rows
 
 
-def _starts(
+def starts(
     data: dict[str, Any],
     archs: Sequence[dict[str, Any]],
     norms: Sequence[str],
@@ -60,15 +59,14 @@ def _starts(
 ) -> Iterator[tuple[dict[str, Any], nn.Module, Tensor, Tensor]]:
     """Every network at its start: what it is, its body, normalized images [B, C, H, W] and labels [B]."""
     loaded = dataset(**data)
-    batch, labels = next(iter(Loader(loaded.train, min(images, len(loaded.train)), shuffle_seed=0)))
+    batch, labels = first_batch(loaded, images)
     for name in norms:
-        norm = normalization(name).fit(loaded.training_images())
+        norm = fitted(loaded, name)
         with torch.no_grad():
             x = norm(batch)
         for arch in archs:
             options = {key: value for key, value in arch.items() if key != "name"}
             for seed in seeds:
-                torch.manual_seed(seed)
-                network = Network(norm, choose("arch", **arch), loaded.shape, loaded.classes)
+                network = network_at_start(loaded, norm, arch, seed)
                 about = {"data": data_label(data), "arch": arch["name"], "norm": name, "seed": seed, **options}
                 yield about, network.body, x, labels

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from normlab.config import Data, choose
+from normlab.config import Data, choose, data_label
 from normlab.data import Files, Source, cache, read
 from normlab.data.images import resize
 from normlab.errors import DataError
@@ -31,6 +30,20 @@ def training_images(data: dict[str, Any], crop: int | None = None) -> Iterator[T
     """
     config = choose("data", **data)
     return _images(config, config.build(), crop)
+
+
+def images_of_one_size(data: dict[str, Any]) -> Iterator[Tensor]:
+    """The same, refusing images that differ in size.
+
+    Raises:
+        DataError: if they differ in size.
+    """
+    shape = None
+    for images in training_images(data):
+        shape = shape or images.shape[1:]
+        if images.shape[1:] != shape:
+            raise DataError(f"{data_label(data)}: images of different sizes; give image_size")
+        yield images
 
 
 def _images(config: Data, source: Source, crop: int | None) -> Iterator[Tensor]:
@@ -79,16 +92,8 @@ def sums(data: dict[str, Any], crop: int | None = None) -> ImageSums:
     return ImageSums(**make())
 
 
-def label(data: dict[str, Any]) -> str:
-    """What rows call the data: the name of the folder, or of the source.
-
-    >>> label({"name": "folder", "root": "some/where/cifar10"}), label({"name": "digits", "limit": 5})
-    ('cifar10', 'digits')
-    """
-    return Path(data["root"]).name if "root" in data else str(data["name"])
-
-
-def _preparation(data: dict[str, Any], crop: int | None) -> str:
+def preparation(data: dict[str, Any], crop: int | None) -> str:
+    """What rows say of the size of the images."""
     size = data.get("image_size")
     cut = crop or size
     return ("as stored" if size is None else f"shorter side {size}") + (f", centre {cut}" if cut else "")

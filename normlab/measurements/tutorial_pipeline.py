@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from normlab.config import data_label
 from normlab.data import dataset
 from normlab.measurements.registry import measurement
-from normlab.measurements.training_images import label
-from normlab.norms import Normalization, normalization
+from normlab.measurements.starts import fitted
+from normlab.norms import Normalization
 from normlab.statistics.channels import channel_names
 
 
@@ -30,12 +31,18 @@ def pipeline_statistics(*, data: dict[str, Any], norms: Sequence[str]) -> list[d
     found = dataset(**data)
     rows = []
     for name in norms:
-        scheme = normalization(name).fit(found.training_images())
+        scheme = fitted(found, name)
         for split in ("train", "test"):
             part = found.splits[split]
             values = _statistics(scheme, (images for images, _ in part.batches(64)))
             for channel, row in zip(channel_names(len(values)), values, strict=True):
-                about = {"data": label(data), "norm": name, "split": split, "images": len(part), "channel": channel}
+                about = {
+                    "data": data_label(data),
+                    "norm": name,
+                    "split": split,
+                    "images": len(part),
+                    "channel": channel,
+                }
                 rows.append({**about, **row})
     return rows
 

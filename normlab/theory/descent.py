@@ -14,6 +14,7 @@ from torch import Tensor
 
 from normlab.theory.moments import Moments
 from normlab.theory.spectrum import Spectrum, threshold
+from normlab.theory.stability import stable_rate
 
 MOST_STEPS = 10**18  # beyond, a prediction is reported as infinite
 
@@ -49,7 +50,7 @@ class Descent:
 
     def stable_rate(self, momentum: float = 0.0) -> float:
         """2 (1 + beta) / lambda_max: above this rate descent with heavy-ball momentum beta diverges (Polyak 1964)."""
-        return 2 * (1 + momentum) / self.spectrum.lambda_max
+        return stable_rate(self.spectrum.lambda_max, momentum)
 
     def curve(self, steps: int, rate: float, momentum: float = 0.0) -> Tensor:
         """The loss after 0, 1, ..., ``steps`` steps, float64 [steps + 1].

@@ -73,6 +73,15 @@ class Moments:
         )
 
 
+def with_ones(features: Tensor) -> Tensor:
+    """x~ = [x; 1]: the features [N, D], and a column of ones for the bias, [N, D + 1].
+
+    >>> with_ones(torch.tensor([[3.0, 5.0]]))
+    tensor([[3., 5., 1.]])
+    """
+    return torch.cat([features, features.new_ones(len(features), 1)], 1)
+
+
 def raw_moments(batches: Iterable[tuple[Tensor, Tensor]], classes: int) -> tuple[Moments, tuple[int, int, int]]:
     """Moments of u = x/255 in one pass over uint8 images, from exact integer sums; and the images' shape.
 

@@ -16,7 +16,15 @@ from torch import Tensor
 
 from normlab.errors import DataError
 from normlab.norms import Normalization, normalization
-from normlab.theory.moments import Moments, is_affine, moments_under, raw_moments, require_dense, streamed_moments
+from normlab.theory.moments import (
+    Moments,
+    is_affine,
+    moments_under,
+    raw_moments,
+    require_dense,
+    streamed_moments,
+    with_ones,
+)
 
 
 @dataclass(frozen=True)
@@ -121,7 +129,7 @@ def _of_few(images: Tensor, norm: Normalization, bias: bool) -> Spectrum:
         x = torch.cat([norm(part).flatten(1) for part in images.split(256)])
     require_dense(x.shape[1])
     if bias:
-        x = torch.cat([x, x.new_ones(len(x), 1)], 1)
+        x = with_ones(x)
     few = spectrum(x @ x.T / len(x)).eigenvalues
     eigenvalues = torch.cat([few, few.new_zeros(x.shape[1] - len(x))]).sort(descending=True).values
     return Spectrum(eigenvalues, threshold(eigenvalues, len(x)))

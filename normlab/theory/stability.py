@@ -1,9 +1,22 @@
-"""The largest learning rate at which descent is stable, by bisection on real runs."""
+"""The largest learning rate at which descent is stable: what curvature predicts, and bisection on real runs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+
+
+def stable_rate(lambda_max: float, momentum: float = 0.0) -> float:
+    """2 (1 + beta) / lambda_max: above this rate descent on a quadratic diverges (Polyak 1964).
+
+    >>> stable_rate(4.0), stable_rate(4.0, momentum=0.9)
+    (0.5, 0.95)
+
+    Args:
+        lambda_max: largest eigenvalue of the Hessian; infinite rates are stable if it is not positive.
+        momentum: beta, of heavy ball.
+    """
+    return 2 * (1 + momentum) / lambda_max if lambda_max > 0 else math.inf
 
 
 def largest_stable_rate(

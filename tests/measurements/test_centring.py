@@ -1,6 +1,7 @@
 """Extremes, second moments, gradient coupling and scale of the inputs against brute force and planted answers."""
 
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -18,7 +19,6 @@ from normlab.measurements.centring import (
     planted_coupling,
     rms_cosine,
     scale_dependence,
-    scaled_condition_number,
     second_moment_structure,
     structure,
 )
@@ -134,6 +134,13 @@ def test_gradient_coupling_exceeds_chance_where_the_labels_depend_on_the_pixels_
         module, "one_hot", lambda *a: one_hot(*a)[torch.randperm(300, generator=torch.Generator().manual_seed(1))]
     )
     assert gradient_coupling(data=DIGITS, norms=["mean_image"])[0]["ratio"] < 1.2
+
+
+def scaled_condition_number(mean: float, variance: float, scale: float) -> float:
+    """Condition number of one feature and a bias, for inputs times s: that of [[s^2 (v + m^2), s m], [s m, 1]]."""
+    trace, determinant = scale**2 * (variance + mean**2) + 1, scale**2 * variance
+    larger = (trace + math.sqrt(max(0.0, trace**2 - 4 * determinant))) / 2
+    return larger**2 / determinant  # the product of the eigenvalues is the determinant
 
 
 @given(st.floats(-2, 2), st.floats(0.01, 4), st.floats(0.01, 300))

@@ -11,15 +11,13 @@ from scipy import stats
 
 import normlab
 from normlab.errors import DataError
-from normlab.measurements import pixel_distribution
+from normlab.measurements import training_images as training_images_module
 from normlab.measurements.pixel_distribution import (
     mean_image_departures,
     pixel_shapes,
     shape_of,
     spreads_across_images,
-    uniform_distance,
 )
-from normlab.measurements.training_images import training_images
 
 AFFINE = ["unit", "raw", "centered", "inception", "dataset", "dataset_mean"]
 
@@ -29,7 +27,7 @@ def planted(monkeypatch):
     """Puts given images in the place of those of a source."""
 
     def put(images):
-        monkeypatch.setattr(pixel_distribution, "training_images", lambda data: iter(images.split(7)))
+        monkeypatch.setattr(training_images_module, "training_images", lambda data: iter(images.split(7)))
         return {"name": "planted"}
 
     return put
@@ -50,7 +48,7 @@ def test_departure_of_a_planted_mean_image(planted):
 
 def test_departure_is_the_variance_that_the_mean_image_takes_away():
     images = normlab.dataset("digits").train.images.double()
-    full = torch.cat(list(training_images({"name": "digits"}))).double()
+    full = torch.cat(list(training_images_module.training_images({"name": "digits"}))).double()
     assert len(images) < len(full) == 1797
     (row,) = mean_image_departures(data={"name": "digits"})
     left = (full - full.mean(0)).square().mean() / (full - full.mean()).square().mean()
@@ -67,7 +65,7 @@ def test_noise_alone_departs_by_the_root_of_the_count(planted):
 
 def test_images_of_different_sizes_are_refused(monkeypatch):
     batches = [torch.zeros(1, 3, 4, 4, dtype=torch.uint8), torch.zeros(1, 3, 4, 5, dtype=torch.uint8)]
-    monkeypatch.setattr(pixel_distribution, "training_images", lambda data: iter(batches))
+    monkeypatch.setattr(training_images_module, "training_images", lambda data: iter(batches))
     for measure in (mean_image_departures, lambda data: pixel_shapes(data=data, norms=["unit"])):
         with pytest.raises(DataError, match="different sizes; give image_size"):
             measure(data={"name": "planted"})
@@ -85,6 +83,15 @@ def test_shape_against_scipy(values):
     assert found["excess_kurtosis"] == pytest.approx(stats.kurtosis(x), rel=1e-6, abs=1e-9)
     assert found["distance"] == pytest.approx(stats.kstest(z, "norm").statistic, abs=1e-9)
     assert found["distance_standard"] == pytest.approx(stats.kstest(x, "norm").statistic, abs=1e-12)
+
+
+def uniform_distance() -> float:
+    """Kolmogorov-Smirnov distance of a uniform distribution to the normal of the same mean and standard deviation.
+
+    The densities are equal, so that the distance is largest, where phi(z) = 1/(2 sqrt 3).
+    """
+    z = math.sqrt(-2 * math.log(math.sqrt(2 * math.pi) / (2 * math.sqrt(3))))
+    return float(stats.norm.cdf(z)) - (z / math.sqrt(3) + 1) / 2
 
 
 def test_known_shapes():
@@ -107,7 +114,7 @@ def test_known_shapes():
 def test_no_affine_scheme_changes_the_shape(name, planted, photos):
     data = {"name": name} if name == "digits" else planted(photos.train.images[::30])
     rows = pixel_shapes(data=data, norms=[*AFFINE, "per_image"])
-    x = torch.cat(list(training_images(data))).double() / 255
+    x = torch.cat(list(training_images_module.training_images(data))).double() / 255
     for row in rows:
         if row["norm"] in AFFINE:
             assert row["change"] < 1e-9
@@ -147,7 +154,7 @@ def test_spread_of_images_that_are_one_up_to_brightness_and_contrast(planted):
 def test_distance_is_that_of_wasserstein():
     data = {"name": "digits", "limit": 40}
     (row,) = spreads_across_images(data=data, norms=["unit"])
-    x = torch.cat(list(training_images(data))).flatten(1).double().numpy() / 255
+    x = torch.cat(list(training_images_module.training_images(data))).flatten(1).double().numpy() / 255
     average = np.sort(x, 1).mean(0)
     expected = np.mean([stats.wasserstein_distance(image, average) for image in x])
     assert row["distance"] == pytest.approx(expected, rel=1e-9)

@@ -8,8 +8,6 @@ import normlab
 from normlab.theory.softmax import (
     class_factor,
     softmax_hessian,
-    softmax_hessian_at_zero,
-    softmax_lambda_max_at_zero,
 )
 
 
@@ -39,13 +37,13 @@ def test_the_hessian_at_zero_weights_is_a_kronecker_product(problem):
     inputs, labels, weights = problem
     second_moment = inputs.T @ inputs / len(inputs)
     expected = by_autograd(inputs, labels, torch.zeros_like(weights))
-    found = softmax_hessian_at_zero(second_moment, 3)
+    found = torch.kron((torch.eye(3).double() - 1 / 3) / 3, second_moment)  # (1/C)(I - 11'/C) kron S
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(softmax_hessian(torch.zeros_like(weights), inputs), found)
     values = torch.linalg.eigvalsh(found)
     assert (values.abs() < 1e-12).sum() == 5  # one zero for each feature
     largest = torch.linalg.eigvalsh(second_moment)[-1].item()
-    assert values[-1].item() == pytest.approx(softmax_lambda_max_at_zero(largest, 3))
+    assert values[-1].item() == pytest.approx(largest / 3)  # the centring has eigenvalues 1 and 0
 
 
 def test_the_two_formulas_of_claim_a13(problem):

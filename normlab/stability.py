@@ -18,14 +18,13 @@ from typing import Annotated
 
 import pandas as pd
 from pydantic import Field
-from tabulate import tabulate
 
 from normlab import record
 from normlab.arguments import answer_help, parsed
 from normlab.config import NonNegativeInt, PositiveInt, Section, data_label, defaults
 from normlab.errors import ConfigError, NormlabError, fail
 from normlab.measurements.stable_rates import affine_schemes, measured_rates
-from normlab.report.origin import made_by
+from normlab.report import stability as report
 
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 
@@ -60,45 +59,9 @@ def main(arguments: list[str]) -> None:
         fail(str(error))
     except KeyboardInterrupt:
         fail("interrupted; the same command goes on from here", status=130)
-    save(out, frame, f"{arch} on {data}", arguments, options)
-    print(printed(frame))
+    report.save(out, frame, f"{arch} on {data}", options.steps, options.resolution, arguments)
+    print(report.table(frame))
     print(f"saved in {out}/: stability.csv, stability.md, rates.png, rates.svg")
-
-
-def printed(frame: pd.DataFrame, form: str = "simple") -> str:
-    """The table for people."""
-    shown = {
-        "scheme": frame.scheme,
-        "momentum": frame.momentum.map("{:g}".format),
-        "lambda_max": frame.lambda_max.map("{:.5g}".format),
-        "predicted": frame.predicted.map("{:.5g}".format),
-        "measured": frame.measured.map("{:.5g}".format),
-        "ratio": frame.ratio.map("{:.4f}".format),
-        "stable at": frame.stable_at.map("{:.5g}".format),
-        "unstable at": frame.unstable_at.map("{:.5g}".format),
-        "runs": frame.runs,
-    }
-    return tabulate(pd.DataFrame(shown).to_dict("list"), "keys", tablefmt=form, disable_numparse=True)
-
-
-def save(out: Path, frame: pd.DataFrame, what: str, arguments: list[str], options: Options) -> None:
-    """Table as CSV and Markdown, with what made it, and the figure."""
-    from normlab.report import figures
-
-    frame.to_csv(out / "stability.csv", index=False)
-    figures.equality(out / "rates", frame, "largest stable rate", what, group="momentum")
-    text = f"""# Largest stable learning rate: {what}
-
-{printed(frame, "github")}
-
-Predicted: 2 (1 + momentum) / lambda_max, with the largest eigenvalue of the Hessian at the start. Measured: the middle
-of the bracket between a rate at which {options.steps} steps of full-batch descent were stable and one at which they
-were not, by bisection on real runs of the harness in float32 to {options.resolution:.1%}. Unstable: the loss is
-not finite, or larger than at the start: at the end for the linear model, at any step for a network.
-
-{made_by("python -m normlab.stability", arguments)}
-"""
-    (out / "stability.md").write_text(text)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from normlab.archs.layers import first_layer
+from normlab.archs.losses import LOSSES
 from normlab.config import data_label
 from normlab.data import dataset
 from normlab.errors import ConfigError
@@ -29,7 +30,6 @@ from normlab.theory.activations import (
     predicted_output_variance,
     second_moments,
 )
-from normlab.theory.curvature import Loss
 
 SATURATED = 5.0  # a pre-activation beyond it leaves the sigmoid less than 2.7% of its largest derivative
 
@@ -282,8 +282,8 @@ def input_scaling(
     for arch in archs:
         body = network_at_start(loaded, scheme, arch, seed).body.double()
         for loss in losses:
-            before = layer_statistics(body, _losses()[loss], x, labels)
-            after = layer_statistics(body, _losses()[loss], factor * x, labels)
+            before = layer_statistics(body, LOSSES[loss], x, labels)
+            after = layer_statistics(body, LOSSES[loss], factor * x, labels)
             for place, (one, other) in enumerate(zip(before, after, strict=True)):
                 rows.append(
                     {
@@ -381,9 +381,3 @@ def output_variances(
                 row |= {key: interval.estimate, f"{key}_low": interval.low, f"{key}_high": interval.high}
             rows.append({**row, "times_off": max(unit, 1 / unit)})
     return rows
-
-
-def _losses() -> dict[str, Loss]:
-    from normlab.training.module import LOSSES  # loads Lightning, which most measurements do without
-
-    return LOSSES

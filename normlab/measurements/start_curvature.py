@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,10 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from normlab.config import NonNegativeFloat, PositiveInt, data_label
-from normlab.data import dataset
+from normlab.archs.layers import first_layer
+from normlab.archs.losses import LOSSES
+from normlab.config import Arch, NonNegativeFloat, PositiveInt, data_label
+from normlab.data import Dataset, dataset
+from normlab.errors import NormlabError
 from normlab.measurements.registry import measurement
 from normlab.measurements.starts import first_batch, fitted, network_at_start
+from normlab.theory.activations import layer_statistics, predicted_output_variance, second_moments
 from normlab.theory.curvature import Curvature
 from normlab.theory.stability import stable_rate
 
@@ -70,3 +76,52 @@ def starts(
                 network = network_at_start(loaded, norm, arch, seed)
                 about = {"data": data_label(data), "arch": arch["name"], "norm": name, "seed": seed, **options}
                 yield about, network.body, x, labels
+
+
+Look = tuple[dict[str, Any], list[dict[str, Any]], tuple[list[float], list[float]] | None]
+
+
+def networks_at_start(
+    data: Dataset, arch: Arch, names: Sequence[str], images: int, seed: int, density: bool
+) -> Iterator[tuple[str, Look | str]]:
+    """Each scheme with its numbers, or with the reason why it has none."""
+    from tqdm import tqdm
+
+    for name in tqdm(names, desc="schemes", disable=not sys.stderr.isatty(), leave=False):
+        try:
+            yield name, network_at_its_start(name, data, arch, images, seed, density)
+        except NormlabError as error:
+            yield name, str(error)
+
+
+def network_at_its_start(name: str, data: Dataset, arch: Arch, images: int, seed: int, density: bool) -> Look:
+    """The numbers of one scheme, of its layers, and its spectral density."""
+    norm = fitted(data, name)
+    network = network_at_start(data, norm, arch, seed)
+    batch, labels = first_batch(data, images)
+    with torch.no_grad():
+        inputs = norm(batch)
+    loss = LOSSES[arch.loss]
+    layers = [vars(layer) for layer in layer_statistics(network.body, loss, inputs, labels)]
+    predicted = math.sqrt(predicted_output_variance(first_layer(network.body), second_moments([batch], norm)))
+    measured = layers[0]["activation_rms"]
+    curvature = Curvature(network.body, loss, inputs, labels)
+    lambda_max, (trace, trace_error) = curvature.lambda_max(), curvature.trace()
+    row = {
+        "parameters": curvature.size,
+        "lambda_max": lambda_max,
+        "stable_rate": stable_rate(lambda_max),
+        "trace": trace,
+        "trace_standard_error": trace_error,
+        "input_rms": inputs.double().square().mean().sqrt().item(),
+        "first_layer_rms_predicted": predicted,
+        "first_layer_rms_measured": measured,
+        "first_layer_gradient_norm": layers[0]["gradient_norm"],
+        "first_layer_gradient_spread": layers[0]["gradient_spread"],
+        "last_layer_rms": layers[-1]["activation_rms"],
+        "last_layer_gradient_norm": layers[-1]["gradient_norm"],
+    }
+    if not density:
+        return row, layers, None
+    grid, heights = curvature.density()
+    return row, layers, (grid.tolist(), heights.tolist())

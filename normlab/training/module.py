@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-import torch.nn.functional as F
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from normlab.archs import Network
 from normlab.archs.layers import first_layer
+from normlab.archs.losses import LOSSES
 from normlab.augment import Augment
 from normlab.config import Config, ShiftName
 from normlab.curve import Curve
@@ -22,25 +21,6 @@ from normlab.data import Batch
 from normlab.shifts import shifted
 from normlab.training.checkpoint import KEY, description
 from normlab.training.optimizers import build_optimizer, schedule
-
-
-def squared_error(scores: Tensor, labels: Tensor) -> Tensor:
-    """Half the squared distance to the one-hot label, summed over outputs, meaned over images.
-
-    Its Hessian in the weights of each output of a linear model is the second-moment matrix of the inputs.
-
-    >>> squared_error(torch.tensor([[1.0, 0.0]]), torch.tensor([1]))
-    tensor(1.)
-    """
-    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))  # bfloat16 would round the loss to 8 bits
-    return 0.5 * (scores - F.one_hot(labels, scores.shape[1]).to(scores.dtype)).square().sum(1).mean()
-
-
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "cross_entropy": F.cross_entropy,
-    "squared_error": squared_error,
-}
-
 
 READ_LOSSES_EVERY = 50  # steps; at most so many more are made after a divergence, and none of them is recorded
 

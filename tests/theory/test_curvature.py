@@ -7,11 +7,11 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import normlab
+from normlab.archs.losses import squared_error
 from normlab.config import choose
 from normlab.errors import DataError
 from normlab.theory.curvature import Curvature
 from normlab.theory.softmax import softmax_hessian
-from normlab.training.module import squared_error
 
 SMALL = {
     "linear": {"init": "lecun"},

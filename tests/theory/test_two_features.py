@@ -12,6 +12,7 @@ import torch
 import normlab
 from normlab import conditioning
 from normlab.config import choices, defaults, parse
+from normlab.measurements.conditioning import surface
 from normlab.run import run
 
 
@@ -86,6 +87,6 @@ def test_the_path_of_descent_is_drawn(tmp_path, monkeypatch):
     conditioning.main(["data=two_features", "bias=false", "out=out"])
     assert (tmp_path / "out/paths.png").stat().st_size > 1000
     assert set(pd.read_csv(tmp_path / "out/conditioning.csv").scheme) <= set(choices("norm"))
-    hessian, optimum, path = conditioning.surface(normlab.dataset("two_features"), "unit")
+    hessian, optimum, path = surface(normlab.dataset("two_features"), "unit")
     gradient = hessian @ (path[0] - optimum)
     np.testing.assert_allclose((path[0] - path[1]) / gradient, (path[0] - path[1])[0] / gradient[0])

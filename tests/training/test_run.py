@@ -11,12 +11,12 @@ import torch.nn.functional as F
 import normlab
 from normlab import record
 from normlab.archs import Network
+from normlab.archs.losses import squared_error
 from normlab.config import choices
 from normlab.data import MemorySplit, load
 from normlab.errors import CheckpointError, ConfigError
 from normlab.run import run
 from normlab.training import Curve, has_loopback
-from normlab.training.module import squared_error
 from normlab.training.probe import MEASURED
 
 

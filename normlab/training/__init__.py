@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import socket
 import sys
 import time
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from normlab.training.mirror import mirrored
 from normlab.training.module import Training
 from normlab.training.probe import Probe
 from normlab.training.progress import Bar, Lines
+from normlab.training.quiet import hushed
 
 __all__ = [
     "Curve",
@@ -44,13 +43,6 @@ __all__ = [
 
 FULL_BATCH_CHUNK = 1024  # images whose gradient is computed at once, in full-batch descent
 EVALUATION_BATCH = 256
-
-
-# Once, and not around each training: processes that Lightning spawns import this module, and nothing else of ours.
-for name in ("lightning.pytorch", "lightning.fabric"):
-    logging.getLogger(name).setLevel(logging.WARNING)
-warnings.filterwarnings("ignore", module="lightning")
-warnings.filterwarnings("ignore", module="torch.utils")
 
 
 @dataclass(frozen=True)
@@ -70,6 +62,7 @@ class Outcome:
     device: str
 
 
+@hushed()
 def train(
     config: Config, data: Dataset, network: Network, folder: Path, callbacks: list[Callback], progress: str = "auto"
 ) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import time
 from typing import Any
 
@@ -21,6 +22,7 @@ from normlab.data import Batch
 from normlab.shifts import shifted
 from normlab.training.checkpoint import KEY, description
 from normlab.training.optimizers import build_optimizer, schedule
+from normlab.training.quiet import hush
 
 READ_LOSSES_EVERY = 50  # steps; at most so many more are made after a divergence, and none of them is recorded
 
@@ -58,6 +60,12 @@ class Training(pl.LightningModule):
         self._sums = torch.zeros(3)  # loss, correct answers and images of an evaluation
 
     # Optimization
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Arrive, also in a process that Lightning spawned: it imports our code and has none of its settings."""
+        if multiprocessing.parent_process() is not None:
+            hush()
+        super().__setstate__(state)
 
     def configure_optimizers(self) -> Any:
         """Optimizer and schedule; the schedule steps with every update."""

@@ -5,8 +5,9 @@ with, for every scheme, with 95% intervals over images. Where the folder's sub-f
 (n01440764) or the class numbers of the network, they are the classes. Any other folder does without accuracy, and all
 images below it count.
 
-``data.limit`` draws so many of all images, and ``data.on_corrupt=skip`` goes on where one cannot be read. ``norms=a,b``
-are the schemes, else all; ``batch``, ``resamples`` (of the bootstrap) and ``out`` can be changed, too. Schemes that are
+All images are one split here, of which ``data.limit`` takes so many at most; ``data.on_corrupt=skip`` goes on where one
+cannot be read. ``norms=a,b`` are the schemes, else all; ``batch``, ``resamples`` (of the bootstrap) and ``out`` can be
+changed, too. Schemes that are
 fitted are fitted on these images, whose labels they do not see; pca and zca whiten patches of 8 pixels, because the
 matrix for whole images is too large. learned is not trained here, so it equals unit, as yolo does by its formula.
 """

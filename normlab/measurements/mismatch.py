@@ -117,8 +117,8 @@ def fixed(found: Weights) -> Normalization:
 def pictures(data: dict[str, Any], found: Weights) -> tuple[Tensor, Tensor | None]:
     """All images as the network takes them, uint8 [N, 3, S, S], and the numbers of their classes, int64 [N].
 
-    At ``data.limit`` so many, drawn at random from all of them, the same at each call. None for the classes where they
-    are none of the network's.
+    No image is held back: all splits of the source are one here, and ``data.limit`` takes so many at most of it, drawn
+    at random, the same at each call. None for the classes where they are none of the network's.
 
     Raises:
         ConfigError: for ``data.image_size``, or another key that would change nothing.

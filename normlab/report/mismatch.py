@@ -17,7 +17,7 @@ def table(frame: pd.DataFrame, form: str = "simple") -> str:
     """The table for people."""
     keys = {
         "accuracy": "top-1 accuracy",
-        "difference": "less expected, in points",
+        "difference": "minus expected, in points",
         "confidence": "confidence",
         "agreement": "same answer",
     }

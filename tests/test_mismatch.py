@@ -56,7 +56,7 @@ def test_planted_labels_are_found_under_the_expected_scheme(folder, here, capsys
     assert "resized to 256 pixels, bilinearly" in text
     line = next(line for line in text.splitlines() if line.startswith("| expected"))
     assert [cell.strip() for cell in line.split("|")][3] == "+0.0"  # in points, no interval
-    assert "less expected, in points" in text
+    assert "minus expected, in points" in text
 
 
 def test_synsets_are_numbered_in_their_order():

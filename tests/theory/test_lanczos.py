@@ -20,7 +20,7 @@ def test_more_features_than_a_dense_hessian_can_hold(tmp_path):
     """12,288 features: few images, so that the Gram matrix of the samples has the same eigenvalues."""
     photos = normlab.dataset("photos", limit=60, image_size=64)
     norm = normlab.normalization("imagenet")
-    with pytest.raises(DataError, match=r"normlab\.analysis\.lanczos"):
+    with pytest.raises(DataError, match=r"normlab\.theory\.lanczos"):
         normlab.linear_hessian(photos.train.images, norm)
     x = norm.double()(photos.train.images).flatten(1)
     x = torch.cat([x, torch.ones(len(x), 1, dtype=torch.float64)], 1)

@@ -17,8 +17,8 @@ from provenance import write
 LOOK = """
 import sys, time
 from pathlib import Path
-from normlab.analysis.inspection import inspect_files
-from normlab.inspect import files_below
+from normlab.inspection.images import inspect_files
+from normlab.inspection.sources import files_below
 
 def peak(process):  # not getrusage: that of a child counts what its parent held when it was forked
     [line] = [line for line in Path(f"/proc/{process}/status").read_text().splitlines() if line.startswith("VmHWM")]
@@ -39,7 +39,7 @@ BARE = """
 import sys, time
 from pathlib import Path
 from PIL import Image
-from normlab.inspect import files_below
+from normlab.inspection.sources import files_below
 paths = files_below(Path(sys.argv[1]))
 started = time.perf_counter()
 for path in paths:

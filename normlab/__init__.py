@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 STARTED = time.perf_counter()  # for the record of how long imports took
 
 if TYPE_CHECKING:
-    from normlab.analysis.hessian import linear_hessian
     from normlab.data import dataset
     from normlab.norms import normalization
     from normlab.record import curves, records
+    from normlab.theory.spectrum import linear_hessian
     from normlab.training.checkpoint import load
     from normlab.training.export import export
 
@@ -23,7 +23,7 @@ _HOMES = {
     "curves": "normlab.record",
     "dataset": "normlab.data",
     "export": "normlab.training.export",
-    "linear_hessian": "normlab.analysis.hessian",
+    "linear_hessian": "normlab.theory.spectrum",
     "load": "normlab.training.checkpoint",
     "normalization": "normlab.norms",
     "records": "normlab.record",

@@ -1,18 +1,16 @@
 """The measurements of a study that need no training: ``python -m normlab.measure STUDY [results=FOLDER] [rerun=true]``.
 
-Each is a call of a function of the package, named in the study's file, which returns rows of labels and numbers. They
-are kept in results/STUDY/measurements.jsonl, with what made them; a call that is there is not made again. A call whose
-data is not on this machine is left out with a line that says where to get it.
+Each calls a function of normlab/measurements/ by its name, with options from the study's file, and has rows of labels
+and numbers. They are kept in results/STUDY/measurements.jsonl, with what made them; a call that is there is not made
+again. A call whose data is not on this machine is left out with a line that says where to get it.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +19,9 @@ from normlab.commandline.arguments import answer_help, parsed
 from normlab.config import Section
 from normlab.errors import ConfigError, DataError, NormlabError, fail
 from normlab.files import write_whole
+from normlab.measurements import measurement_by_name
 from normlab.report import study
-from normlab.report.study import MEASUREMENTS, Measurement
+from normlab.report.study import MEASUREMENTS
 
 
 class Options(Section):
@@ -56,12 +55,12 @@ def measure(name: str, out: Path, rerun: bool = False) -> None:
     kept = {} if rerun else {key(entry): entry for entry in study.measurements(out)}
     entries: list[dict[str, Any]] = []
     for place, call in enumerate(calls, 1):
-        label = f"{name} {place}/{len(calls)}: {call.call.rsplit('.', 1)[1]} {json.dumps(call.options)}"
+        label = f"{name} {place}/{len(calls)}: {call.measure} {json.dumps(call.options)}"
         entry = kept.get(key(call.model_dump(by_alias=True)))
         if entry is None:
             started = time.perf_counter()
             try:
-                rows = function(call)(**call.options)
+                rows = measurement_by_name(call.measure)(**call.options)
             except DataError as error:
                 print(f"{label}: left out: {error} (experiments/README.md: where to get it)", file=sys.stderr)
                 continue
@@ -74,20 +73,7 @@ def measure(name: str, out: Path, rerun: bool = False) -> None:
 
 def key(call: dict[str, Any]) -> str:
     """What tells one call from another."""
-    return json.dumps([call["call"], call["with"]], sort_keys=True)
-
-
-def function(call: Measurement) -> Callable[..., list[dict[str, Any]]]:
-    """The function that a call names.
-
-    Raises:
-        ConfigError: if there is none.
-    """
-    module, _, name = call.call.rpartition(".")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError):
-        raise ConfigError(f"{call.call}: there is no such function") from None
+    return json.dumps([call["measure"], call["with"]], sort_keys=True)
 
 
 def write(out: Path, entries: list[dict[str, Any]]) -> None:

@@ -5,44 +5,27 @@ with, for every scheme, with 95% intervals over images. Where the folder's sub-f
 (n01440764) or the class numbers of the network, they are the classes. Any other folder does without accuracy, and all
 images below it count.
 
-``data.limit`` draws so many of all images, and ``data.on_corrupt=skip`` goes on where one cannot be read. ``norms=a,b``
-are the schemes, else all; ``batch``, ``resamples`` (of the bootstrap) and ``out`` can be changed, too. Schemes that are
+All images are one split here, of which ``data.limit`` takes so many at most; ``data.on_corrupt=skip`` goes on where one
+cannot be read. ``norms=a,b`` are the schemes, else all; ``batch``, ``resamples`` (of the bootstrap) and ``out`` can be
+changed, too. Schemes that are
 fitted are fitted on these images, whose labels they do not see; pca and zca whiten patches of 8 pixels, because the
 matrix for whole images is too large. learned is not trained here, so it equals unit, as yolo does by its formula.
 """
 
 from __future__ import annotations
 
-import math
-import re
 import sys
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
-import torch
-from tabulate import tabulate
-from torch import Tensor
 
 from normlab import record
-from normlab.archs.pretrained import Weights, weights
+from normlab.archs.pretrained import weights
 from normlab.commandline.arguments import answer_help, parsed
-from normlab.config import Data, PositiveInt, Section, choices, data_label, defaults, parse_group
-from normlab.data import Files, Source
-from normlab.data.folder import all_images, find, sub_folders
-from normlab.data.images import decode
-from normlab.errors import ConfigError, DataError, NormlabError, fail
-from normlab.norms import Learned, Normalization, normalization
-from normlab.report.origin import made_by
-from normlab.statistics import Interval, bootstrap_interval, share_interval
-
-EXPECTED = "expected"  # the row of the network's own normalization
-SYNSET = re.compile(r"n\d{8}")
-UNKNOWN = Interval(math.nan, math.nan, math.nan, 0)
-UNUSED = ("batch_size", "validation", "test", "stream", "memory_gb", "workers", "cache")  # keys of data, of a run alone
-PATCHES = {"pca": 8, "zca": 8}  # pixels; whole images of 224 pixels would take a matrix of 169 GiB
+from normlab.config import PositiveInt, Section, data_label
+from normlab.errors import NormlabError, fail
+from normlab.measurements.mismatch import under_each
+from normlab.report import mismatch as report
 
 
 class Options(Section):
@@ -64,251 +47,20 @@ def main(arguments: list[str]) -> None:
         out = options.out or Path("runs") / "mismatch" / f"{label}-{options.model.replace('/', '-')}"
         record.require_writable(out, "out")
         found = weights(options.model)
-        rows, notes = measure(groups["data"], found, options)
+        rows, notes = under_each(groups["data"], found, options.norms, options.batch, options.resamples)
     except NormlabError as error:
         fail(str(error))
     except KeyboardInterrupt:
         fail("interrupted", status=130)
     frame = pd.DataFrame(rows)
     frame.to_csv(out / "mismatch.csv", index=False)
-    (out / "mismatch.md").write_text(document(label, options.model, found, frame, notes, arguments))
-    print(f"{options.model} expects mean {_numbers(found.expectation.mean)}, std {_numbers(found.expectation.std)}")
-    print(printed(frame))
+    (out / "mismatch.md").write_text(report.document(label, options.model, found, frame, notes, arguments))
+    mean, std = (report.numbers(values) for values in (found.expectation.mean, found.expectation.std))
+    print(f"{options.model} expects mean {mean}, std {std}")
+    print(report.table(frame))
     for note in notes:
         print(note)
     print(f"saved in {out}/: mismatch.csv, mismatch.md")
-
-
-def mismatches(
-    *, data: dict[str, Any], model: str = "efficientnet_lite0", norms: Sequence[str]
-) -> list[dict[str, Any]]:
-    """The same as a measurement of a study: a row for each scheme.
-
-    Columns: ``model``, ``data``, ``norm``, ``images``; ``accuracy``, ``confidence`` (mean of the largest probability),
-    ``agreement`` (share of images with the same answer as under the expected scheme) and ``difference`` (of accuracies,
-    less the expected one), each with the ends of its 95% interval over images. Accuracy and difference are NaN where
-    the images' classes are none of the network's.
-
-    Args:
-        data: options of a folder.
-        model: see :func:`normlab.archs.pretrained.weights`.
-        norms: schemes.
-
-    Raises:
-        DataError: if the images are missing, or only some of their classes are the network's.
-    """
-    options = Options(model=model, norms=tuple(norms))
-    try:
-        found = weights(model)
-    except NormlabError as error:  # a package that is not installed is like data that is not here
-        raise DataError(str(error)) from None
-    rows, notes = measure({**defaults("data", data["name"]), **data}, found, options)
-    for note in notes:
-        print(note, file=sys.stderr)
-    return [{"model": model, "data": data_label(data), **row} for row in rows]
-
-
-def measure(data: dict[str, Any], found: Weights, options: Options) -> tuple[list[dict[str, Any]], list[str]]:
-    """A row for each scheme; and lines that say what has none, or is no result of its own."""
-    from tqdm import tqdm
-
-    images, labels = pictures(data, found)
-    notes = ["the classes are not ImageNet's: no accuracy"] if labels is None else []
-    network = found.network.eval()
-    expected = fixed(found)
-    reference = answers(network, expected, images, options.batch)
-    rows = [row(EXPECTED, reference, reference, labels, options)]
-    names = options.norms or choices("norm")
-    for name in tqdm(names, desc="schemes", disable=not sys.stderr.isatty(), leave=False):
-        patch = PATCHES.get(name)
-        label = f"{name}, patches of {patch}" if patch else name
-        try:
-            norm = normalization(name, **({"patch": patch} if patch else {})).fit(images.split(options.batch))
-            rows.append(row(label, answers(network, norm, images, options.batch), reference, labels, options))
-            if isinstance(norm, Learned):
-                notes.append(f"{label}: not trained, so at its start, {norm.start}")
-        except NormlabError as error:
-            notes.append(f"{label}: {error}")
-    return rows, notes
-
-
-def fixed(found: Weights) -> Normalization:
-    """The normalization that a network expects."""
-    return normalization("imagenet", mean=list(found.expectation.mean), std=list(found.expectation.std))
-
-
-def pictures(data: dict[str, Any], found: Weights) -> tuple[Tensor, Tensor | None]:
-    """All images as the network takes them, uint8 [N, 3, S, S], and the numbers of their classes, int64 [N].
-
-    At ``data.limit`` so many, drawn at random from all of them, the same at each call. None for the classes where they
-    are none of the network's.
-
-    Raises:
-        ConfigError: for ``data.image_size``, or another key that would change nothing.
-        DataError: for a source that is no folder, or classes of which only some are the network's.
-    """
-    config: Data = parse_group("data", data)
-    size = found.expectation.image_size
-    if config.image_size is not None:
-        raise ConfigError(
-            f"data.image_size={config.image_size}: leave it out; the network's own size, {size}, is taken"
-        )
-    usual = defaults("data", config.name)
-    if given := [key for key in UNUSED if data.get(key) != usual.get(key)]:
-        raise ConfigError(f"data.{given[0]}={data[given[0]]}: leave it out; it would change nothing here")
-    paths, labels, skip = files(config, found.classes)
-    order = torch.randperm(len(paths), generator=torch.Generator().manual_seed(config.split_seed))
-    chosen = order[: config.limit].sort().values
-    images, kept, _ = decode([paths[place] for place in chosen.tolist()], found.expectation.resize, skip)
-    images = images.repeat(1, 3 // images.shape[1], 1, 1)
-    margin = round((images.shape[2] - size) / 2)  # as torchvision's CenterCrop
-    images = images[..., margin : margin + size, margin : margin + size].contiguous()
-    return images, None if labels is None else labels[chosen[kept]]
-
-
-def files(config: Data, classes: int) -> tuple[list[Path], Tensor | None, bool]:
-    """The image files, the numbers of their classes, int64 [N], and whether to skip those that cannot be read.
-
-    Raises:
-        DataError: as :func:`pictures`.
-    """
-    given, skip = getattr(config, "root", None), getattr(config, "on_corrupt", None) == "skip"
-    if config.name == "folder" and given is not None:
-        root = find(given, "data=folder")
-        top = root / "train" if (root / "train").is_dir() else root
-        if class_numbers(sub_folders(top), classes) is None:  # then the folders mean nothing, and may be anything
-            paths = all_images(root, skip)
-            if deep := {path.parent for path in paths if SYNSET.fullmatch(path.parent.name)} - {root}:
-                synset = min(deep)
-                raise DataError(f"{synset}: a synset, but not directly in {top}: give data.root={synset.parent}")
-            return paths, None, skip
-    source: Source = config.build()
-    parts = [part for part in (source.train, source.validation, source.test) if part is not None]
-    found = [part.pictures for part in parts if isinstance(part.pictures, Files)]
-    if len(found) < len(parts):
-        raise DataError(f"data={config.name}: image files are wanted, as in data=folder data.root=FOLDER")
-    numbers = class_numbers(source.classes, classes)
-    labels = None if numbers is None else numbers[torch.cat([part.labels for part in parts])]
-    return [path for part in found for path in part.paths], labels, skip
-
-
-def class_numbers(names: Sequence[str], classes: int) -> Tensor | None:
-    """Numbers of the network's classes, int64, from ImageNet's synsets or from numbers; None if all names are others.
-
-    ImageNet-1k counts its synsets in the order of their names.
-
-    Raises:
-        DataError: for another name among them, or for synsets and a network of other than ImageNet-1k's classes.
-    """
-    synsets = {name for name in names if SYNSET.fullmatch(name)}
-    numbers = {name for name in names if name.isdecimal() and int(name) < classes}
-    if not synsets | numbers:
-        return None
-    if len(numbers) == len(names):
-        return torch.tensor([int(name) for name in names])
-    if len(synsets) < len(names):
-        odd = next(name for name in names if name not in (synsets or numbers))
-        raise DataError(
-            f"class {odd!r}: other sub-folders are classes of ImageNet, and then all are to be named by its synsets "
-            f"(n01440764), or all by numbers below {classes}"
-        )
-    if classes != 1000:  # its numbers are others: 1001 with a background first, or the classes of a fine-tuning
-        raise DataError(
-            f"class {names[0]}: the network has {classes:,} classes, not the 1,000 of ImageNet-1k, so that its "
-            f"numbers of the synsets are not known: name the sub-folders by numbers below {classes}"
-        )
-    try:
-        from timm.data import ImageNetInfo
-    except ImportError:
-        raise DataError("synsets need the list that comes with timm: pip install 'normlab[timm]'") from None
-    place = {synset: number for number, synset in enumerate(ImageNetInfo().label_names())}
-    if unknown := [name for name in names if name not in place]:
-        raise DataError(f"class {unknown[0]} is none of ImageNet-1k's")
-    return torch.tensor([place[name] for name in names])
-
-
-def answers(network: torch.nn.Module, norm: Normalization, images: Tensor, batch: int) -> Tensor:
-    """Probabilities, [N, classes]."""
-
-    def parts() -> Iterator[Tensor]:
-        with torch.no_grad():
-            for part in images.split(batch):
-                yield network(norm(part)).softmax(1)
-
-    return torch.cat(list(parts()))
-
-
-def row(name: str, found: Tensor, reference: Tensor, labels: Tensor | None, options: Options) -> dict[str, Any]:
-    """One scheme's numbers with their intervals; the expected one agrees with itself for certain."""
-    confidence, answer = (value.numpy() for value in found.max(1))
-    usual = reference.argmax(1).numpy()
-    same = answer == usual
-    generator = np.random.default_rng(0)
-
-    def mean(values: np.ndarray) -> Interval:
-        return bootstrap_interval(values.astype(np.float64), generator, resamples=options.resamples)
-
-    numbers: dict[str, Any] = {"norm": name, "images": len(answer)}
-    intervals = {
-        "accuracy": UNKNOWN,
-        "confidence": mean(confidence),
-        "agreement": share_interval(int(same.sum()), len(same)),
-        "difference": UNKNOWN,
-    }
-    if labels is not None:
-        right, before = answer == labels.numpy(), usual == labels.numpy()
-        intervals["accuracy"] = share_interval(int(right.sum()), len(right))
-        intervals["difference"] = mean(right.astype(np.float64) - before)
-    for key, interval in intervals.items():
-        low, high = interval.low, interval.high
-        if name == EXPECTED and key in ("agreement", "difference"):  # 1 and 0 by definition
-            low = high = math.nan
-        numbers |= {key: interval.estimate, f"{key}_low": low, f"{key}_high": high}
-    return numbers
-
-
-def printed(frame: pd.DataFrame, form: str = "simple") -> str:
-    """The table for people."""
-    from normlab.report.tables import percent
-
-    keys = {
-        "accuracy": "top-1 accuracy",
-        "difference": "less expected, in points",
-        "confidence": "confidence",
-        "agreement": "same answer",
-    }
-    shown: dict[str, list[str]] = {"scheme": frame.norm.tolist()}
-    for key, heading in keys.items():
-        columns = zip(frame[key], frame[f"{key}_low"], frame[f"{key}_high"], strict=True)
-        points = key == "difference"  # a difference of shares is no percentage of anything
-        cells = [percent(value, low, high, sign=points) for value, low, high in columns]
-        shown[heading] = [cell.replace("%", "") for cell in cells] if points else cells
-    return tabulate(shown, "keys", tablefmt=form, disable_numparse=True)
-
-
-def document(
-    label: str, model: str, found: Weights, frame: pd.DataFrame, notes: list[str], arguments: Sequence[str]
-) -> str:
-    """The table as Markdown, with what made it."""
-    about = found.expectation
-    count = int(frame.images.iloc[0])
-    parts = [
-        f"# {model} on {label}, under other normalizations than its own",
-        f"{count:,} images, no training. The network expects mean {_numbers(about.mean)} and standard deviation\n"
-        f"{_numbers(about.std)} ({about.source}), at {about.image_size} pixels. Intervals are 95% over images: score\n"
-        "intervals of shares, bootstrap of the rest.",
-        f"Each image's shorter side was resized to {about.resize} pixels, bilinearly with antialiasing, and the\n"
-        "centre cut out. The network's own preprocessing may resize otherwise (bicubic, squashed to a square), so the\n"
-        f"row {EXPECTED!r} is not what was published of it. All rows are of the same pixels.",
-        printed(frame, "github"),
-        *["\n".join(f"- {note}" for note in notes)] * bool(notes),
-        made_by("python -m normlab.mismatch", arguments),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def _numbers(values: Sequence[float]) -> str:
-    return " ".join(f"{value:.3f}" for value in values)
 
 
 if __name__ == "__main__":

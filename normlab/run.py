@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from normlab import record
-from normlab.analysis.prediction import predict
 from normlab.archs import Network
 from normlab.config import Config
 from normlab.data import Dataset, load, open_source
@@ -17,6 +16,7 @@ from normlab.data.splits import Source
 from normlab.norms import Affine, Normalization
 from normlab.record import Curve, divergence, pack, summarize
 from normlab.shifts import require_channels
+from normlab.theory.prediction import predict
 from normlab.training import Outcome, mirrored, start_from, train
 
 log = logging.getLogger(__name__)

@@ -253,8 +253,8 @@ def draw(
 def limits(found: Study) -> dict[tuple[str, str], float]:
     """The predicted largest stable rate of each cell and scheme, where the runs carry one, or it was measured.
 
-    Measurements of :func:`normlab.analysis.linearity.start_curvature` belong to a cell by columns of the same name as
-    its factors, less their prefix.
+    Rows of :func:`normlab.measurements.start_curvature.start_curvature` belong to a cell by columns of the same name
+    as its factors, minus their prefix.
     """
     limits = {}
     measured = found.measurements

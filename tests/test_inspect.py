@@ -17,8 +17,10 @@ from torchvision.transforms import v2
 
 import normlab
 from normlab import dataset, inspect
-from normlab.analysis.inspection import inspect_files, inspect_images
 from normlab.data.images import resize
+from normlab.inspection import advice
+from normlab.inspection.images import inspect_files, inspect_images
+from normlab.inspection.report import report
 
 
 @pytest.fixture
@@ -69,8 +71,8 @@ def test_the_report_is_that_of_the_images(look, folder):
 
 def test_conditioning_is_that_of_the_small_copies(photos):
     found = inspect_images(photos.train.images[:300], small=100, size=4)
-    by_name = {row["scheme"]: row for row in inspect.conditioning(found)}
-    assert list(by_name) == list(inspect.SCHEMES)
+    by_name = {row["scheme"]: row for row in advice.conditioning(found)}
+    assert list(by_name) == list(advice.SCHEMES)
     for name, row in by_name.items():
         x = normlab.normalization(name).fit([found.small])(found.small).flatten(1).double().numpy()
         x = np.hstack([x, np.ones((100, 1))])
@@ -157,11 +159,11 @@ def test_a_preset_that_cannot_be_told_apart_is_not_called_as_good():
     def told(images):
         found = inspect_images(images)
         intervals = found.intervals(10)
-        rows = inspect.presets(intervals)
+        rows = advice.presets(intervals)
         wide = {
             key: tuple(torch.stack([v[0], v[0] - 1, v[0] + 1]) for v in values) for key, values in intervals.items()
         }
-        return rows[0]["name"], " ".join(inspect.advice(found, wide))
+        return rows[0]["name"], " ".join(advice.advice(found, wide))
 
     name, text = told(noise_like("imagenet", 30))
     assert f"These 30 images cannot tell {name} from their own statistics." in text
@@ -188,7 +190,7 @@ def test_few_images_are_not_said_to_lie_within_or_outside(look):
 
 def test_one_channel_is_compared_with_all_three_constants():
     images = noise_like("imagenet", channels=1)
-    row = next(row for row in inspect.presets(inspect_images(images).intervals(300)) if row["name"] == "imagenet")
+    row = next(row for row in advice.presets(inspect_images(images).intervals(300)) if row["name"] == "imagenet")
     assert not row["inside"]
     mean, std = (value.item() for value in inspect_images(images).sums.statistics("pooled"))
     constants = normlab.config.defaults("norm", "imagenet")
@@ -199,20 +201,21 @@ def test_one_channel_is_compared_with_all_three_constants():
 def test_greyscale_images_of_three_channels_keep_them():
     grey = noise_like("imagenet", 40, 1)
     one, three = (inspect_images(images) for images in (grey, grey.repeat(1, 3, 1, 1)))
-    options = inspect.Options(conditioning=False, resamples=10)
-    told, other = (" ".join(inspect.report(found, options, 40)["advice"]) for found in (one, three))
+    told, other = (
+        " ".join(report(found, 40, with_conditioning=False, resamples=10)["advice"]) for found in (one, three)
+    )
     assert "would make three channels" in told
     assert "would make three channels" not in other
-    assert inspect.report(one, options, 40)["lines"]["normlab"].count(",") == 2
-    assert inspect.report(three, options, 40)["lines"]["normlab"].count(",") == 6
+    assert report(one, 40, with_conditioning=False, resamples=10)["lines"]["normlab"].count(",") == 2
+    assert report(three, 40, with_conditioning=False, resamples=10)["lines"]["normlab"].count(",") == 6
 
 
 def test_the_nearest_preset_and_whether_it_is_inside():
     images = noise_like("imagenet")
-    nearest = inspect.presets(inspect_images(images).intervals(300))[0]
+    nearest = advice.presets(inspect_images(images).intervals(300))[0]
     assert nearest["name"] == "imagenet"
     assert nearest["distance"] < 0.02
-    far = inspect.presets(inspect_images(images // 2).intervals(300))[0]
+    far = advice.presets(inspect_images(images // 2).intervals(300))[0]
     assert not far["inside"]
 
 
@@ -241,7 +244,7 @@ def test_each_line_gives_the_tensor_of_normlab(photos, channels):
     images = resize(photos.train.images[:20, :channels], 224)
     found = inspect_images(images)
     norm = normlab.normalization("dataset").fit([images])
-    lines = inspect.lines(*(value.tolist() for value in found.sums.statistics("pooled")))
+    lines = advice.lines(*(value.tolist() for value in found.sums.statistics("pooled")))
     array = images[0].permute(1, 2, 0).numpy()
     made = given(lines, Image.fromarray(array if channels == 3 else array[..., 0]))
     assert set(made) == set(lines)
@@ -258,9 +261,9 @@ def test_files_opened_as_the_note_says_are_those_that_were_measured(photos, here
     picture.convert("RGB" if mode in ("P", "CMYK", "1") else mode).convert(mode).save(here / f"one.{suffix}")
     found = inspect_files([here / f"one.{suffix}"])
     mean, std = (value.tolist() for value in found.sums.statistics("pooled"))
-    [opened] = re.findall(r"Image\.open\(path\)\.convert\(.*?\)", " ".join(inspect.lines_notes(found, std)))
+    [opened] = re.findall(r"Image\.open\(path\)\.convert\(.*?\)", " ".join(advice.lines_notes(found, std)))
     picture = eval(opened, {"Image": Image, "path": here / f"one.{suffix}"})
-    for library, tensor in given(inspect.lines(mean, std), picture).items():
+    for library, tensor in given(advice.lines(mean, std), picture).items():
         tensor = torch.as_tensor(tensor, dtype=torch.float64).flatten(1)
         assert tensor.mean(1).abs().max() < 1e-4, library
         assert (tensor.std(1, correction=0) - 1).abs().max() < 1e-4, library

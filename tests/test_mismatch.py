@@ -12,6 +12,7 @@ from normlab import mismatch
 from normlab.archs.pretrained import weights
 from normlab.config import defaults
 from normlab.errors import ConfigError, DataError
+from normlab.measurements import mismatch as measured
 from normlab.statistics import share_interval
 
 
@@ -25,7 +26,7 @@ def folder(here, photos, network):
     """Pictures of 256 pixels, sorted into folders by what the network says of them; one of them wrongly."""
     images = torch.nn.functional.interpolate(photos.train.images[::500].float(), 256, mode="bilinear").byte()
     cut = images[..., 16:240, 16:240]
-    answer = mismatch.answers(network.network.eval(), mismatch.fixed(network), cut, 4).argmax(1).tolist()
+    answer = measured.answers(network.network.eval(), measured.fixed(network), cut, 4).argmax(1).tolist()
     answer[0] = (answer[0] + 1) % 1000
     for i, (image, number) in enumerate(zip(images, answer, strict=True)):
         path = here / "sorted" / str(number) / f"{i}.png"
@@ -55,20 +56,20 @@ def test_planted_labels_are_found_under_the_expected_scheme(folder, here, capsys
     assert "resized to 256 pixels, bilinearly" in text
     line = next(line for line in text.splitlines() if line.startswith("| expected"))
     assert [cell.strip() for cell in line.split("|")][3] == "+0.0"  # in points, no interval
-    assert "less expected, in points" in text
+    assert "minus expected, in points" in text
 
 
 def test_synsets_are_numbered_in_their_order():
-    numbers = mismatch.class_numbers(["n01440764", "n15075141", "n01443537"], 1000)
+    numbers = measured.class_numbers(["n01440764", "n15075141", "n01443537"], 1000)
     assert numbers.tolist() == [0, 999, 1]
-    assert mismatch.class_numbers(["7", "3"], 10).tolist() == [7, 3]
+    assert measured.class_numbers(["7", "3"], 10).tolist() == [7, 3]
     with pytest.raises(DataError, match="none of ImageNet-1k"):
-        mismatch.class_numbers(["n00000000"], 1000)
+        measured.class_numbers(["n00000000"], 1000)
 
 
 def test_other_names_are_no_classes_and_among_synsets_or_numbers_a_mistake():
     for names in ([], ["cat"], ["cat", "dog"], ["1000", "2024"], ["n0144076"]):
-        assert mismatch.class_numbers(names, 1000) is None
+        assert measured.class_numbers(names, 1000) is None
     for names, odd in (
         (["n01440764", "n0144353"], "n0144353"),
         (["cat", "n01440764"], "cat"),
@@ -77,30 +78,30 @@ def test_other_names_are_no_classes_and_among_synsets_or_numbers_a_mistake():
         (["n01440764", "7"], "7"),
     ):
         with pytest.raises(DataError, match=f"class '{odd}': other sub-folders are classes of ImageNet"):
-            mismatch.class_numbers(names, 1000)
+            measured.class_numbers(names, 1000)
 
 
 def test_synsets_want_the_classes_of_imagenet():
     for classes in (7, 1001):
         with pytest.raises(DataError, match="not the 1,000 of ImageNet-1k"):
-            mismatch.class_numbers(["n01440764", "n01443537"], classes)
+            measured.class_numbers(["n01440764", "n01443537"], classes)
 
 
 def test_a_limit_draws_from_all_images_and_a_size_is_refused(folder, network):
     root, count = folder
     data = defaults("data", "folder") | {"root": str(root)}
-    everything, labels = mismatch.pictures(data, network)
+    everything, labels = measured.pictures(data, network)
     assert everything.shape == (count, 3, 224, 224)
-    images, some = mismatch.pictures(data | {"limit": 5}, network)
-    again, _ = mismatch.pictures(data | {"limit": 5}, network)
+    images, some = measured.pictures(data | {"limit": 5}, network)
+    again, _ = measured.pictures(data | {"limit": 5}, network)
     assert torch.equal(images, again)
     places = [next(i for i, image in enumerate(everything) if torch.equal(image, one)) for one in images]
     assert len(set(places)) == 5
     assert places != [0, 1, 2, 3, 4]
     assert torch.equal(labels[places], some)
-    assert len(mismatch.pictures(data | {"limit": 1000}, network)[0]) == count
+    assert len(measured.pictures(data | {"limit": 1000}, network)[0]) == count
     with pytest.raises(ConfigError, match=r"data.image_size=64: .* the network's own size, 224"):
-        mismatch.pictures(data | {"image_size": 64}, network)
+        measured.pictures(data | {"image_size": 64}, network)
 
 
 def unsorted(root, places):
@@ -138,11 +139,11 @@ def test_files_without_classes_are_drawn_and_skipped_as_others(folder, network, 
     root, count = folder
     own = unsorted(root, ["."])
     data = defaults("data", "folder") | {"root": str(own)}
-    assert len(mismatch.pictures(data | {"limit": 5}, network)[0]) == 5
+    assert len(measured.pictures(data | {"limit": 5}, network)[0]) == 5
     (own / "broken.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"broken.png: not an image"):
-        mismatch.pictures(data, network)
-    images, labels = mismatch.pictures(data | {"on_corrupt": "skip"}, network)
+        measured.pictures(data, network)
+    images, labels = measured.pictures(data | {"on_corrupt": "skip"}, network)
     assert (len(images), labels) == (count, None)
     assert "broken.png" in caplog.text
 
@@ -151,21 +152,21 @@ def test_a_key_that_changes_nothing_is_refused(folder, network):
     data = defaults("data", "folder") | {"root": str(folder[0])}
     for key, value in (("batch_size", 8), ("validation", 0.5), ("stream", True), ("cache", False)):
         with pytest.raises(ConfigError, match=f"data.{key}={value}: leave it out"):
-            mismatch.pictures(data | {key: value}, network)
+            measured.pictures(data | {key: value}, network)
 
 
 def test_a_folder_of_no_images_or_of_synsets_further_down_is_refused(folder, network, here):
     data = defaults("data", "folder") | {"root": str(here / "own")}
     (here / "own").mkdir()
     with pytest.raises(DataError, match="own: no images in it"):
-        mismatch.pictures(data, network)
+        measured.pictures(data, network)
     unsorted(folder[0], ["val/n01440764", "val/n01443537"])
     with pytest.raises(DataError, match=r"n01440764: a synset, .* give data.root=\S*own/val$"):
-        mismatch.pictures(data, network)
+        measured.pictures(data, network)
     one_class = data | {"root": str(here / "own/val/n01440764")}
-    assert mismatch.pictures(one_class, network)[1] is None
+    assert measured.pictures(one_class, network)[1] is None
     with pytest.raises(DataError, match="data=digits: image files are wanted"):
-        mismatch.pictures(defaults("data", "digits"), network)
+        measured.pictures(defaults("data", "digits"), network)
 
 
 @pytest.mark.parametrize(
@@ -185,8 +186,7 @@ def test_a_mistake_names_the_option(here, capsys, argument, message):
 def test_whitening_takes_patches(folder, network):
     root, _ = folder
     data = defaults("data", "folder") | {"root": str(root), "limit": 4}
-    options = mismatch.Options(norms=("pca", "zca"), resamples=50)
-    rows, notes = mismatch.measure(data, network, options)
+    rows, notes = measured.under_each(data, network, ("pca", "zca"), resamples=50)
     assert [row["norm"] for row in rows] == ["expected", "pca, patches of 8", "zca, patches of 8"]
     assert notes == []
 
@@ -199,7 +199,7 @@ def test_the_folder_where_one_stands_has_its_name(folder, monkeypatch, capsys):
 
 def test_learned_is_unit_and_says_so(folder, network):
     data = defaults("data", "folder") | {"root": str(folder[0]), "limit": 4}
-    rows, notes = mismatch.measure(data, network, mismatch.Options(norms=("unit", "yolo", "learned"), resamples=50))
+    rows, notes = measured.under_each(data, network, ("unit", "yolo", "learned"), resamples=50)
     unit, *others = ({key: value for key, value in row.items() if key != "norm"} for row in rows[1:])
     assert others == [unit, unit]
     assert notes == ["learned: not trained, so at its start, unit"]
@@ -209,7 +209,7 @@ def test_what_cannot_be_fitted_is_named_and_left_out(folder, network):
     root, _ = folder
     data = defaults("data", "folder") | {"root": str(root)}
     odd = replace(network, expectation=replace(network.expectation, image_size=220))  # 8 does not divide it
-    rows, notes = mismatch.measure(data, odd, mismatch.Options(norms=("zca", "unit"), resamples=50))
+    rows, notes = measured.under_each(data, odd, ("zca", "unit"), resamples=50)
     assert [row["norm"] for row in rows] == ["expected", "unit"]
     assert len(notes) == 1
     assert notes[0].startswith("zca, patches of 8: norm.patch=8 does not divide")

@@ -27,10 +27,24 @@ MEASUREMENTS = "measurements.jsonl"
 
 
 class Measurement(Section):
-    """One call of a function of the package that measures something and returns rows of labels and numbers."""
+    """One call of a measurement: ``NAME: {KEY: VALUE}`` in a study's file, or ``NAME`` where nothing is chosen.
 
-    call: str  # such as normlab.analysis.hessian.function
+    ``data: NAME`` is short for ``data: {name: NAME}``.
+    """
+
+    measure: str  # see normlab.measurements
     options: dict[str, Any] = Field(default_factory=dict, alias="with")  # its keyword arguments
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        named = {value: {}} if isinstance(value, str) else value
+        if not isinstance(named, dict) or len(named) != 1:
+            raise ValueError(f"{value}: expected one name and its options, as in: saturated_units: {{data: digits}}")
+        ((name, options),) = named.items()
+        if isinstance(options, dict) and isinstance(options.get("data"), str):
+            options = {**options, "data": {"name": options["data"]}}
+        return {"measure": name, "with": {} if options is None else options}
 
 
 class Picture(Section):
@@ -38,7 +52,7 @@ class Picture(Section):
 
     name: str
     caption: str
-    call: str  # name of the measuring function
+    call: str  # name of the measurement
     x: str
     y: str
     by: str
@@ -133,9 +147,9 @@ class Study:
 
     @cached_property
     def measurements(self) -> pd.DataFrame:
-        """The rows of all measurements; ``call`` is the name of the function."""
+        """The rows of all measurements; ``call`` is the name of the measurement."""
         rows = [
-            {"call": entry["call"].rsplit(".", 1)[1], "status": "finished", "seed": 0, **row}
+            {"call": entry["measure"], "status": "finished", "seed": 0, **row}
             for entry in self.measured
             for row in entry["rows"]
         ]

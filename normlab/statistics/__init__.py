@@ -8,7 +8,6 @@ from normlab.statistics.paired import (
     holm,
     non_inferiority_test,
     outside_test,
-    permutation_test,
     superiority_test,
     t_test,
 )
@@ -32,7 +31,6 @@ __all__ = [
     "packed_interval",
     "paired_difference",
     "pairs_needed",
-    "permutation_test",
     "power",
     "restricted_difference",
     "share_interval",

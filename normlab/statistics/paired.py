@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from normlab.statistics.intervals import differences, finite, scale
+from normlab.statistics.intervals import differences, finite
 
 TIE = 1e-10  # sums closer than this, relative to the largest value, tie: far above rounding, far below a difference
 
@@ -36,48 +36,6 @@ def t_test(first: ArrayLike, second: ArrayLike) -> float:
         ValueError: if the lengths differ, or a value is NaN or infinite.
     """
     return _t(differences(first, second), "two-sided")
-
-
-def permutation_test(
-    first: ArrayLike, second: ArrayLike, generator: np.random.Generator, resamples: int = 9999
-) -> float:
-    """Two-sided p of the sign-flip test that differences are symmetric about 0.
-
-    Fisher's (1935, The Design of Experiments, section 21). It assumes no normality, and pays for it: the least p at n
-    pairs is 2 / 2^n. That is 0.0625 at n = 5, so with 5 seeds this test cannot reject at 5%; at n = 6 it can (0.03125).
-
-    >>> permutation_test([1, 2, 3, 4, 5], [0, 0, 0, 0, 0], np.random.default_rng(0))
-    0.0625
-
-    Args:
-        first: [n], finite; the value of seed i stands at i in both.
-        second: [n], finite.
-        generator: draws the flips where there are too many.
-        resamples: all 2^n flips are made if they are no more than this (n <= 13 of 9,999), and p is exact. Otherwise
-            so many are drawn, and p counts the observed signs among them (Phipson and Smyth 2010), so it is never 0.
-
-    Returns:
-        In (0, 1]; NaN of no pairs. Twice the smaller tail, at most 1.
-
-    Raises:
-        ValueError: if the lengths differ, or a value is NaN or infinite.
-    """
-    found = differences(first, second)
-    if found.size < 2:
-        return 1.0 if found.size else math.nan  # one pair: either sign is as extreme
-    if not found.any():
-        return 1.0
-    # Whole numbers tie exactly: 0.3 - 0.1 - 0.2 is no sum below 0.
-    resolution = TIE * scale(finite(first), finite(second))
-
-    def statistic(signed: NDArray[np.float64], axis: int) -> Any:
-        return np.rint(signed.sum(axis=axis) / resolution)
-
-    return float(
-        stats.permutation_test(
-            (found,), statistic, permutation_type="samples", n_resamples=resamples, rng=generator, vectorized=True
-        ).pvalue
-    )
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import socket
 import sys
 import time
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,18 +26,12 @@ from normlab.training.mirror import mirrored
 from normlab.training.module import Training
 from normlab.training.probe import Probe
 from normlab.training.progress import Bar, Lines
+from normlab.training.quiet import hushed
 
 __all__ = ["Outcome", "Training", "load", "mirrored", "start_from", "train"]
 
 FULL_BATCH_CHUNK = 1024  # images whose gradient is computed at once, in full-batch descent
 EVALUATION_BATCH = 256
-
-
-# Once, and not around each training: processes that Lightning spawns import this module, and nothing else of ours.
-for name in ("pytorch_lightning", "lightning_fabric"):
-    logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module=name)
-warnings.filterwarnings("ignore", module="torch.utils")
 
 
 @dataclass(frozen=True)
@@ -62,6 +54,7 @@ class Outcome:
     answers: Tensor | None = None
 
 
+@hushed()
 def train(
     config: Config, data: Dataset, network: Network, folder: Path, callbacks: list[Callback], progress: str = "auto"
 ) -> Outcome:

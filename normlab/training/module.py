@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-import torch.nn.functional as F
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from normlab.archs import Network
 from normlab.archs.layers import first_layer
+from normlab.archs.losses import LOSSES
 from normlab.augment import Augment
 from normlab.config import Config, ShiftName
 from normlab.data import Batch
@@ -22,25 +22,7 @@ from normlab.record import Curve
 from normlab.shifts import shifted
 from normlab.training.checkpoint import KEY, description
 from normlab.training.optimizers import build_optimizer, schedule
-
-
-def squared_error(scores: Tensor, labels: Tensor) -> Tensor:
-    """Half the squared distance to the one-hot label, summed over outputs, meaned over images.
-
-    Its Hessian in the weights of each output of a linear model is the second-moment matrix of the inputs.
-
-    >>> squared_error(torch.tensor([[1.0, 0.0]]), torch.tensor([1]))
-    tensor(1.)
-    """
-    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))  # bfloat16 would round the loss to 8 bits
-    return 0.5 * (scores - F.one_hot(labels, scores.shape[1]).to(scores.dtype)).square().sum(1).mean()
-
-
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "cross_entropy": F.cross_entropy,
-    "squared_error": squared_error,
-}
-
+from normlab.training.quiet import hush
 
 READ_LOSSES_EVERY = 50  # steps; at most so many more are made after a divergence, and none of them is recorded
 
@@ -79,6 +61,12 @@ class Training(pl.LightningModule):
         self.answers: list[Tensor] = []  # whether each image of the last evaluation was classified rightly, bool [B]
 
     # Optimization
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Arrive, also in a process that Lightning spawned: it imports our code and has none of its settings."""
+        if multiprocessing.parent_process() is not None:
+            hush()
+        super().__setstate__(state)
 
     def configure_optimizers(self) -> Any:
         """Optimizer and schedule; the schedule steps with every update."""

@@ -8,13 +8,13 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from normlab.analysis.activations import layer_statistics
-from normlab.analysis.curvature import Curvature
 from normlab.data import Loader, Split
 from normlab.errors import DataError
+from normlab.theory.activations import layer_statistics
+from normlab.theory.curvature import Curvature
 from normlab.training.module import Training
 
-# Of each layer; see normlab.analysis.activations.LayerStatistics.
+# Of each layer; see normlab.theory.activations.LayerStatistics.
 MEASURED = ("activation_rms", "activation_offset", "gradient_norm", "gradient_spread", "zero_gradients")
 
 

@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,6 +17,7 @@ from normlab.commandline import composing
 from normlab.commandline.grid import expected, load
 from normlab.config import check
 from normlab.errors import ConfigError, DataError
+from normlab.measurements import measurements, registry
 from normlab.record import store
 from normlab.report import ledger, study
 from normlab.report.page import write_page
@@ -199,7 +199,8 @@ def test_mistakes_end_with_one_line(arguments, message, capsys, tmp_path, monkey
 def test_pictures_and_claims_of_a_study_name_what_there_is(name):
     """Its pictures draw what it measures; its claims are in the ledger, or have a statement of their own."""
     plan = study.plan(name)
-    calls = {call.call.rsplit(".", 1)[1] for call in plan.measure}
+    calls = {call.measure for call in plan.measure}
+    assert calls <= set(measurements())
     assert {picture.call for picture in plan.pictures} <= calls
     for claim in plan.claims:
         assert claim.statement or claim.id in ledger.entries()
@@ -329,8 +330,8 @@ def test_without_its_data_a_study_is_what_lies_in_the_results(tmp_path, monkeypa
 def tiny(tmp_path, monkeypatch):
     """A study of one measurement, whose function stands in this file."""
     (tmp_path / "studies/tiny").mkdir(parents=True)
-    calls = [{"call": "measured_here.rows_of", "with": {"data": {"name": "digits", "limit": 50}}}]
-    calls.append({"call": "measured_here.rows_of", "with": {"data": {"name": "folder", "root": "nowhere"}}})
+    calls = [{"rows_of": {"data": {"name": "digits", "limit": 50}}}]
+    calls.append({"rows_of": {"data": {"name": "folder", "root": "nowhere"}}})
     rules = [
         {"kind": "within", "at": "measured", "metric": "value", "where": {"call": "rows_of"}, "low": 0, "high": 600},
         {"kind": "estimated", "at": "measured", "metric": "value", "low": 0, "high": 5},
@@ -340,9 +341,7 @@ def tiny(tmp_path, monkeypatch):
     plan["pictures"] = [drawn | {"name": "plain"}, drawn | {"name": "ends", "interval": ["value_low", "value_high"]}]
     (tmp_path / "studies/tiny/study.yaml").write_text(json.dumps({"experiment": plan}))
     monkeypatch.setattr(study, "EXPERIMENTS", tmp_path / "studies")
-    module = type(json)("measured_here")
-    module.rows_of = rows_of
-    monkeypatch.setitem(sys.modules, "measured_here", module)
+    monkeypatch.setitem(registry._REGISTERED, "rows_of", rows_of)
     return tmp_path
 
 
@@ -369,14 +368,14 @@ def test_measurements_are_made_once_kept_and_judged(tiny, capsys):
         assert (out / "tiny" / f"{name}.png").stat().st_size > 5000
 
 
-def test_a_study_without_measurements_or_a_wrong_function_ends_with_one_line(tiny, capsys, monkeypatch):
+def test_a_study_without_measurements_or_a_wrong_name_ends_with_one_line(tiny, capsys, monkeypatch):
     with pytest.raises(SystemExit):
         measure.main(["tinny"])
     assert "did you mean tiny?" in capsys.readouterr().err
-    monkeypatch.delitem(sys.modules, "measured_here")
+    monkeypatch.setitem(registry._REGISTERED, "rows_off", registry._REGISTERED.pop("rows_of"))
     with pytest.raises(SystemExit):
         measure.main(["tiny", f"results={tiny / 'out'}"])
-    assert "measured_here.rows_of: there is no such function" in capsys.readouterr().err
+    assert "measurement=rows_of: no such choice; did you mean rows_off?" in capsys.readouterr().err
 
 
 def test_only_complete_rates_are_compared(planted, tmp_path):
@@ -513,7 +512,7 @@ def test_a_study_that_is_measured_but_not_run_says_so(small, here):
     - {id: X2, statement: x, rules: [{kind: superior, at: best, first: {norm: raw}, second: {norm: unit}}]}
 """
     plan_.write_text(CONFIRMED + claims)
-    entry = {"call": "a.f", "with": {}, "rows": [{"value": 0.5}], "provenance": record.provenance()}
+    entry = {"measure": "f", "with": {}, "rows": [{"value": 0.5}], "provenance": record.provenance()}
     (here / "results/small").mkdir(parents=True)
     (here / "results/small/measurements.jsonl").write_text(json.dumps(entry) + "\n")
     found, verdicts = tables.make("small", Path("runs"), Path("results"), [])

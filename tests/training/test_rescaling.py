@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from normlab.analysis.rescaling import traced_functions
 from normlab.archs import Network
 from normlab.archs.layers import first_layer
 from normlab.data import load
 from normlab.errors import ConfigError
+from normlab.measurements.rescaling import traced_functions
 from normlab.training.optimizers import build_optimizer
 
 

@@ -11,13 +11,13 @@ import torch.nn.functional as F
 import normlab
 from normlab import record
 from normlab.archs import Network
+from normlab.archs.losses import squared_error
 from normlab.config import choices
 from normlab.data import MemorySplit, load
 from normlab.errors import CheckpointError, ConfigError
 from normlab.record import Curve
 from normlab.run import run
 from normlab.training import has_loopback, probe
-from normlab.training.module import squared_error
 from normlab.training.probe import MEASURED
 
 # Two trainings are compared in double precision: there rounding, which threads and processors decide, stays far below

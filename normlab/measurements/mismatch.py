@@ -1,0 +1,244 @@
+"""A trained network under other normalizations than its own, without training: claim C13.
+
+Schemes that are fitted are fitted on the images, whose labels they do not see; pca and zca whiten patches of 8 pixels,
+because the matrix for whole images is too large. learned is not trained here, so it equals unit.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from normlab.archs.pretrained import Weights, weights
+from normlab.config import Data, choices, data_label, defaults, parse_group
+from normlab.data import Files, Source
+from normlab.data.folder import all_images, find, sub_folders
+from normlab.data.images import decode
+from normlab.errors import ConfigError, DataError, NormlabError
+from normlab.measurements.registry import measurement
+from normlab.norms import Learned, Normalization, normalization
+from normlab.statistics import Interval, bootstrap_interval, share_interval
+
+EXPECTED = "expected"  # the row of the network's own normalization
+
+
+SYNSET = re.compile(r"n\d{8}")
+
+
+UNKNOWN = Interval(math.nan, math.nan, math.nan, 0)
+
+
+UNUSED = ("batch_size", "validation", "test", "stream", "memory_gb", "workers", "cache")  # keys of data, of a run alone
+
+
+PATCHES = {"pca": 8, "zca": 8}  # pixels; whole images of 224 pixels would take a matrix of 169 GiB
+
+
+@measurement
+def mismatches(
+    *, data: dict[str, Any], model: str = "efficientnet_lite0", norms: Sequence[str]
+) -> list[dict[str, Any]]:
+    """A trained network under every normalization: a row for each scheme, and one for the network's own.
+
+    Columns: ``model``, ``data``, ``norm``, ``images``; ``accuracy``, ``confidence`` (mean of the largest probability),
+    ``agreement`` (share of images with the same answer as under the expected scheme) and ``difference`` (of accuracies,
+    less the expected one), each with the ends of its 95% interval over images. Accuracy and difference are NaN where
+    the images' classes are none of the network's.
+
+    Args:
+        data: options of a folder.
+        model: see :func:`normlab.archs.pretrained.weights`.
+        norms: schemes.
+
+    Raises:
+        DataError: if the images are missing, or only some of their classes are the network's.
+    """
+    try:
+        found = weights(model)
+    except NormlabError as error:  # a package that is not installed is like data that is not here
+        raise DataError(str(error)) from None
+    rows, notes = under_each({**defaults("data", data["name"]), **data}, found, norms)
+    for note in notes:
+        print(note, file=sys.stderr)
+    return [{"model": model, "data": data_label(data), **row} for row in rows]
+
+
+def under_each(
+    data: dict[str, Any], found: Weights, norms: Sequence[str] | None = None, batch: int = 50, resamples: int = 2000
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """A row for each scheme; and lines that say what has none, or is no result of its own.
+
+    Args:
+        data: all values of the group.
+        found: the network and what it expects.
+        norms: schemes; all if not given.
+        batch: images at once.
+        resamples: of the bootstrap.
+
+    Raises:
+        ConfigError: as :func:`pictures`.
+        DataError: as :func:`pictures`.
+    """
+    from tqdm import tqdm
+
+    images, labels = pictures(data, found)
+    notes = ["the classes are not ImageNet's: no accuracy"] if labels is None else []
+    network = found.network.eval()
+    expected = fixed(found)
+    reference = answers(network, expected, images, batch)
+    rows = [row(EXPECTED, reference, reference, labels, resamples)]
+    names = norms or choices("norm")
+    for name in tqdm(names, desc="schemes", disable=not sys.stderr.isatty(), leave=False):
+        patch = PATCHES.get(name)
+        label = f"{name}, patches of {patch}" if patch else name
+        try:
+            norm = normalization(name, **({"patch": patch} if patch else {})).fit(images.split(batch))
+            rows.append(row(label, answers(network, norm, images, batch), reference, labels, resamples))
+            if isinstance(norm, Learned):
+                notes.append(f"{label}: not trained, so at its start, {norm.start}")
+        except NormlabError as error:
+            notes.append(f"{label}: {error}")
+    return rows, notes
+
+
+def fixed(found: Weights) -> Normalization:
+    """The normalization that a network expects."""
+    return normalization("imagenet", mean=list(found.expectation.mean), std=list(found.expectation.std))
+
+
+def pictures(data: dict[str, Any], found: Weights) -> tuple[Tensor, Tensor | None]:
+    """All images as the network takes them, uint8 [N, 3, S, S], and the numbers of their classes, int64 [N].
+
+    No image is held back: all splits of the source are one here, and ``data.limit`` takes so many at most of it, drawn
+    at random, the same at each call. None for the classes where they are none of the network's.
+
+    Raises:
+        ConfigError: for ``data.image_size``, or another key that would change nothing.
+        DataError: for a source that is no folder, or classes of which only some are the network's.
+    """
+    config: Data = parse_group("data", data)
+    size = found.expectation.image_size
+    if config.image_size is not None:
+        raise ConfigError(
+            f"data.image_size={config.image_size}: leave it out; the network's own size, {size}, is taken"
+        )
+    usual = defaults("data", config.name)
+    if given := [key for key in UNUSED if data.get(key) != usual.get(key)]:
+        raise ConfigError(f"data.{given[0]}={data[given[0]]}: leave it out; it would change nothing here")
+    paths, labels, skip = files(config, found.classes)
+    order = torch.randperm(len(paths), generator=torch.Generator().manual_seed(config.split_seed))
+    chosen = order[: config.limit].sort().values
+    images, kept, _ = decode([paths[place] for place in chosen.tolist()], found.expectation.resize, skip)
+    images = images.repeat(1, 3 // images.shape[1], 1, 1)
+    margin = round((images.shape[2] - size) / 2)  # as torchvision's CenterCrop
+    images = images[..., margin : margin + size, margin : margin + size].contiguous()
+    return images, None if labels is None else labels[chosen[kept]]
+
+
+def files(config: Data, classes: int) -> tuple[list[Path], Tensor | None, bool]:
+    """The image files, the numbers of their classes, int64 [N], and whether to skip those that cannot be read.
+
+    Raises:
+        DataError: as :func:`pictures`.
+    """
+    given, skip = getattr(config, "root", None), getattr(config, "on_corrupt", None) == "skip"
+    if config.name == "folder" and given is not None:
+        root = find(given, "data=folder")
+        top = root / "train" if (root / "train").is_dir() else root
+        if class_numbers(sub_folders(top), classes) is None:  # then the folders mean nothing, and may be anything
+            paths = all_images(root, skip)
+            if deep := {path.parent for path in paths if SYNSET.fullmatch(path.parent.name)} - {root}:
+                synset = min(deep)
+                raise DataError(f"{synset}: a synset, but not directly in {top}: give data.root={synset.parent}")
+            return paths, None, skip
+    source: Source = config.build()
+    parts = [part for part in (source.train, source.validation, source.test) if part is not None]
+    found = [part.pictures for part in parts if isinstance(part.pictures, Files)]
+    if len(found) < len(parts):
+        raise DataError(f"data={config.name}: image files are wanted, as in data=folder data.root=FOLDER")
+    numbers = class_numbers(source.classes, classes)
+    labels = None if numbers is None else numbers[torch.cat([part.labels for part in parts])]
+    return [path for part in found for path in part.paths], labels, skip
+
+
+def class_numbers(names: Sequence[str], classes: int) -> Tensor | None:
+    """Numbers of the network's classes, int64, from ImageNet's synsets or from numbers; None if all names are others.
+
+    ImageNet-1k counts its synsets in the order of their names.
+
+    Raises:
+        DataError: for another name among them, or for synsets and a network of other than ImageNet-1k's classes.
+    """
+    synsets = {name for name in names if SYNSET.fullmatch(name)}
+    numbers = {name for name in names if name.isdecimal() and int(name) < classes}
+    if not synsets | numbers:
+        return None
+    if len(numbers) == len(names):
+        return torch.tensor([int(name) for name in names])
+    if len(synsets) < len(names):
+        odd = next(name for name in names if name not in (synsets or numbers))
+        raise DataError(
+            f"class {odd!r}: other sub-folders are classes of ImageNet, and then all are to be named by its synsets "
+            f"(n01440764), or all by numbers below {classes}"
+        )
+    if classes != 1000:  # its numbers are others: 1001 with a background first, or the classes of a fine-tuning
+        raise DataError(
+            f"class {names[0]}: the network has {classes:,} classes, not the 1,000 of ImageNet-1k, so that its "
+            f"numbers of the synsets are not known: name the sub-folders by numbers below {classes}"
+        )
+    try:
+        from timm.data import ImageNetInfo
+    except ImportError:
+        raise DataError("synsets need the list that comes with timm: pip install 'normlab[timm]'") from None
+    place = {synset: number for number, synset in enumerate(ImageNetInfo().label_names())}
+    if unknown := [name for name in names if name not in place]:
+        raise DataError(f"class {unknown[0]} is none of ImageNet-1k's")
+    return torch.tensor([place[name] for name in names])
+
+
+def answers(network: torch.nn.Module, norm: Normalization, images: Tensor, batch: int) -> Tensor:
+    """Probabilities, [N, classes]."""
+
+    def parts() -> Iterator[Tensor]:
+        with torch.no_grad():
+            for part in images.split(batch):
+                yield network(norm(part)).softmax(1)
+
+    return torch.cat(list(parts()))
+
+
+def row(name: str, found: Tensor, reference: Tensor, labels: Tensor | None, resamples: int) -> dict[str, Any]:
+    """One scheme's numbers with their intervals; the expected one agrees with itself for certain."""
+    confidence, answer = (value.numpy() for value in found.max(1))
+    usual = reference.argmax(1).numpy()
+    same = answer == usual
+    generator = np.random.default_rng(0)
+
+    def mean(values: np.ndarray) -> Interval:
+        return bootstrap_interval(values.astype(np.float64), generator, resamples=resamples)
+
+    numbers: dict[str, Any] = {"norm": name, "images": len(answer)}
+    intervals = {
+        "accuracy": UNKNOWN,
+        "confidence": mean(confidence),
+        "agreement": share_interval(int(same.sum()), len(same)),
+        "difference": UNKNOWN,
+    }
+    if labels is not None:
+        right, before = answer == labels.numpy(), usual == labels.numpy()
+        intervals["accuracy"] = share_interval(int(right.sum()), len(right))
+        intervals["difference"] = mean(right.astype(np.float64) - before)
+    for key, interval in intervals.items():
+        low, high = interval.low, interval.high
+        if name == EXPECTED and key in ("agreement", "difference"):  # 1 and 0 by definition
+            low = high = math.nan
+        numbers |= {key: interval.estimate, f"{key}_low": low, f"{key}_high": high}
+    return numbers

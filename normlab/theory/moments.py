@@ -1,0 +1,183 @@
+"""Moments of a labelled data set under a normalization: all that the linear model's loss depends on."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from normlab.errors import DataError
+from normlab.norms import Affine, Learned, Normalization, Whitening
+from normlab.norms.base import check_images
+from normlab.norms.moments import SecondMoment
+
+MAX_FEATURES = 8192  # a dense matrix of so many takes 0.5 GiB, its eigenvectors as much again, and minutes
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Moments of inputs x [D] and one-hot targets y [C], float64.
+
+    Attributes:
+        count: N, samples.
+        mean: E[x], [D].
+        covariance: E[(x - mean)(x - mean)'], [D, D].
+        cross: E[(x - mean) y'], [D, C].
+        targets: E[y], [C].
+    """
+
+    count: int
+    mean: Tensor
+    covariance: Tensor
+    cross: Tensor
+    targets: Tensor
+
+    def second_moment(self, bias: bool) -> Tensor:
+        """S = E[x~ x~'] with x~ = [x; 1] if there is a bias, else x; [D + 1, D + 1] or [D, D]."""
+        matrix = self.covariance + torch.outer(self.mean, self.mean)
+        if not bias:
+            return matrix
+        with_ones = torch.cat([matrix, self.mean[None]])
+        return torch.cat([with_ones, torch.cat([self.mean, self.mean.new_ones(1)])[:, None]], 1)
+
+    def cross_moment(self, bias: bool) -> Tensor:
+        """E[x~ y'], [D + 1, C] or [D, C]."""
+        matrix = self.cross + torch.outer(self.mean, self.targets)
+        return torch.cat([matrix, self.targets[None]]) if bias else matrix
+
+    def mapped(self, scale: Tensor, shift: Tensor) -> Moments:
+        """Moments of scale * x + shift, elementwise, [D'] each; D' is D, or a multiple where channels were repeated."""
+        times = len(scale) // len(self.mean)
+        mean, cross = self.mean.repeat(times), self.cross.repeat(times, 1)
+        covariance = self.covariance.repeat(times, times)
+        return Moments(
+            self.count,
+            scale * mean + shift,
+            scale[:, None] * covariance * scale,
+            scale[:, None] * cross,
+            self.targets,
+        )
+
+    def transformed(self, matrix: Tensor, center: Tensor) -> Moments:
+        """Moments of matrix (x - center)."""
+        return Moments(
+            self.count,
+            matrix @ (self.mean - center),
+            matrix @ self.covariance @ matrix.T,
+            matrix @ self.cross,
+            self.targets,
+        )
+
+
+def with_ones(features: Tensor) -> Tensor:
+    """x~ = [x; 1]: the features [N, D], and a column of ones for the bias, [N, D + 1].
+
+    >>> with_ones(torch.tensor([[3.0, 5.0]]))
+    tensor([[3., 5., 1.]])
+    """
+    return torch.cat([features, features.new_ones(len(features), 1)], 1)
+
+
+def raw_moments(batches: Iterable[tuple[Tensor, Tensor]], classes: int) -> tuple[Moments, tuple[int, int, int]]:
+    """Moments of u = x/255 in one pass over uint8 images, from exact integer sums; and the images' shape.
+
+    Args:
+        batches: images uint8 [B, C, H, W] and labels int64 [B].
+        classes: number of classes.
+
+    Raises:
+        DataError: if there are no images, or they have more than MAX_FEATURES features.
+    """
+    sums: SecondMoment | None = None
+    by_class, counts = torch.zeros(classes, 0, dtype=torch.float64), torch.zeros(classes, dtype=torch.float64)
+    shape = (0, 0, 0)
+    for images, labels in batches:
+        check_images(images)
+        rows = images.flatten(1)
+        if sums is None:
+            shape = tuple(images.shape[1:])  # type: ignore[assignment]
+            require_dense(rows.shape[1])
+            sums, by_class = SecondMoment(rows.shape[1]), torch.zeros(classes, rows.shape[1], dtype=torch.float64)
+        sums.update(rows)
+        by_class.index_add_(0, labels, rows.double())
+        counts += torch.bincount(labels, minlength=classes)
+    if sums is None:
+        raise DataError("no images")
+    mean, covariance = sums.statistics()
+    targets = counts / sums.rows
+    cross = by_class.T / (255 * sums.rows) - torch.outer(mean, targets)
+    return Moments(sums.rows, mean, covariance, cross, targets), shape
+
+
+def require_dense(features: int) -> None:
+    """Refuse a dense matrix that would not fit.
+
+    Raises:
+        DataError: saying what to do instead.
+    """
+    if features > MAX_FEATURES:
+        raise DataError(
+            f"{features} features: a dense Hessian would take {features**2 * 8 / 2**30:.0f} GiB. Give a smaller "
+            f"data.image_size (at most {MAX_FEATURES} features), or take its largest eigenvalues by "
+            f"normlab.theory.lanczos"
+        )
+
+
+def is_affine(norm: Normalization) -> bool:
+    """Whether the scheme is an affine map of the whole image, so that its moments follow from those of u."""
+    return isinstance(norm, Affine | Learned) or (isinstance(norm, Whitening) and not norm.patch)
+
+
+def moments_under(norm: Normalization, raw: Moments, shape: tuple[int, int, int]) -> Moments:
+    """Moments of normalized images from those of u, for a scheme that :func:`is_affine`.
+
+    Args:
+        norm: fitted.
+        raw: of u = x/255.
+        shape: C, H, W of the images.
+    """
+    norm = copy.deepcopy(norm).double()
+    if isinstance(norm, Affine | Learned):
+        channels = max(shape[0], len(norm.scale))
+        scale, shift = (
+            value.detach().double().expand(channels, *shape[1:]).flatten() for value in (norm.scale, norm.shift)
+        )
+        return raw.mapped(255 * scale, shift)
+    assert isinstance(norm, Whitening)
+    return raw.transformed(norm.matrix, norm.center)
+
+
+def streamed_moments(batches: Iterable[tuple[Tensor, Tensor]], norm: Normalization, classes: int) -> Moments:
+    """Moments of normalized images in one pass, in float64, for any scheme.
+
+    Args:
+        batches: images uint8 [B, C, H, W] and labels int64 [B].
+        norm: fitted.
+        classes: number of classes.
+    """
+    norm = copy.deepcopy(norm).double()  # a copy, because the network goes on in its own precision
+    count, total = 0, torch.zeros(0)
+    products, cross, targets = torch.zeros(0), torch.zeros(0), torch.zeros(classes, dtype=torch.float64)
+    with torch.no_grad():
+        for images, labels in batches:
+            x = norm(images).flatten(1)
+            y = F.one_hot(labels, classes).double()
+            if count == 0:
+                require_dense(x.shape[1])
+                total = x.new_zeros(x.shape[1])
+                products, cross = x.new_zeros(x.shape[1], x.shape[1]), x.new_zeros(x.shape[1], classes)
+            count += len(x)
+            total += x.sum(0)
+            products.addmm_(x.T, x)
+            cross.addmm_(x.T, y)
+            targets += y.sum(0)
+    if count == 0:
+        raise DataError("no images")
+    mean, targets = total / count, targets / count
+    return Moments(
+        count, mean, products / count - torch.outer(mean, mean), cross / count - torch.outer(mean, targets), targets
+    )

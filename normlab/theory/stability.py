@@ -1,0 +1,60 @@
+"""The largest learning rate at which descent is stable: what curvature predicts, and bisection on real runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+
+def stable_rate(lambda_max: float, momentum: float = 0.0) -> float:
+    """2 (1 + beta) / lambda_max: above this rate descent on a quadratic diverges (Polyak 1964).
+
+    >>> stable_rate(4.0), stable_rate(4.0, momentum=0.9)
+    (0.5, 0.95)
+
+    Args:
+        lambda_max: largest eigenvalue of the Hessian; infinite rates are stable if it is not positive.
+        momentum: beta, of heavy ball.
+    """
+    return 2 * (1 + momentum) / lambda_max if lambda_max > 0 else math.inf
+
+
+def largest_stable_rate(
+    stable: Callable[[float], bool], guess: float, resolution: float = 0.005
+) -> tuple[float, float]:
+    """A stable rate and an unstable one above it, closer than the resolution.
+
+    The bracket is widened from the guess until its ends are what they should be, so a wrong guess costs time only. If
+    stability does not fall with the rate once and for all, this is one of its limits.
+
+    >>> low, high = largest_stable_rate(lambda rate: rate < 0.7, guess=5.0)
+    >>> low < 0.7 <= high < low * 1.005
+    True
+
+    Args:
+        stable: makes a run at a rate.
+        guess: a rate above 0.
+        resolution: of the answer, relative.
+
+    Raises:
+        ValueError: if every rate is stable, or none, within a factor of 10^9 of the guess.
+    """
+    low = high = guess
+    widen = 1.05
+    if stable(guess):
+        while stable(high):
+            low, high, widen = high, high * widen, widen**2
+            _within_reach(high / guess)
+    else:
+        while not stable(low):
+            low, high, widen = low / widen, low, widen**2
+            _within_reach(guess / low)
+    while high / low > 1 + resolution:
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if stable(middle) else (low, middle)
+    return low, high
+
+
+def _within_reach(factor: float) -> None:
+    if factor > 1e9:
+        raise ValueError("no limit of stability within a factor of 10^9 of the guess")

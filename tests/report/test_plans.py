@@ -46,7 +46,11 @@ def repository(tmp_path, monkeypatch):
     commit(tmp_path, study=STUDY % (0.01, "nothing", "unit > raw"), code="ALPHA = 0.05\n")
     made_at = commit(tmp_path)
     (tmp_path / "results/one").mkdir(parents=True)
-    (tmp_path / "results/one/records.jsonl").write_text(json.dumps({"provenance": {"commit": made_at}}) + "\n")
+    config = {group: {"name": name} for group, name in (("data", "digits"), ("norm", "unit"), ("arch", "cnn"))}
+    record = {"fingerprint": "0123456789ab", "status": "finished", "config": config, "provenance": "made"}
+    lines = [json.dumps(line) for line in ({"made": {"commit": made_at}}, record)]
+    (tmp_path / "results/one/records.jsonl").write_text("\n".join(lines) + "\n")
+    (tmp_path / "results/one/runs.txt").write_text("0123456789ab\n")
     return tmp_path
 
 

@@ -209,7 +209,7 @@ def test_killing_leaves_no_record_and_repeating_completes_it(tmp_path):
         if line.startswith("epoch"):
             break
     process.kill()
-    process.wait()
+    process.communicate()  # closes its pipes
     time.sleep(0.1)
     assert not list(tmp_path.rglob("record.json"))
     status, _, err = normlab(tmp_path, *arguments, "trainer.max_epochs=60")

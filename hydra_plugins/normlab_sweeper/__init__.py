@@ -10,32 +10,54 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override
 
-# The keys of hydra.sweeper: those of Hydra's own, and a study to confirm.
-KEYS = {"_target_": f"{__name__}.NormlabSweeper", "max_batch_size": None, "params": None, "confirm": None}
+# The keys of hydra.sweeper: those of Hydra's own, a study to confirm, and one whose learning rates are searched.
+KEYS = {"_target_": f"{__name__}.NormlabSweeper", "max_batch_size": None, "params": None}
+KEYS |= {"confirm": None, "search": None}
 ConfigStore.instance().store(group="hydra/sweeper", name="normlab", node=KEYS, provider="normlab")
 
 
 class NormlabSweeper(BasicSweeper):
-    """Hydra's grid, minus the jobs that have a record; see :func:`normlab.commandline.sweep.jobs_to_run`."""
+    """Hydra's grid, minus the jobs that have a record, in as many rounds as the search for learning rates takes.
+
+    See :class:`normlab.commandline.sweep.Rounds`.
+    """
 
     def __init__(
-        self, max_batch_size: int | None, params: dict[str, str] | None = None, confirm: str | None = None
+        self,
+        max_batch_size: int | None,
+        params: dict[str, str] | None = None,
+        confirm: str | None = None,
+        search: str | None = None,
     ) -> None:
         super().__init__(max_batch_size, params)
         self.confirm = confirm
+        self.search = search
 
     def split_arguments(  # type: ignore[override]
         self, overrides: list[Override], max_batch_size: int | None
     ) -> list[list[list[str]]]:
-        """The jobs that are left to run, in one batch."""
-        from normlab.commandline.sweep import jobs_to_run
+        """The jobs of the first round; :meth:`is_done` asks for the others."""
+        from normlab.commandline.sweep import Rounds
 
         (jobs,) = super().split_arguments(overrides, None)
         assert self.config is not None
         assert self.hydra_context is not None
-        left = jobs_to_run(jobs, self.confirm, self.config, self.hydra_context.config_loader)
+        self.rounds = Rounds(jobs, self.confirm, self.search, self.config, self.hydra_context.config_loader)
+        first = self.rounds.next_batch()
         self.launching = True
-        return [left] if left else []
+        return [first] if first else []
+
+    def is_done(self) -> bool:
+        """Whether no job is left; at the end of a round the next one is appended."""
+        if not super().is_done():
+            return False
+        self.launching = False
+        batch = self.rounds.next_batch()
+        self.launching = True
+        if batch:
+            assert isinstance(self.overrides, list)
+            self.overrides.append(batch)
+        return not batch
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the grid. A launcher that breaks down ends the sweep, whose summary then says what is missing."""

@@ -94,6 +94,13 @@ class Request:
         )
 
     @property
+    def searches(self) -> bool:
+        """Whether the sweep searches the learning rates: the study's plan says where, and nobody sets them."""
+        if not (self.study and self.multirun and composing.study_file(self.study).get("experiment", {}).get("rates")):
+            return False
+        return "optim.lr" not in {setting.key for setting in (*self.settings, *self.grid)}
+
+    @property
     def hydra_arguments(self) -> list[str]:
         """The request as Hydra needs it.
 
@@ -103,7 +110,8 @@ class Request:
         settings = [setting.override for setting in (*self.settings, *self.grid)]
         study = [f"+{composing.STUDY}={self.study}"] if self.study else []
         confirm = [f"hydra.sweeper.confirm={self.study}"] if self.confirm else []
-        return [*self.hydra, *confirm, *study, *settings]
+        search = [f"hydra.sweeper.search={self.study}"] if self.searches else []
+        return [*self.hydra, *confirm, *search, *study, *settings]
 
 
 def read(arguments: Sequence[str]) -> Request:

@@ -18,7 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from normlab import record
 from normlab.commandline.composing import configurations
-from normlab.commandline.grid import expected, load
+from normlab.commandline.grid import choosing, load
+from normlab.commandline.rates import search, tell, with_rate
 from normlab.config import Config
 from normlab.errors import ConfigError, NormlabError
 from normlab.files import write_whole
@@ -32,58 +33,119 @@ AFTER_SOURCE = {"split_seed", "limit", "batch_size", "validation", "test"}  # wh
 Job = list[str]  # its overrides
 
 
-def jobs_to_run(jobs: list[Job], confirm: str | None, master: DictConfig, loader: ConfigLoader) -> list[Job]:
-    """The jobs of a grid that have no record yet; the others are written down as skipped.
+class Rounds:
+    """The jobs of a sweep that have no record yet, round by round.
+
+    A grid takes one round. A search for learning rates takes more, because the records of one say what the next one
+    runs; a job is launched once, so a failed one ends the search in its cell.
 
     Args:
         jobs: of the grid.
         confirm: a study; only jobs at the rates that its other runs have chosen are taken.
+        search: a study whose plan says where the search for learning rates starts.
         master: Hydra's configuration of the sweep.
         loader: Hydra's.
-
-    Raises:
-        ConfigError: if two jobs are the same run, the folder of the sweep cannot be written, or the rates are not
-            chosen yet.
-        DataError: if the study has no runs to choose rates by.
     """
-    configs = configurations(jobs, master, loader)
-    if confirm:
-        places = at_chosen_rates(confirm, configs, Path(master.runs))
-        jobs, configs = [jobs[place] for place in places], [configs[place] for place in places]
-    contents = _contents(configs)
-    folders = [_folder(config, content) for config, content in zip(configs, contents, strict=True)]
-    refuse_same_runs(jobs, folders)
-    skipped = {
-        place: str(folder)
-        for place, (config, folder) in enumerate(zip(configs, folders, strict=True))
-        if config is not None and folder is not None and not config.rerun and record.existing(config, contents[place])
-    }
-    left = [place for place in range(len(jobs)) if place not in skipped]
-    sweep = Path(master.hydra.sweep.dir)
-    record.require_writable(sweep)
-    content = {"total": len(jobs), "skipped": skipped, "places": left, "started": time.time()}
-    (sweep / SWEEP).write_text(json.dumps(content))
-    if skipped:
-        print(f"{len(skipped)} of {len(jobs)} jobs have a record already", file=sys.stderr)
-    return [jobs[place] for place in left]
+
+    def __init__(
+        self, jobs: list[Job], confirm: str | None, search: str | None, master: DictConfig, loader: ConfigLoader
+    ) -> None:
+        self._grid = jobs, configurations(jobs, master, loader)
+        self._confirm, self._search = confirm, search
+        self._runs, self._sweep = Path(master.runs), Path(master.hydra.sweep.dir)
+        self._contents: dict[str, str | None] = {}
+        self._launched: dict[tuple[str, ...], None] = {}  # in the order of their numbers
+        self._started: float | None = None
+        if confirm:
+            self._grid = at_chosen_rates(confirm, *self._grid, self._runs, searches=search is not None)
+
+    def next_batch(self) -> list[Job]:
+        """The jobs of the next round; none at the end. All jobs that are known so far are written down.
+
+        Raises:
+            ConfigError: if two jobs are the same run, the folder of the sweep cannot be written, or the plan has no
+                start for the search in a cell.
+        """
+        again = self._started is not None
+        if again and (self._confirm or not self._search):
+            return []
+        jobs, configs, story = self._known_jobs()
+        contents = _contents(configs, self._contents)
+        folders = [_folder(config, content) for config, content in zip(configs, contents, strict=True)]
+        refuse_same_runs(jobs, folders)
+        skipped = {
+            place: str(folder)
+            for place, (config, folder) in enumerate(zip(configs, folders, strict=True))
+            if tuple(jobs[place]) not in self._launched
+            and config is not None
+            and folder is not None
+            and not config.rerun
+            and record.existing(config, contents[place])
+        }
+        left = [job for place, job in enumerate(jobs) if place not in skipped and tuple(job) not in self._launched]
+        self._launched |= dict.fromkeys(map(tuple, left))
+        if not again:
+            record.require_writable(self._sweep)
+            self._started = time.time()
+        place_of = {tuple(job): place for place, job in enumerate(jobs)}
+        content = {
+            "total": len(jobs),
+            "skipped": skipped,
+            "places": [place_of[job] for job in self._launched],
+            "started": self._started,
+            "grows": bool(story and left),
+        }
+        write_whole(self._sweep / SWEEP, json.dumps(content))
+        if skipped and not again:
+            print(f"{len(skipped)} of {len(jobs)} jobs have a record already", file=sys.stderr)
+        if story and not left:
+            print(story, file=sys.stderr)
+        return left
+
+    def _known_jobs(self) -> tuple[list[Job], list[Config | None], str]:
+        """The jobs by what is known now, and how far the search for learning rates is, if there is one."""
+        if self._confirm or not self._search:
+            return *self._grid, ""
+        from normlab.report import study  # here, because it brings pandas
+
+        name, rates = self._search, study.plan(self._search).rates
+        assert rates is not None
+        stored = study.places(self._runs, Path("results") / name)
+        jobs, configs, cells = search(*self._grid, rates, lambda config: study.score(name, config, stored))
+        return jobs, configs, tell(cells, rates)
 
 
-def at_chosen_rates(study: str, configs: list[Config | None], runs: Path) -> list[int]:
-    """Places of a study's jobs that are at the best learning rate of their scheme, by its runs, or at the common one.
+def at_chosen_rates(
+    study: str, jobs: list[Job], configs: list[Config | None], runs: Path, searches: bool
+) -> tuple[list[Job], list[Config | None]]:
+    """A study's jobs at the best learning rate of their scheme, by its runs, and at the common one.
+
+    Args:
+        study: in experiments/.
+        jobs: with the seeds that confirm, at all learning rates of the grid.
+        configs: of the jobs.
+        runs: folder of runs.
+        searches: the jobs have no learning rate, because the study searches its best ones.
 
     Raises:
         DataError: if the study has no runs to choose by.
         ConfigError: if runs that choose are missing, or a job cannot be composed.
     """
-    known = load(study, runs, Path("results") / study)
-    missing = len(expected(study)) - int((~known.confirms).sum())
+    results = Path("results") / study
+    known = load(study, runs, results)
+    missing = len(choosing(study, runs, results)) - int((~known.confirms).sum())
     if missing:
         raise ConfigError(f"confirm=true: {missing} runs of {study} are missing, by which the rates are chosen")
     valid = [config for config in configs if config is not None]
     if len(valid) < len(configs):
         raise ConfigError(f"confirm=true: a job of {study} cannot be composed")
-    kept = {id(config) for config in known.at_compared(valid)}
-    return [place for place, config in enumerate(configs) if id(config) in kept]
+    found: list[tuple[Job, Config]] = []
+    for job, config, compared in zip(jobs, valid, known.compared_rates(valid), strict=True):
+        if searches:
+            found += [with_rate(job, config, rate) for rate in sorted(compared)]
+        elif config.optim.lr in compared:
+            found.append((job, config))
+    return [job for job, _ in found], [config for _, config in found]
 
 
 def refuse_same_runs(jobs: list[Job], folders: list[Path | None]) -> None:
@@ -113,9 +175,13 @@ def _name(job: Job, other: Job) -> str:
     return " ".join(override.lstrip("+") for override in [text for text in job if text not in other] or job)
 
 
-def _contents(configs: list[Config | None]) -> list[str | None]:
-    """The content of each job's data, hashed once for each source; None for a job that will be refused on its turn."""
-    known: dict[str, str | None] = {}
+def _contents(configs: list[Config | None], known: dict[str, str | None]) -> list[str | None]:
+    """The content of each job's data; None for a job that will be refused on its turn.
+
+    Args:
+        configs: of the jobs.
+        known: the content of each source, which grows: each is hashed once.
+    """
     result: list[str | None] = []
     for config in configs:
         if config is None:
@@ -180,7 +246,8 @@ def progress(folder: Path) -> str:
     if left and done:
         seconds = (time.time() - sweep["started"]) / len(done) * left
         parts.append(f"about {_duration(seconds)} left")
-    return f"{counts.total()} of {sweep['total']} done: {', '.join(parts)}"
+    known = " so far" * sweep.get("grows", False)  # a search for learning rates does not know its end
+    return f"{counts.total()} of {sweep['total']}{known} done: {', '.join(parts)}"
 
 
 def _duration(seconds: float) -> str:

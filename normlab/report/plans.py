@@ -169,6 +169,8 @@ def plan_parts(text: str) -> dict[str, str]:
         claims = {f"rules of {one.get('id')}": json.dumps(one.get("rules")) for one in content.get("claims", ())}
         return {**{key: json.dumps(content.get(key)) for key in FIXED}, **claims}
     parts = {key: json.dumps(getattr(plan, key), default=str) for key in FIXED}
+    if plan.rates:  # only where they are: a plan without them says what it said before there were any
+        parts["rates"] = json.dumps(plan.rates.model_dump())
     for claim in plan.claims:
         rules = [write(rule.model_dump(exclude={"by_construction"})) for rule in claim.rules]
         parts[f"rules of {claim.id}"] = json.dumps(rules, ensure_ascii=False)

@@ -63,11 +63,75 @@ class Picture(Section):
     log: tuple[bool, bool] = (False, False)
 
 
+class Rates(Section):
+    """Where the search for the best learning rate starts, and how far apart the rates are.
+
+    See :mod:`normlab.commandline.rates`. An entry of ``around`` is ``lr`` and the keys that a run must have for it,
+    as on the command line: ``{norm: raw, optim: sgd, lr: 2e-5}``; the last one that fits a run counts.
+    """
+
+    factor: Annotated[float, Field(gt=1)] = 2.0
+    around: Annotated[tuple[dict[str, str | int | float | bool | None], ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _every_entry_has_a_rate(self) -> Rates:
+        for entry in self.around:
+            try:
+                rate = float(entry["lr"])  # type: ignore[arg-type]
+            except (KeyError, TypeError, ValueError):
+                rate = math.nan
+            if not 0 < rate < math.inf:
+                raise ValueError(f"around: {entry}: expected a positive number as lr, as in: {{norm: raw, lr: 2e-5}}")
+        return self
+
+    def start(self, config: Config) -> float:
+        """The rate at which the search for a run's best one starts.
+
+        Raises:
+            ConfigError: if no entry fits, or one names a key that the run has not.
+        """
+        plain = config.plain()
+        fitting = [
+            entry
+            for entry in self.around
+            if all(_text(_value(plain, key)) == _text(value) for key, value in entry.items() if key != "lr")
+        ]
+        if not fitting:
+            names = ", ".join(f"{key}={getattr(config, key).name}" for key in ("norm", "arch", "data", "optim"))
+            raise ConfigError(f"rates.around: no entry fits {names}: add one with lr alone, as the first")
+        return float(fitting[-1]["lr"])  # type: ignore[arg-type]
+
+    def at(self, start: float, step: int) -> float:
+        """The rate so many steps above the start, to four digits.
+
+        >>> [Rates(around=({"lr": 0.02},)).at(0.02, step) for step in (-2, 0, 3)]
+        [0.005, 0.02, 0.16]
+        """
+        return float(f"{start * self.factor**step:.4g}")
+
+
+def _value(plain: Mapping[str, Any], key: str) -> Any:
+    """What a run has for a key of the command line.
+
+    Raises:
+        ConfigError: if it has no such key.
+    """
+    value: Any = plain
+    for name in key.split("."):
+        if not isinstance(value, Mapping) or name not in value:
+            raise ConfigError(f"rates.around: a run has no key {key}")
+        value = value[name]
+    return value["name"] if isinstance(value, Mapping) and "name" in value else value
+
+
 class Plan(Section):
     """The part ``experiment:`` of a study's file: a grid of runs, or measurements, or both."""
 
     question: str
     grid: dict[str, str | int | float | bool] = Field(default_factory=dict)  # as on the command line: norm: raw,unit
+    # Where the search for each cell's best learning rate starts, in place of optim.lr in the grid; the seeds of the
+    # grid choose it. A command or a quick version that sets optim.lr itself searches nothing.
+    rates: Rates | None = None
     # What quick=true puts in place of its keys, null for none: minutes, on data that ships with the dependencies.
     quick: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
     # Seeds, the first and the one after the last, that are run at each scheme's best rate and the common one alone, and
@@ -83,6 +147,12 @@ class Plan(Section):
     margin: PositiveFloat = 0.01  # a difference of accuracies that does not matter, for equivalence
     chance: Annotated[float, Field(gt=0, lt=1)] | None = None  # the accuracy that a run which diverged counts as
     claims: tuple[Claim, ...] = ()
+
+    @model_validator(mode="after")
+    def _rates_stand_once(self) -> Plan:
+        if self.rates and "optim.lr" in self.grid:
+            raise ValueError("rates and grid.optim.lr both say which learning rates are run: leave one out")
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -201,22 +271,28 @@ class Study:
         means = means[means.seeds == means.groupby(keys).seeds.transform("max")]
         return means.loc[means.groupby(keys).score.idxmax(), [*keys, "lr"]]
 
-    def at_compared(self, configs: Sequence[Config]) -> list[Config]:
-        """Those of these runs that are at the best learning rate of their scheme, or at the common one."""
+    def compared_rates(self, configs: Sequence[Config]) -> list[set[float]]:
+        """For each run the learning rates at which its scheme is compared in its cell: the best, and the common one."""
         rows = [
             {
                 "place": place,
                 **{key: getattr(config, key).name for key in ("norm", "arch", "data", "optim")},
-                "lr": config.optim.lr,
                 "config": config.plain(),
             }
             for place, config in enumerate(configs)
         ]
         frame = record.frame(rows)
         frame = frame.assign(**{column: frame[column].map(_text) for column in self.factors})
-        best = frame.merge(self.best_rates, on=[*self.factors, "norm", "lr"])
-        common = frame[frame.lr == self.plan.common_lr]
-        return [configs[place] for place in sorted({*best.place, *common.place})]
+        best = frame.merge(self.best_rates, on=[*self.factors, "norm"])
+        found = [set() if self.plan.common_lr is None else {self.plan.common_lr} for _ in configs]
+        for place, lr in zip(best.place, best.lr, strict=True):
+            found[place].add(lr)
+        return found
+
+    def at_compared(self, configs: Sequence[Config]) -> list[Config]:
+        """Those of these runs that are at the best learning rate of their scheme, or at the common one."""
+        compared = self.compared_rates(configs)
+        return [config for config, rates in zip(configs, compared, strict=True) if config.optim.lr in rates]
 
     @property
     def reference(self) -> str:
@@ -256,6 +332,11 @@ def plan(name: str) -> Plan:
     return check(Plan, content.get("experiment", {}), prefix=f"experiments/{name}/study.yaml: experiment.")
 
 
+def places(runs: Path, results: Path) -> list[Mapping[str, list[Stored]]]:
+    """Where a study's records are looked for: among the runs first, then among the results of all studies."""
+    return [record.find_runs(runs), record.find_kept(results.parent)]
+
+
 def load(
     name: str,
     runs: Path,
@@ -271,7 +352,8 @@ def load(
         runs: folder of runs.
         results: folder of the study's results; those of the other studies lie beside it.
         grid: the runs that the study expects; see :mod:`normlab.commandline.grid`.
-        confirming: the same with the seeds that confirm, at all learning rates; those at the chosen ones are taken.
+        confirming: the same with the seeds that confirm: at all learning rates, of which the chosen ones are taken, or,
+            where the plan searches its rates, at any one, which gives way to the chosen ones.
         overrides: changes to the grid, as they were given to the sweep.
 
     Raises:
@@ -282,10 +364,13 @@ def load(
         if not measured:
             raise DataError(f"study {name}: nothing is measured; do it with: python -m normlab.measure {name}")
         return Study(name, plan_, (), 0, measured)
-    stored = [record.find_runs(runs), record.find_kept(results.parent)]
+    stored = places(runs, results)
     found = _gathered(name, plan_, grid, stored, measured, overrides)
     if confirming and found.stored:
         more = found.at_compared(confirming)
+        if plan_.rates:
+            rates = found.compared_rates(confirming)
+            more = [one.with_rate(lr) for one, each in zip(confirming, rates, strict=True) for lr in sorted(each)]
         found = _gathered(name, plan_, [*grid, *more], stored, measured, overrides)
     return found
 
@@ -299,11 +384,7 @@ def _gathered(
     overrides: Sequence[str],
 ) -> Study:
     """The study of these runs."""
-    known = []
-    for config in jobs:
-        candidates = [one for place in stored for one in place.get(store.key(config.plain()), ())]
-        if candidates:
-            known.append(_of_one_data_set(name, config, candidates))
+    known = [one for config in jobs if (one := recorded(name, config, stored))]
     rates = frozenset(config.optim.lr for config in jobs)
     if not known and not measured:
         command = " ".join(["python -m normlab -m", f"+experiment={name}", *overrides])
@@ -312,6 +393,35 @@ def _gathered(
     if known and plan_.target not in targets:
         raise ConfigError(f"study {name}: its target {plan_.target:g} is not among the runs' trainer.targets")
     return Study(name, plan_, tuple(known), len(jobs), measured, rates, tuple(overrides))
+
+
+def recorded(name: str, config: Config, stored: Sequence[Mapping[str, list[Stored]]]) -> Stored | None:
+    """The record of a run of a study; None if it has none.
+
+    Args:
+        name: of the study, for the message.
+        config: of the run.
+        stored: where to look, the first place first.
+
+    Raises:
+        DataError: if there are runs of different data under one name, and none is of the data on this machine.
+    """
+    candidates = [one for place in stored for one in place.get(store.key(config.plain()), ())]
+    return _of_one_data_set(name, config, candidates) if candidates else None
+
+
+def score(name: str, config: Config, stored: Sequence[Mapping[str, list[Stored]]]) -> float | None:
+    """What a run counts in the choice of its learning rate; None if it has no record; see :attr:`Study.best_rates`.
+
+    Args:
+        name: of the study.
+        config: of the run.
+        stored: where to look for its record.
+    """
+    found = recorded(name, config, stored)
+    if found is None:
+        return None
+    return float(found.record["metrics"][CHOICE]) if found.record["status"] == "finished" else 0.0
 
 
 def _of_one_data_set(name: str, config: Config, candidates: list[Stored]) -> Stored:

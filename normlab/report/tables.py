@@ -92,9 +92,10 @@ def wide(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
 
     Columns: the cell's factors, norm, lr, at_edge (whether that rate is the grid's lowest or highest), n (runs),
     diverged (share), accuracy with its 95% t interval over the finished runs, and for the target the median epochs and
-    steps, their mean with a miss counted as the longest run, and the share that reached it.
+    steps, their mean with a miss counted as the longest run, and the share that reached it. Where the plan searches the
+    rates, at_edge means those that the cell tried, and there are tried (how many), smallest and largest of them.
     """
-    rates = study.rates
+    tried = _tried(study) if study.plan.rates else {}
     target = f"epochs_to.{study.plan.target:g}"
     horizon = float(study.runs["config.trainer.max_epochs"].max())
     rows = []
@@ -104,11 +105,13 @@ def wide(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
         times, steps = _times(part, target), _times(part, f"steps_to.{study.plan.target:g}")
         reached = time_to_target(times.dropna().to_numpy(), horizon)
         lr = part.lr.dropna().astype(float).unique()
+        ends = tried[values] if study.plan.rates else study.rates
         rows.append(
             {
                 **dict(zip([*study.factors, "norm"], values, strict=True)),
                 "lr": lr[0] if len(lr) == 1 else math.nan,
-                "at_edge": len(rates) > 1 and len(lr) == 1 and lr[0] in (rates[0], rates[-1]),
+                "at_edge": len(ends) > 1 and len(lr) == 1 and lr[0] in (ends[0], ends[-1]),
+                **({"tried": len(ends), "smallest": ends[0], "largest": ends[-1]} if study.plan.rates else {}),
                 "n": len(part),
                 "diverged": float((part.status == "diverged").mean()),
                 "accuracy": accuracy.estimate,
@@ -123,6 +126,12 @@ def wide(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
         )
     frame = pd.DataFrame(rows)
     return frame.sort_values(study.factors, kind="stable", ignore_index=True) if study.factors else frame
+
+
+def _tried(study: Study) -> dict[Any, list[float]]:
+    """The learning rates, sorted, that the best one of each scheme in each cell was chosen from."""
+    cells = study.runs[~study.confirms].groupby([*study.factors, "norm"], sort=False)
+    return {values: sorted(part.lr.dropna().astype(float).unique()) for values, part in cells}
 
 
 def _times(runs: pd.DataFrame, column: str) -> pd.Series:
@@ -193,13 +202,24 @@ def differences(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
 def shown_wide(study: Study, frame: pd.DataFrame) -> dict[str, list[str]]:
     """The wide table as people read it."""
     target = f"{study.plan.target:g}"
+    whole = "what was tried" if study.plan.rates else "the grid"
     return {
         **{_heading(factor): list(map(str, frame[factor])) for factor in study.factors},
         "scheme": list(frame.norm),
         "lr": [
-            "auto" if math.isnan(lr) else f"{lr:g}{' (edge of the grid)' * bool(edge)}"
+            "auto" if math.isnan(lr) else f"{lr:g}{f' (edge of {whole})' * bool(edge)}"
             for lr, edge in zip(frame.lr, frame.at_edge, strict=True)
         ],
+        **(
+            {
+                "rates tried": [
+                    f"{tried}, {smallest:g} to {largest:g}"
+                    for tried, smallest, largest in zip(frame.tried, frame.smallest, frame.largest, strict=True)
+                ]
+            }
+            if "tried" in frame
+            else {}
+        ),
         "n": list(map(str, frame.n)),
         "diverged": [f"{share:.0%}" for share in frame.diverged],
         "test accuracy": [

@@ -112,7 +112,7 @@ class Rounds:
         assert rates is not None
         stored = study.places(self._runs, Path("results") / name)
         jobs, configs, cells = search(*self._grid, rates, lambda config: study.score(name, config, stored))
-        return jobs, configs, tell(cells, rates)
+        return jobs, configs, tell(cells, rates) if cells else ""
 
 
 def at_chosen_rates(

@@ -77,10 +77,13 @@ def say(study: Study, verdicts: Sequence[Verdict], text: str) -> str:
     if not study.missing:
         return render(study, verdicts, text)
     missing = f"{study.missing} of the grid's {study.expected} runs are missing."
+    nothing = f"Nothing is said yet: {missing}"
+    if not study.records:
+        return nothing
     try:
         return f"{render(study, verdicts, text)} ({missing})"
     except ConfigError:
-        return f"Nothing is said yet: {missing}"
+        return nothing
 
 
 def render(study: Study, verdicts: Sequence[Verdict], text: str) -> str:

@@ -1,6 +1,5 @@
 """The page for practitioners quotes what the tables say."""
 
-import pandas as pd
 import pytest
 
 from normlab import tables
@@ -52,7 +51,7 @@ def test_the_page_waits_for_its_studies_and_quotes_them(made, tmp_path, monkeypa
 def test_measured_numbers_are_means_over_the_rows():
     rows = [{"norm": "raw", "padding": "zeros", "seed": seed, "recomputed": 0.4 + seed / 10} for seed in (0, 1)]
     entry = {"measure": "recomputed_statistics", "rows": rows, "provenance": {}}
-    found = study.Study("borders", study.plan("borders"), (), pd.DataFrame(), 0, (entry,))
+    found = study.Study("borders", study.plan("borders"), (), 0, (entry,))
     numbers = Numbers([(found, [])])
     assert numbers.has_measured("borders")
     assert not numbers.has_measured("mismatch")

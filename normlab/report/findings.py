@@ -105,27 +105,12 @@ def render(study: Study, verdicts: Sequence[Verdict], text: str) -> str:
         "gain": partial(numbers.gain, study.name),
         "span": partial(span, study),
         "average": partial(average, study),
-        "conditions": conditions(study),
+        "conditions": numbers.conditions(study.name),
     }
     try:
         return environment.from_string(text).render()
     except TemplateError as error:
         raise ConfigError(f"experiments/{study.name}/findings.md: {error}") from None
-
-
-def conditions(study: Study) -> str:
-    """Of the runs: network, initialization, optimizer, schedule, training images and epochs; empty without runs."""
-    if not study.records:
-        return ""
-    runs = study.runs
-    images = [f"{int(count):,}" for count in sorted(runs["provenance.images.train"].unique())]
-    epochs = [f"{epochs:g}" for epochs in sorted(runs["config.trainer.max_epochs"].unique())]
-    inits = list(runs["config.arch.init"].dropna().unique()) if "config.arch.init" in runs else []
-    parts = [" or ".join(runs.arch.unique())]
-    parts += [f"init {' or '.join(inits)}"] * bool(inits)
-    parts += [" or ".join(runs.optim.unique()), f"{' or '.join(runs['config.optim.schedule'].unique())} rate"]
-    parts += [f"{' or '.join(images)} training images", f"{' or '.join(epochs)} epochs"]
-    return ", ".join(parts)
 
 
 def accuracy_at(study: Study, norm: str, lr: float, **cell: str) -> str:

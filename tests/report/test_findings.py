@@ -11,10 +11,10 @@ from normlab.commandline.grid import load
 from normlab.config import check
 from normlab.errors import ConfigError
 from normlab.report import study, tables
+from normlab.report.advice import Numbers
 from normlab.report.findings import (
     accuracy_at,
     average,
-    conditions,
     find,
     number,
     points,
@@ -113,7 +113,7 @@ def test_numbers_of_runs_are_looked_up():
         accuracy_at(found, "imagenet", 0.03, arch="cnn")
     with pytest.raises(ConfigError, match="0 runs"):
         accuracy_at(found, "imagenet", 0.5)
-    assert conditions(found) == "cnn, init he, sgd, constant rate, 1,295 or 2,000 training images, 10 epochs"
+    assert Numbers([(found, [])]).conditions("domain_training") == "cnn, init he, sgd, constant rate, 1,295 or 2,000 training images, 10 epochs"
 
 
 def typed(text):

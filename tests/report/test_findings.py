@@ -113,7 +113,10 @@ def test_numbers_of_runs_are_looked_up():
         accuracy_at(found, "imagenet", 0.03, arch="cnn")
     with pytest.raises(ConfigError, match="0 runs"):
         accuracy_at(found, "imagenet", 0.5)
-    assert Numbers([(found, [])]).conditions("domain_training") == "cnn, init he, sgd, constant rate, 1,295 or 2,000 training images, 10 epochs"
+    assert (
+        Numbers([(found, [])]).conditions("domain_training")
+        == "cnn, init he, sgd, constant rate, 1,295 or 2,000 training images, 10 epochs"
+    )
 
 
 def typed(text):

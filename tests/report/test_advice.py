@@ -1,5 +1,7 @@
 """The page for practitioners quotes what the tables say."""
 
+import re
+
 import pytest
 
 from normlab import tables

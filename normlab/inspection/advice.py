@@ -88,9 +88,11 @@ def advice(found: Inspection, intervals: dict[Any, tuple[Tensor, Tensor]]) -> li
     sentences = [
         "A trained network, as it is or to fine-tune: the normalization that it was trained with, whatever these "
         "numbers are (results/mismatch, results/finetuning).",
-        "From scratch: subtract a mean and divide by a deviation, these images' own, below, or a preset's that is "
-        "near; which of them differs little (results/constants). [0, 1] and raw pixels do worse, also at their own "
-        "best learning rate (results/ordering) and with batch normalization (results/redundancy, results/unit_range).",
+        "From scratch, from He's initialization and with nothing normalized inside the network: subtract a mean and "
+        "divide by a deviation, these images' own, below, or a preset's that is near; which of them differs little at "
+        "their best rates (results/constants). [0, 1] and raw pixels did worse, also at theirs (results/ordering).",
+        "From another initialization, or with batch normalization and a rate that decays: no advice yet. The earlier "
+        "one is withdrawn and being measured again (experiments/CORRECTIONS.md).",
     ]
     if nearest["inside"] and len(found) >= FEWEST:
         sentences.append(f"These {len(found):,} images cannot tell {nearest['name']} from their own statistics.")

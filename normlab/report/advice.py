@@ -65,6 +65,20 @@ class Numbers:
         frame = self._frames[study][rate]
         return float(self._rows(frame, study, norm, cell)[metric].mean())
 
+    def conditions(self, study: str) -> str:
+        """Of a study's runs: network, initialization, optimizer, schedule, images and epochs; empty without runs."""
+        if study not in self._frames:
+            return ""
+        runs = self._studies[study].runs
+        images = [f"{int(count):,}" for count in sorted(runs["provenance.images.train"].unique())]
+        epochs = [f"{count:g}" for count in sorted(runs["config.trainer.max_epochs"].unique())]
+        inits = list(runs["config.arch.init"].dropna().unique()) if "config.arch.init" in runs else []
+        parts = [" or ".join(runs.arch.unique())]
+        parts += [f"init {' or '.join(inits)}"] * bool(inits)
+        parts += [" or ".join(runs.optim.unique()), f"{' or '.join(runs['config.optim.schedule'].unique())} rate"]
+        parts += [f"{' or '.join(images)} training images", f"{' or '.join(epochs)} epochs"]
+        return ", ".join(parts)
+
     def runs(self, *studies: str) -> int:
         """Runs of these studies, or of all; one that several share counts once."""
         chosen = [self._studies[name] for name in studies or self._studies]

@@ -1,6 +1,7 @@
 """The page for practitioners quotes what the tables say."""
 
-import pandas as pd
+import re
+
 import pytest
 
 from normlab import tables
@@ -49,10 +50,19 @@ def test_the_page_waits_for_its_studies_and_quotes_them(made, tmp_path, monkeypa
     assert path.read_text() == f"raw {Numbers([made]).accuracy('learning_rates', 'raw')}, holds\n"
 
 
+def test_each_piece_of_advice_names_its_conditions_and_what_would_overturn_it():
+    page = re.sub(r"\{\{.*?\}\}", "looked up", advice.TEMPLATE.read_text())
+    rows = [row for row in page.partition("## Why")[0].splitlines() if row.startswith("| ")]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert cells[0][3:] == ["under these conditions", "what would overturn it"]
+    assert 0 < len(cells[2:]) <= 10
+    assert all(len(row) == 5 and all(row) for row in cells)
+
+
 def test_measured_numbers_are_means_over_the_rows():
     rows = [{"norm": "raw", "padding": "zeros", "seed": seed, "recomputed": 0.4 + seed / 10} for seed in (0, 1)]
     entry = {"measure": "recomputed_statistics", "rows": rows, "provenance": {}}
-    found = study.Study("borders", study.plan("borders"), (), pd.DataFrame(), 0, (entry,))
+    found = study.Study("borders", study.plan("borders"), (), 0, (entry,))
     numbers = Numbers([(found, [])])
     assert numbers.has_measured("borders")
     assert not numbers.has_measured("mismatch")

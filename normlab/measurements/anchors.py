@@ -57,15 +57,15 @@ def three_estimators(
         DataError: if the images are missing, or have another number of channels than the constants, or the estimator
             is unknown.
     """
-    found = sums(data, crop)
-    names = channel_names(found.total.shape[1])
+    per_image = sums(data, crop)
+    names = channel_names(per_image.total.shape[1])
     if len(names) != len(std):
         raise DataError(f"{len(std)} deviations for images of {len(names)} channels")
-    by_image = mean_and_std(found.pixels[:, None], found.total, found.squares)[1]
+    by_image = mean_and_std(per_image.pixels[:, None], per_image.total, per_image.squares)[1]
     values = {
         "per_image": by_image.mean(0),
         "root_mean_variance": by_image.square().mean(0).sqrt(),
-        "pooled": found.statistics("pooled")[1],
+        "pooled": per_image.statistics("pooled")[1],
     }
     if estimator not in values:
         raise DataError(f"estimator {estimator}: expected one of {', '.join(values)}")
@@ -76,7 +76,7 @@ def three_estimators(
             {
                 "data": data_label(data),
                 "preparation": preparation(data, crop),
-                "images": len(found),
+                "images": len(per_image),
                 "published": published,
                 "estimator": estimator,
                 "channel": name,
@@ -120,10 +120,10 @@ def logistic_regression(
         x, test = scaler.transform(x), scaler.transform(test)
     elif scaling == "unit":
         x, test = x / 255, test / 255
-    one = LogisticRegression(C=strength, solver="newton-cholesky", max_iter=most_iterations)
+    binary = LogisticRegression(C=strength, solver="newton-cholesky", max_iter=most_iterations)
     with warnings.catch_warnings(record=True) as said:  # what it says is a column
         warnings.simplefilter("always")
-        model = OneVsRestClassifier(one).fit(x, labels)
+        model = OneVsRestClassifier(binary).fit(x, labels)
     right = int((model.predict(test) == expected).sum())
     accuracy = share_interval(right, len(test))
     return [
@@ -136,7 +136,7 @@ def logistic_regression(
             "accuracy": accuracy.estimate,
             "accuracy_low": accuracy.low,
             "accuracy_high": accuracy.high,
-            "iterations": max(int(found.n_iter_[0]) for found in model.estimators_),
+            "iterations": max(int(binary.n_iter_[0]) for binary in model.estimators_),
             "converged": float(not any(issubclass(one.category, ConvergenceWarning) for one in said)),
         }
     ]

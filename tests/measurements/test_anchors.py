@@ -152,13 +152,13 @@ def test_mistakes_by_hand():
 def test_a_trained_network_meets_the_mistakes():
     data = {"name": "photos", "limit": 400}
     rows = anchors.mistakes_at_test(data=data, arch={"name": "cnn", "width": 8}, epochs=8, resamples=200)
-    found = {row["mistake"]: row for row in rows}
-    assert found["none"]["accuracy"] > 0.3
-    assert found["none"]["difference"] == 0
+    by_mistake = {row["mistake"]: row for row in rows}
+    assert by_mistake["none"]["accuracy"] > 0.3
+    assert by_mistake["none"]["difference"] == 0
     for row in rows:
-        assert row["difference"] == pytest.approx(row["accuracy"] - found["none"]["accuracy"])
+        assert row["difference"] == pytest.approx(row["accuracy"] - by_mistake["none"]["accuracy"])
         assert row["test_images"] == len(dataset(**data).test)
-    assert abs(found["divided by 256"]["difference"]) < 0.05
-    assert found["normalized twice"]["difference"] < -0.05
+    assert abs(by_mistake["divided by 256"]["difference"]) < 0.05
+    assert by_mistake["normalized twice"]["difference"] < -0.05
     with pytest.raises(DataError, match="requires three"):
         anchors.mistakes_at_test(data={"name": "digits"}, arch={"name": "cnn"})

@@ -14,7 +14,7 @@ def planted(tmp_path):
     claims = [
         {"id": "X1", "statement": "a", "rules": ["value = 0.5 ± 0.1 from one[kind=near]"]},
         {"id": "X2", "statement": "b", "rules": ["value = 0.5 ± 0.1 from one[kind=far]"]},
-        {"id": "X3", "statement": "c", "rules": ["value = 0.5 ± 0.1 from other"]},
+        {"id": "X3", "statement": "c", "rules": ["value = 0.5 ± 0.1 from other[scaling=unit]"]},
     ]
     plan = Plan(question="?", measure=["one", "other"], budget="none", claims=claims)
     rows = [{"kind": "near", "value": 0.55}, {"kind": "far", "value": 0.75}]

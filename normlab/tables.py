@@ -22,7 +22,7 @@ from normlab.commandline.grid import load
 from normlab.config import Section
 from normlab.errors import ConfigError, NormlabError, fail
 from normlab.record import store
-from normlab.report import figures, findings, ledger, study, tables
+from normlab.report import anchors, figures, findings, ledger, study, tables
 from normlab.report.study import Study
 from normlab.verdicts import Rate, Verdict, cell_name, judge
 from normlab.verdicts.language import write
@@ -100,6 +100,7 @@ def make(name: str, runs: Path, results: Path, overrides: list[str]) -> tuple[St
         for rate, label in shown.items():
             if len(by_rate[rate]):
                 text += section(found, by_rate[rate], rate, label, out)
+    text += anchors.section(found, verdicts)
     text += measured(found, out)
     if verdicts:
         text += ["## Verdicts", "", told(verdicts, "github"), "", *note(verdicts)]

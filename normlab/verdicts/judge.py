@@ -259,12 +259,15 @@ def _cells(claim: Claim, rule: Rule, runs: Mapping[Rate, pd.DataFrame]) -> list[
     wheres = [rule.where] if isinstance(rule, Within | Estimated) else [rule.first, rule.second]
     if isinstance(rule, Interaction):
         wheres += [rule.under, rule.than]
+    call = rule.where.get("call") if isinstance(rule, Within | Estimated) else None
+    if call is not None and "call" in rows and call not in set(rows.call):
+        rows = rows.iloc[:0]  # its measurement is not made yet, and so its columns are not known
     # A key that only some data sources have, such as a folder's root, makes no cells where none has it.
     over = [column for column in rule.over if column in rows or not column.startswith("config.")]
     for column in {rule.metric, *over, *(column for where in wheres for column in where)}:
         if len(rows) and column not in rows:
             raise ConfigError(f"claim {claim.id}: the records have no column {column}")
-    if isinstance(rule, Within | Estimated):
+    if isinstance(rule, Within | Estimated) and len(rows):
         rows = _where(rows, rule.where)  # before the cells are made: those of other functions are none of its own
     for column, values in rule.among.items():
         rows = rows[rows[column].isin(values)] if column in rows else rows

@@ -1,0 +1,86 @@
+"""The table of anchors: what was published, what is measured here, and whether it lies within the published spread.
+
+``experiments/STUDY/published.yaml`` has for each claim what was ``published``, its ``spread`` and its ``source``, and
+``ours``, a template of :mod:`normlab.report.findings`. The answer is the verdict on the
+claim, whose rules are in the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from normlab.config import EXPERIMENTS, Section, check
+from normlab.errors import ConfigError
+from normlab.report.findings import render
+from normlab.report.study import Study
+from normlab.report.tables import render as markdown
+from normlab.verdicts import Verdict
+
+WITHIN = {"holds": "yes", "refuted": "no", "not tested": "not measured yet"}
+
+
+class Anchor(Section):
+    """What others printed, for one claim."""
+
+    published: str
+    spread: str
+    source: str
+    ours: str  # a template, see normlab.report.findings
+
+
+def anchors(name: str, folder: Path = EXPERIMENTS) -> dict[str, Anchor]:
+    """What was published, by the claim that it is compared in; nothing for a study without anchors.
+
+    Raises:
+        ConfigError: for an unknown or missing key.
+    """
+    path = folder / name / "published.yaml"
+    if not path.is_file():
+        return {}
+    content = yaml.safe_load(path.read_text())
+    return {
+        claim: check(Anchor, values, f"experiments/{name}/published.yaml: {claim}.")
+        for claim, values in content.items()
+    }
+
+
+def table(study: Study, verdicts: Sequence[Verdict], folder: Path = EXPERIMENTS, *, short: bool = False) -> str:
+    """Published, ours, within: a line for each anchor, as Markdown; empty for a study without anchors.
+
+    Args:
+        study: with its measurements.
+        verdicts: on its claims.
+        folder: of all studies.
+        short: without the spread and the source, for the front page.
+
+    Raises:
+        ConfigError: if an anchor is of no claim of the study, or asks for a number that is not there.
+    """
+    known, judged = anchors(study.name, folder), {verdict.claim.id: verdict for verdict in verdicts}
+    if unknown := known.keys() - judged.keys():
+        raise ConfigError(f"experiments/{study.name}/published.yaml: the study has no claim {sorted(unknown)[0]}")
+    if not known:
+        return ""
+    columns = ("anchor", "published", "ours", "within the published spread?")
+    rows: dict[str, list[str]] = {key: [] for key in columns + (() if short else ("spread", "source"))}
+    for claim, anchor in known.items():
+        verdict = judged[claim]
+        tested = all(cell.result != "not tested" for cell in verdict.cells)
+        answer = verdict.result if tested else "not tested"
+        rows["anchor"].append(claim)
+        rows["published"].append(anchor.published)
+        rows["ours"].append(render(study, verdicts, anchor.ours) if tested else "-")
+        rows["within the published spread?"].append(WITHIN.get(answer, verdict.conclusion.text))
+        if not short:
+            rows["spread"].append(anchor.spread)
+            rows["source"].append(anchor.source)
+    return markdown(rows, "github")
+
+
+def section(study: Study, verdicts: Sequence[Verdict]) -> list[str]:
+    """The table under its heading, for the page of the study."""
+    text = table(study, verdicts)
+    return ["## Published and ours", "", text, ""] if text else []

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ SAME = 1e-9
 
 
 def losses(result):
-    rows = Curve.read(record.Path(result["path"]) / "curve.csv")
+    rows = Curve.read(Path(result["path"]) / "curve.csv")
     return [row.value for row in rows if row.split == "train" and row.metric == "loss"]
 
 
@@ -181,10 +182,10 @@ def test_divergence_is_a_result(make):
     assert all(map(math.isfinite, seen[:-1]))
     assert math.isnan(result["metrics"]["test_accuracy"])
     assert math.isfinite(result["metrics"]["best_train_loss"])
-    stored = record.read(record.Path(result["path"]))
+    stored = record.read(Path(result["path"]))
     assert stored["status"] == "diverged"
     assert math.isnan(stored["metrics"]["test_accuracy"])
-    assert not (record.Path(result["path"]) / "checkpoint.ckpt").exists()
+    assert not (Path(result["path"]) / "checkpoint.ckpt").exists()
 
 
 def test_targets_and_the_early_end(make):
@@ -200,12 +201,12 @@ def test_targets_and_the_early_end(make):
     assert metrics["epochs_to"]["0.3"] <= metrics["epochs_to"]["0.6"]
     missed = run(make(norm="dataset", **{"trainer.max_epochs": 1, "trainer.targets": [1.0]}))
     assert missed["metrics"]["epochs_to"] == {"1": math.inf}
-    assert record.read(record.Path(missed["path"]))["metrics"]["steps_to"]["1"] == math.inf
+    assert record.read(Path(missed["path"]))["metrics"]["steps_to"]["1"] == math.inf
 
 
 def test_evaluation_at_steps(make):
     result = run(make(**{"trainer.eval_every_steps": 4}))
-    rows = Curve.read(record.Path(result["path"]) / "curve.csv")
+    rows = Curve.read(Path(result["path"]) / "curve.csv")
     steps = [row.step for row in rows if (row.split, row.metric) == ("validation", "accuracy")]
     assert steps == [0, 4, 8, 12, 16, 20, 22]
 
@@ -220,7 +221,7 @@ def test_clipping_bounds_the_step(make):
     """With a tiny norm allowed, one step of plain descent moves the weights by lr times that norm."""
     config = make(optim="gd", **{"optim.lr": 1.0, "optim.clip_norm": 1e-3, "trainer.max_epochs": 1})
     result = run(config)
-    trained = normlab.load(record.Path(result["path"]) / "checkpoint.ckpt")
+    trained = normlab.load(Path(result["path"]) / "checkpoint.ckpt")
     data = load(config.data)
     torch.manual_seed(0)
     start = Network(config.norm.build(), config.arch, data.shape, data.classes)
@@ -260,7 +261,7 @@ def test_start_measurements_against_autograd(make):
 def test_the_record_holds_what_it_should(make):
     config = make(norm="zca", seed=0, study="mine")
     result = run(config)
-    stored = record.read(record.Path(result["path"]))
+    stored = record.read(Path(result["path"]))
     assert json.dumps(stored) == json.dumps({key: value for key, value in result.items() if key != "path"})
     assert stored["status"] == "finished"
     assert stored["fingerprint"] == record.fingerprint(config)
@@ -308,7 +309,7 @@ def test_a_checkpoint_carries_its_normalization(make):
     for norm in choices("norm"):
         config = make(norm=norm, arch="linear", **DOUBLE, **{"optim.lr": 1e-6, "trainer.max_epochs": 1})
         result = run(config)
-        network = normlab.load(record.Path(result["path"]) / "checkpoint.ckpt")
+        network = normlab.load(Path(result["path"]) / "checkpoint.ckpt")
         data = load(config.data)
         with torch.no_grad():
             accuracy = (network(data.test.images).argmax(1) == data.test.labels).double().mean().item()
@@ -320,13 +321,13 @@ def test_a_checkpoint_carries_its_normalization(make):
 @pytest.mark.parametrize("arch", ["linear", "mlp", "cnn", "resnet", "allconv", "vit"])
 def test_every_small_architecture_loads_back(make, arch):
     result = run(make(arch=arch, **{"trainer.max_epochs": 1}))
-    network = normlab.load(record.Path(result["path"]) / "checkpoint.ckpt")
+    network = normlab.load(Path(result["path"]) / "checkpoint.ckpt")
     assert network(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)).shape == (2, 10)
 
 
 def test_starting_from_a_checkpoint(make):
     trained = run(make(**{"trainer.max_epochs": 8}))
-    path = record.Path(trained["path"]) / "checkpoint.ckpt"
+    path = Path(trained["path"]) / "checkpoint.ckpt"
     continued = run(make(weights=path, **{"optim.lr": 1e-9, "trainer.max_epochs": 1}))
     assert continued["metrics"]["test_accuracy"] == pytest.approx(trained["metrics"]["test_accuracy"], abs=0.01)
     with pytest.raises(CheckpointError, match=r"another network .*arch=cnn"):
@@ -367,7 +368,7 @@ def test_two_processes_train_together(make):
     assert result["status"] == "finished"
     assert len(losses(result)) == 6 * 11
     assert result["metrics"]["test_accuracy"] > 0.5
-    network = normlab.load(record.Path(result["path"]) / "checkpoint.ckpt")
+    network = normlab.load(Path(result["path"]) / "checkpoint.ckpt")
     data = load(make().data)
     with torch.no_grad():
         accuracy = (network(data.test.images).argmax(1) == data.test.labels).double().mean().item()
@@ -381,7 +382,7 @@ def test_a_linear_run_carries_its_prediction(make):
         **{"trainer.precision": 64, "trainer.max_epochs": 1001, "trainer.eval_every_epochs": 1001},
     )  # fmt: skip
     result = run(config)
-    rows = Curve.read(record.Path(result["path"]) / "curve.csv")
+    rows = Curve.read(Path(result["path"]) / "curve.csv")
     predicted = [row.value for row in rows if row.split == "theory"]
     measured = [row.value for row in rows if row.split == "train"]
     assert len(predicted) == len(measured) == 1001
@@ -428,7 +429,7 @@ def test_start_measurements_of_full_batches_are_those_of_all_images(make):
 
 def test_evaluation_steps_of_full_batch_descent_are_updates(make):
     result = run(make(optim="gd", **{"optim.lr": 1e-3, "trainer.max_epochs": 4, "trainer.eval_every_steps": 2}))
-    rows = Curve.read(record.Path(result["path"]) / "curve.csv")
+    rows = Curve.read(Path(result["path"]) / "curve.csv")
     assert [row.step for row in rows if (row.split, row.metric) == ("validation", "loss")] == [0, 2, 4]
 
 
@@ -481,13 +482,13 @@ def test_a_mistake_or_an_interruption_keeps_the_earlier_record(make, monkeypatch
             patch.setattr(module, "train", failing)
             with pytest.raises(error):
                 run(config)
-    stored = record.read(record.Path(first["path"]))
+    stored = record.read(Path(first["path"]))
     assert stored["metrics"]["test_loss"] == first["metrics"]["test_loss"]
-    assert (record.Path(first["path"]) / "checkpoint.ckpt").is_file()
+    assert (Path(first["path"]) / "checkpoint.ckpt").is_file()
     assert len(normlab.records(config.runs)) == 1
     again = run(config)
     assert again["metrics"]["test_loss"] == pytest.approx(first["metrics"]["test_loss"], rel=SAME)
-    assert [path.name for path in config.runs.glob("[!.]*")] == [record.Path(first["path"]).name]
+    assert [path.name for path in config.runs.glob("[!.]*")] == [Path(first["path"]).name]
 
 
 def test_frames_of_nothing_have_their_columns(tmp_path):
@@ -497,7 +498,7 @@ def test_frames_of_nothing_have_their_columns(tmp_path):
 
 def test_a_checkpoint_cannot_choose_what_code_runs(make):
     result = run(make(**{"trainer.max_epochs": 1}))
-    path = record.Path(result["path"]) / "checkpoint.ckpt"
+    path = Path(result["path"]) / "checkpoint.ckpt"
     saved = torch.load(path, weights_only=True)
     saved["normlab"]["norm"]["_target_"] = "this.s"
     torch.save(saved, path)
@@ -516,7 +517,7 @@ def test_a_probe_records_curvature_and_layers_and_changes_nothing(make):
     assert list(found.values()) == pytest.approx([plain["metrics"]["lambda_max"]] * 3, rel=2e-3)
     for key in ("test_loss", "train_loss", "validation_accuracy"):
         assert probed["metrics"][key] == pytest.approx(plain["metrics"][key], rel=SAME)
-    rows = [row for row in Curve.read(record.Path(probed["path"]) / "curve.csv")]
+    rows = [row for row in Curve.read(Path(probed["path"]) / "curve.csv")]
     steps = [row.step for row in rows if row.split != "theory"]
     assert steps == sorted(steps)
     assert {row.metric for row in rows if row.split == "probe"} == {
@@ -562,7 +563,7 @@ def normalized(path):
 
 def test_layers_are_recorded_at_the_first_and_the_last_probe(make):
     result = run(make(**{"trainer.probe_steps": (0, 3, 22), "trainer.probe_images": 100}))
-    rows = Curve.read(record.Path(result["path"]) / "curve.csv")
+    rows = Curve.read(Path(result["path"]) / "curve.csv")
     for place, step in (("start", 0), ("end", 22)):
         found = result["metrics"][f"layers_at_{place}"]
         expected = {

@@ -85,7 +85,12 @@ def find_kept(results: Path) -> dict[str, list[Stored]]:
     Raises:
         DataError: naming a file that is damaged.
     """
-    return _by_key(stored for file in sorted(results.glob(f"*/{RECORDS}")) for stored in read_kept(file.parent))
+    return _find_kept(*(_version(file) for file in sorted(results.glob(f"*/{RECORDS}"))))
+
+
+@functools.lru_cache(maxsize=2)
+def _find_kept(*versions: tuple[Path, int, int]) -> dict[str, list[Stored]]:
+    return _by_key(stored for version in versions for stored in _read_kept(*version))
 
 
 def rests_on(study: Path) -> list[Stored]:
@@ -173,8 +178,8 @@ def keep(study: Path, runs: Iterable[Stored]) -> None:
     }
     mine = {stored.record["fingerprint"]: stored for stored in (*read_kept(study), *runs)}
     kept = [mine[fingerprint] for fingerprint in sorted(mine.keys() - elsewhere)]
-    if not kept:
-        return
+    if all(stored.place == study for stored in kept) and len(kept) == len(read_kept(study)):
+        return  # nothing is new
     ordered = sorted(kept, key=lambda stored: key(stored.record["config"]))
     write_whole(study / CURVES, _packed(ordered))
     lines: dict[str, None] = {}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 import yaml
 
 from normlab.config import EXPERIMENTS, Section, check
 from normlab.report.study import Study, names, plan
-from normlab.report.tables import answer, effect, p_value, pairs, render
+from normlab.report.tables import render, shown_verdict
 from normlab.statistics import ALPHA
 from normlab.verdicts import Conclusion, Verdict, conclude, together
 from normlab.verdicts.conclusion import CellResult, Part
@@ -28,10 +30,22 @@ class Entry(Section):
     untested: str = ""  # why no study tests it
 
 
-def entries() -> dict[str, Entry]:
+def entries() -> Mapping[str, Entry]:
     """The ledger by id, from ``experiments/claims.yaml``."""
-    found = [check(Entry, values) for values in yaml.safe_load((EXPERIMENTS / "claims.yaml").read_text())]
-    return {entry.id: entry for entry in found}
+    path = EXPERIMENTS / "claims.yaml"
+    return _entries(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _entries(path: Path, _changed: int) -> Mapping[str, Entry]:
+    checked = [check(Entry, values) for values in yaml.safe_load(path.read_text())]
+    return MappingProxyType({entry.id: entry for entry in checked})
+
+
+def statement(verdict: Verdict) -> str:
+    """The claim in words, from the study or from the ledger."""
+    known = entries()
+    return verdict.claim.statement or (known[verdict.claim.id].statement if verdict.claim.id in known else "")
 
 
 def judged_by(studies: Sequence[tuple[Study, list[Verdict]]]) -> dict[str, list[tuple[Study, Verdict]]]:
@@ -104,16 +118,18 @@ def write_ledger(studies: Sequence[tuple[Study, list[Verdict]]], results: Path) 
         "# Claims",
         "",
         f"{len(ledger)} statements about input normalization, each with the rules that decide it: "
-        f"{', '.join(f'{count} {result}' for result, count in counts.most_common())}. A study has the numbers behind "
-        "each, its study.yaml the rules, experiments/PLANS.md when they were written.",
+        f"{', '.join(f'{count} {result}' for result, count in counts.most_common())}. The numbers stand in the page of "
+        "the study, the rules in its study.yaml, the days on which they were written in experiments/PLANS.md.",
         "",
-        "- **holds**: every rule of the claim does, in every cell that was planned.",
-        "- **holds if** CONDITION: in these cells all of its rules do, elsewhere one is refuted or undecided.",
-        "- **refuted**: one of its rules is, in every cell; which one stands in brackets.",
-        "- **undecided**: no cell holds and none is refuted. Power is the chance that the runs had to show the rule "
-        "if the effect named were true; n, the seeds that have a chance of 90%, if they vary as these did.",
-        f"- **not tested**, and why. All tests are one-sided at {ALPHA:.0%}, a rule's and its opposite's, corrected by "
-        "Holm's method within a claim; intervals are of 95%, uncorrected, over seeds, and images where it is said.",
+        "- **holds**: every rule of the claim holds, in every cell: each combination of network, data and rate.",
+        "- **holds if** CONDITION: in these cells all of its rules hold; elsewhere one is refuted or undecided.",
+        "- **refuted**: one of its rules is refuted, and no cell holds; the refuted rules stand in brackets.",
+        "- **undecided**: no cell holds and no rule is refuted. Power is the chance that the runs had to show the rule "
+        "if the named effect were true; n, the seeds that give a chance of 90%, if they vary as these did.",
+        "- **not tested**: the reason stands in brackets.",
+        "",
+        f"All tests are one-sided at {ALPHA:.0%}, for a rule and for its opposite, and corrected by Holm's method "
+        "within a claim. Intervals are of 95% and uncorrected; they are over seeds, and over images where it is said.",
         "",
         render(
             {
@@ -167,14 +183,7 @@ def told(entry: Entry, judged: Sequence[tuple[Study, Verdict]]) -> list[str]:
 
 
 def _told_by(study: Study, verdict: Verdict) -> list[str]:
-    rows: dict[str, list[str]] = {"tested": [], "found": [], "n": [], "p, Holm": [], "result": []}
-    for cell in verdict.cells:
-        rows["tested"].append(cell.name)
-        rows["found"].append(effect(cell))
-        rows["n"].append(pairs(cell))
-        rows["p, Holm"].append(p_value(cell.p))
-        rows["result"].append(answer(cell))
-    lines = [render(rows, "github"), ""]
+    lines = [render(shown_verdict(verdict), "github"), ""]
     if verdict.claim.instead:
         lines += [f"Instead: {verdict.claim.instead}", ""]
     commands = [f"`python -m normlab.measure {study.name}`"] * bool(study.measured)

@@ -21,7 +21,7 @@ from normlab.statistics import (
     t_test,
     time_to_target,
 )
-from normlab.verdicts import Cell, Rate
+from normlab.verdicts import Cell, Rate, Verdict
 from normlab.verdicts.judge import crossed
 from normlab.verdicts.rules import Superior
 
@@ -280,6 +280,29 @@ def interval(found: Interval) -> str:
     if math.isnan(found.estimate):
         return "-"
     return f"{found.estimate:.4g}" + f" [{found.low:.4g}, {found.high:.4g}]" * (found.low < found.high)
+
+
+def shown_verdict(verdict: Verdict) -> dict[str, list[str]]:
+    """What decides a claim as people read it, a row for each cell."""
+    cells = verdict.cells
+    return {
+        "tested": [tested(cell) for cell in cells],
+        "effect": [effect(cell) for cell in cells],
+        "n": [pairs(cell) for cell in cells],
+        "p, Holm": [p_value(cell.p) for cell in cells],
+        "result": [answer(cell) for cell in cells],
+    }
+
+
+def tested(cell: Cell) -> str:
+    """The rule with its cell, and the choice of the learning rate where the claim stands for several.
+
+    >>> tested(Cell("cnn: a - b > 0", Interval(0, 0, 0, 1), 0, 0, 0, "holds", place=(("rate", "best"),)))
+    'cnn: a - b > 0, best rate'
+    """
+    rates = {"common": "common rate", "best": "best rate", "all": "all rates", "range": "range of rates"}
+    rate = dict(cell.place).get("rate")
+    return f"{cell.name}, {rates.get(rate, rate)}" if rate else cell.name
 
 
 def effect(cell: Cell) -> str:

@@ -452,19 +452,19 @@ def _p_values(
 
 
 def _compared(rule: Compared | Interaction) -> str:
-    """The rule in a line."""
+    """The rule in a line; what is compared is named at its end, unless it is the accuracy."""
+    about = "" if rule.metric == "test_accuracy" else f" in {rule.metric}"
     less = f"{_told(rule.first)} - {_told(rule.second)}"
     if isinstance(rule, Superior):
-        return f"{less} > {rule.margin:g}"
+        return f"{less} > {rule.margin:g}{about}"
     if isinstance(rule, NonInferior):
-        return f"{less} > -{rule.margin:g}"
+        return f"{less} > -{rule.margin:g}{about}"
     if isinstance(rule, Equivalent):
-        return f"|{less}| < {rule.margin:g}"
+        return f"|{less}| < {rule.margin:g}{about}"
     if isinstance(rule, Interaction):
-        return f"({less} | {_told(rule.under)}) - ({less} | {_told(rule.than)}) > {rule.margin:g}"
+        return f"({less} | {_told(rule.under)}) - ({less} | {_told(rule.than)}) > {rule.margin:g}{about}"
     less = f"{_told(rule.first)} / {_told(rule.second)}" if rule.ratio else less
-    about = "" if rule.metric == "test_accuracy" else f" of {rule.metric}"
-    return f"{rule.low:g} < {less}{about} < {rule.high:g}"
+    return f"{rule.low:g} < {less} < {rule.high:g}{about}"
 
 
 def _estimated(rule: Estimated, rows: pd.DataFrame, nothing: Cell) -> Cell:

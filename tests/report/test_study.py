@@ -20,6 +20,7 @@ from normlab.errors import ConfigError, DataError
 from normlab.measurements import measurements, registry
 from normlab.record import store
 from normlab.report import ledger, study
+from normlab.report.origin import origin
 from normlab.report.page import write_page
 from normlab.report.tables import at_rates, differences, percent, shown_wide, wide
 from normlab.verdicts import Claim, Verdict
@@ -121,23 +122,69 @@ def test_the_document_names_what_made_it(made, planted):
     assert "(edge of the grid)" in text
     assert "python -m normlab -m +experiment=learning_rates" in text
     assert record.provenance()["processor"] in text
-    for link in ("convergence_best.png", "rates_best.png", "time_common.png", "differences_best.png"):
-        assert f"({link})" in text
-        assert (planted.parent / "results/learning_rates" / link).stat().st_size > 5000
-    assert "\\toprule" in (planted.parent / "results/learning_rates/accuracy_best.tex").read_text()
+    folder = planted.parent / "results/learning_rates"
+    for name in ("differences_best", "rates_best"):  # what the page shows lies beside it, the rest in more/
+        assert f"({name}.png)" in text
+        assert (folder / f"{name}.png").read_bytes() == (folder / f"more/{name}.png").read_bytes()
+    assert text.count("![") == len(list(folder.glob("*.png"))) == 2
+    for name in ("convergence_best", "time_common", "differences_common"):
+        assert f"- {name}: " in text
+    for name in ("convergence_best", "time_common", "differences_best", "rates_best"):
+        assert (folder / f"more/{name}.png").stat().st_size > 5000
+        assert (folder / f"more/{name}.svg").stat().st_size > 5000
+    assert "\\toprule" in (folder / "more/accuracy_best.tex").read_text()
+
+
+def test_the_page_answers_before_it_shows_tables(made, planted):
+    text = (planted.parent / "results/learning_rates/README.md").read_text()
+    places = [text.index(made[0].plan.question), text.index("## Verdicts"), text.index("### LR1: holds")]
+    places += [text.index("## Figures"), text.index("## Accuracy at the common"), text.index("## How it was made")]
+    assert places == sorted(places)
+
+
+def test_the_origin_names_each_version_once(made):
+    about = made[0].records[0]["provenance"]
+    other = about | {"commit": "0123456789abcdef", "dirty": True, "versions": about["versions"] | {"torch": "0.0.1"}}
+    records = [{**one, "provenance": about} for one in made[0].records[:2]]
+    study_ = replace(made[0], measured=({"provenance": other},))
+    study_.__dict__["records"] = records
+    text = origin(study_)
+    assert text.startswith("commits ")
+    assert "0123456789 with uncommitted changes" in text
+    assert "abcdef" not in text
+    assert text.count("numpy ") == 1
+    assert f"torch 0.0.1 and {about['versions']['torch']}," in text
+    assert text.count(about["processor"]) == 1
 
 
 def test_results_alone_make_the_same_again(planted, made, tmp_path):
-    """From records.jsonl and curves.csv.gz, without a run: the same bytes."""
+    """From records.jsonl and curves.csv.gz, without a run: the same bytes; without drawing, the same page."""
     first, again = planted.parent / "results/learning_rates", tmp_path / "results/learning_rates"
-    again.mkdir(parents=True)
+    (again / "more").mkdir(parents=True)
     for name in (store.RECORDS, store.CURVES):
         shutil.copy(first / name, again / name)
-    (again / "stale.csv").write_text("of an earlier call")
+    for name in ("stale.csv", "more/stale.csv"):
+        (again / name).write_text("of an earlier call")
+    tables.make("learning_rates", tmp_path / "no runs", tmp_path / "results", OVERRIDES, draw=False)
+    for name in ("README.md", "verdicts.json", store.RECORDS, store.CURVES, store.LIST):
+        assert (again / name).read_bytes() == (first / name).read_bytes(), name
+    assert not list(again.rglob("*.png"))
     tables.make("learning_rates", tmp_path / "no runs", tmp_path / "results", OVERRIDES)
-    assert sorted(path.name for path in again.iterdir()) == sorted(path.name for path in first.iterdir())
-    for path in sorted(first.iterdir()):
-        assert (again / path.name).read_bytes() == path.read_bytes(), path.name
+    files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
+    assert files == sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
+    for name in files:
+        assert (again / name).read_bytes() == (first / name).read_bytes(), name
+
+
+def test_new_runs_are_kept_beside_older_ones(planted, made, tmp_path):
+    results = planted.parent / "results"
+    narrow = [RATES, "seed=range(0,2)", "trainer.max_epochs=4"]
+    kept = tmp_path / "kept"
+    tables.make("learning_rates", planted, kept, narrow, draw=False)
+    assert (kept / "learning_rates" / store.RECORDS).read_text().count('"fingerprint"') == 24
+    tables.make("learning_rates", planted, kept, OVERRIDES, draw=False)
+    for name in (store.RECORDS, store.CURVES):
+        assert (kept / "learning_rates" / name).read_bytes() == (results / "learning_rates" / name).read_bytes()
 
 
 def test_kept_records_hold_no_path_and_few_points(planted, made):
@@ -270,7 +317,7 @@ def test_the_page_is_whole_and_accessible(made, planted):
     page.feed(text)
     assert page.problems == []
     assert all(source.startswith("data:image/png;base64,") for source in page.loads)
-    assert len(page.loads) == 7
+    assert len(page.loads) == 2
     assert len(set(page.ids)) == len(page.ids)
     assert {link[1:] for link in page.links} <= set(page.ids)
     assert page.headings[0] == 1
@@ -421,7 +468,7 @@ def test_what_a_sweep_varies_besides_makes_cells(tmp_path):
     plant(tmp_path / "runs", overrides)
     found, _ = tables.make("learning_rates", tmp_path / "runs", tmp_path / "results", overrides)
     assert found.factors == ["arch", "config.augment.name", "config.data.limit"]
-    frame = pd.read_csv(tmp_path / "results/learning_rates/accuracy.csv", keep_default_na=False)
+    frame = pd.read_csv(tmp_path / "results/learning_rates/more/accuracy.csv", keep_default_na=False)
     assert len(frame) == 4 * 2 * 2 * 2
     assert set(frame["config.data.limit"]) == {"null", "100"}
     assert set(frame.n) == {2}

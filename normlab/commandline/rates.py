@@ -26,10 +26,13 @@ Score = Callable[[Config], float | None]  # of a run, higher is better; None: it
 def next_steps(scores: Mapping[int, float], most_steps: int = MOST_STEPS) -> list[int]:
     """The steps that are tried next; none where the best is inside of those that were tried, or the ladder ends.
 
-    Of equal scores the lowest step is the best, as :attr:`normlab.report.study.Study.best_rates` has it.
+    Where several steps share the best score, each end that has it is extended: networks that stay at chance all score
+    the same, and nothing says yet whether a smaller or a larger rate would train them.
 
     >>> next_steps({}), next_steps({-1: 0.3, 0: 0.5, 1: 0.4}), next_steps({-1: 0.3, 0: 0.4, 1: 0.5})
     ([-1, 0, 1], [], [2])
+    >>> next_steps({-1: 0.1, 0: 0.1, 1: 0.1})
+    [-2, 2]
 
     Args:
         scores: of the steps that were tried, which lie side by side.
@@ -38,16 +41,14 @@ def next_steps(scores: Mapping[int, float], most_steps: int = MOST_STEPS) -> lis
     first = [step for step in FIRST_STEPS if step not in scores]
     if first:
         return first
-    best, lowest, highest = best_step(scores), min(scores), max(scores)
-    if best == lowest > -most_steps:
-        return [lowest - 1]
-    if best == highest < most_steps:
-        return [highest + 1]
-    return []
+    best, lowest, highest = max(scores.values()), min(scores), max(scores)
+    below = [lowest - 1] if scores[lowest] == best and lowest > -most_steps else []
+    above = [highest + 1] if scores[highest] == best and highest < most_steps else []
+    return below + above
 
 
 def best_step(scores: Mapping[int, float]) -> int:
-    """The step with the highest score; of several the lowest."""
+    """The step with the highest score; of several the lowest, as in :attr:`normlab.report.study.Study.best_rates`."""
     return min(scores, key=lambda step: (-scores[step], step))
 
 

@@ -47,10 +47,25 @@ def test_a_monotone_curve_ends_at_the_bound(slope, end):
     assert len(scores) == MOST_STEPS + 2
 
 
-def test_a_flat_curve_is_followed_downwards_because_the_lowest_of_equal_rates_is_the_best():
+def test_a_flat_curve_is_followed_both_ways_to_the_bounds():
     scores = end_of_search(lambda step: 0.1)
-    assert best_step(scores) == min(scores) == -MOST_STEPS
-    assert max(scores) == 1
+    assert (min(scores), max(scores)) == (-MOST_STEPS, MOST_STEPS)
+    assert best_step(scores) == -MOST_STEPS  # at the edge, which is said
+
+
+@pytest.mark.parametrize("start", [-8, -4, -2, 3, 6])
+def test_where_the_first_rates_do_not_train_the_ones_that_do_are_found(start):
+    """Chance at all rates but a few, above or below those that were tried first."""
+    scores = end_of_search(lambda step: 0.5 if step in (start, start + 1) else 0.1)
+    assert best_step(scores) == start
+    assert min(scores) < start
+    assert max(scores) > start + 1
+
+
+def test_a_plateau_has_worse_rates_on_both_sides_at_the_end():
+    scores = end_of_search(lambda step: 1.0 if -3 <= step <= 4 else 0.7)
+    assert (min(scores), max(scores)) == (-4, 5)
+    assert best_step(scores) == -3
 
 
 @pytest.mark.parametrize("largest", range(-MOST_STEPS + 1, 4))

@@ -286,7 +286,7 @@ def test_a_ratio_is_that_of_geometric_means(factor, expected):
     by_seed = frame.pivot(index="seed", columns="norm", values="epochs")
     assert cell.interval.estimate == pytest.approx(np.exp(np.log(by_seed.b / by_seed.a).mean()))
     assert cell.interval.low < cell.interval.estimate < cell.interval.high
-    assert cell.name == "2 < b / a of epochs < 10"
+    assert cell.name == "2 < b / a < 10 in epochs"
 
 
 def test_a_ratio_requires_positive_values():
@@ -328,6 +328,7 @@ def test_shares_of_failed_runs_are_compared_even_where_all_failed():
     found = verdict(pd.DataFrame(rows), kind="superior", metric="failed", **PAIR)
     assert found.result == "holds"
     assert found.cells[0].interval.estimate == pytest.approx(4 / 6)
+    assert found.cells[0].rule == "b - a > 0 in failed"  # else it would read as a rule of accuracies
 
 
 def test_a_comparison_of_nothing_is_untested():

@@ -105,6 +105,7 @@ def render(study: Study, verdicts: Sequence[Verdict], text: str) -> str:
         "gain": partial(numbers.gain, study.name),
         "span": partial(span, study),
         "average": partial(average, study),
+        "measured": lambda column, **where: float(_measured(study, column, where).mean()),
         "conditions": numbers.conditions(study.name),
     }
     try:

@@ -42,7 +42,7 @@ def test_a_study_keeps_its_records_its_page_and_two_figures(kept):
 
 
 def test_pages_link_to_what_is_kept(kept):
-    there = {*kept, *(ROOT / "experiments").rglob("*")}
+    there = {*kept, *(ROOT / "experiments").rglob("*"), *(ROOT / "replication").rglob("*")}
     for page in [path for path in kept if path.suffix == ".md"]:
         for link in LINK.finditer(page.read_text()):
             target = link["target"].partition("#")[0]

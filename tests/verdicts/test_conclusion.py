@@ -33,7 +33,7 @@ def test_a_condition_is_short():
     assert condition([place for place in GRID if ("norm", "b") not in place], GRID) == "norm=a or c"
 
 
-@pytest.mark.parametrize("results", itertools.product(["holds", "refuted", "undecided"], repeat=3))
+@pytest.mark.parametrize("results", list(itertools.product(["holds", "refuted", "undecided"], repeat=3)))
 def test_parts_of_one_place_are_a_conjunction(results):
     found = conclude([Part((), f"rule {n}", result) for n, result in enumerate(results)])
     expected = "refuted" if "refuted" in results else "holds" if set(results) == {"holds"} else "undecided"
@@ -42,7 +42,7 @@ def test_parts_of_one_place_are_a_conjunction(results):
         assert found.detail == "; ".join(f"rule {n}" for n, result in enumerate(results) if result == "refuted")
 
 
-@pytest.mark.parametrize("results", itertools.product(["holds", "refuted", "undecided"], repeat=3))
+@pytest.mark.parametrize("results", list(itertools.product(["holds", "refuted", "undecided"], repeat=3)))
 def test_places_are_a_condition(results):
     places = [(("arch", arch),) for arch in "abc"]
     found = conclude([Part(place, "r", result) for place, result in zip(places, results, strict=True)])

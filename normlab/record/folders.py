@@ -48,7 +48,7 @@ def existing(config: Config, content: str | None = None) -> dict[str, Any] | Non
     place = folder(config, content)
     try:
         record = read(place)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, NormlabError) as error:
         log.warning("%s: %s is damaged (%s), so the run counts as not made", place, RECORD, error)

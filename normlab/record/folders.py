@@ -159,7 +159,7 @@ def opened(config: Config, again: bool = True, content: str | None = None) -> It
             shutil.rmtree(path, ignore_errors=True)
             raise
         except Exception as error:
-            if again or existing(config, content) is None:
+            if not _has_result(final):
                 (path / "traceback.txt").write_text(traceback.format_exc())
                 last_line = traceback.format_exception_only(error)[-1].strip()
                 write(path, describe(config, content) | {"status": "failed", "error": last_line, "metrics": {}})
@@ -168,6 +168,14 @@ def opened(config: Config, again: bool = True, content: str | None = None) -> It
                 shutil.rmtree(path, ignore_errors=True)
             raise
         _replace(path, final)
+
+
+def _has_result(place: Path) -> bool:
+    """Whether a folder has the record of a run that finished or diverged, whatever its options were."""
+    try:
+        return read(place)["status"] in DONE
+    except (OSError, ValueError, NormlabError):
+        return False
 
 
 @contextmanager

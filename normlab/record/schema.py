@@ -14,7 +14,7 @@ from normlab.errors import NormlabError
 
 SCHEMA = 2
 Status = Literal["finished", "diverged", "failed"]
-Numbers = dict[str, float]
+Numbers = dict[str, int | float]
 
 
 class _Part(BaseModel):
@@ -53,7 +53,7 @@ class Metrics(_Part):
     best_train_loss: float = float("nan")
     validation_area_under_curve: float = float("nan")
     epochs: float = float("nan")
-    steps: float = float("nan")
+    steps: int | float = float("nan")
     epochs_to: Numbers = Field(default_factory=dict)
     steps_to: Numbers = Field(default_factory=dict)
     training_seconds: float = float("nan")

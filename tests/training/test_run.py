@@ -137,10 +137,10 @@ def test_test_images_never_enter_a_fit(make, monkeypatch):
         config = make(norm=norm, **DOUBLE)
         first = run(config)
 
-        def poisoned(options):
-            data = load(options)
+        def poisoned(options, source):
+            data = load(options, source)
             test = MemorySplit(255 - data.test.images, data.test.labels.flip(0))
-            return module.Dataset(data.name, data.train, data.validation, test, data.classes, data.key)
+            return module.Dataset(data.name, data.train, data.validation, test, data.classes, data.content, data.key)
 
         with monkeypatch.context() as patch:
             patch.setattr(module, "load", poisoned)
@@ -161,10 +161,10 @@ def test_validation_images_never_enter_a_fit(make, monkeypatch):
     config = make(norm="dataset", **DOUBLE)
     first = run(config)
 
-    def poisoned(options):
-        data = load(options)
+    def poisoned(options, source):
+        data = load(options, source)
         validation = MemorySplit(255 - data.validation.images, data.validation.labels)
-        return module.Dataset(data.name, data.train, validation, data.test, data.classes, data.key)
+        return module.Dataset(data.name, data.train, validation, data.test, data.classes, data.content, data.key)
 
     monkeypatch.setattr(module, "load", poisoned)
     second = run(config)
@@ -262,7 +262,11 @@ def test_the_record_holds_what_it_should(make):
     config = make(norm="zca", seed=0, study="mine")
     result = run(config)
     stored = record.read(Path(result["path"]))
-    assert json.dumps(stored) == json.dumps({key: value for key, value in result.items() if key != "path"})
+    written, returned = (
+        json.dumps({key: value for key, value in one.items() if key != "path" and value is not None}, sort_keys=True)
+        for one in (stored, result)
+    )
+    assert written == returned
     assert stored["status"] == "finished"
     assert stored["fingerprint"] == record.fingerprint(config)
     assert (stored["norm"], stored["arch"], stored["data"], stored["optim"]) == ("zca", "cnn", "digits", "sgd")

@@ -18,7 +18,7 @@ class Network(nn.Module):
         norm: the scheme, fitted.
         body: the architecture.
         input_shape: C, H, W of the uint8 images.
-        normalized_shape: C, H, W of what the body sees; if not given, found out by a trial of the scheme.
+        normalized_shape: C, H, W of the body's input; None: measured by applying the scheme to one image.
         classes: names of the outputs.
     """
 
@@ -46,7 +46,7 @@ class Network(nn.Module):
             self.body.to(memory_format=torch.channels_last)
 
     def _try(self, name: str) -> None:
-        """Refuse images that the architecture cannot take, before anything is trained on them."""
+        """Refuse images that the architecture cannot take, before training starts."""
         training = self.body.training
         try:
             with torch.no_grad():
@@ -59,9 +59,9 @@ class Network(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """uint8 [B, C, H, W] to scores [B, classes]."""
         if self.channels_last:
-            # While it is uint8 the rearrangement moves a quarter of the bytes.
+            # Rearranged as uint8, because float32 would move four times as many bytes.
             images = images.contiguous(memory_format=torch.channels_last)
-        # Statistics need their digits: mixed precision is for the body.
+        # The statistics need full precision; mixed precision is for the body only.
         with torch.autocast(images.device.type, enabled=False):
             normalized = self.norm(images)
         return self.body(normalized)

@@ -23,14 +23,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled images in three splits.
+    """Labeled images in three splits.
 
     Attributes:
         train, validation, test: each with ``images`` uint8 [N, C, H, W] and ``labels`` int64 [N].
-        classes: names; a label is a position among them.
-        content: hash of what the source is made of, before any split, limit or resizing.
-        key: hash of the pixels, labels and splits as they are trained on (of the files, when images stream).
-        notes: what was done to the files, such as "3 images: alpha channel, dropped".
+        classes: names of the classes; a label is an index into them.
+        content: hash of the source's images and labels, before any split, limit or resizing.
+        key: hash of the pixels, labels and splits that a run trains on (of the files, when images stream).
+        notes: how files were changed, such as "3 images: alpha channel, dropped".
     """
 
     name: str
@@ -53,7 +53,7 @@ class Dataset:
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
     def training_images(self, batch_size: int = 256) -> Iterator[Tensor]:
-        """Batches of training images, uint8 [B, C, H, W]: what a normalization is fitted on."""
+        """Batches of training images, uint8 [B, C, H, W], to fit a normalization on."""
         return (images for images, _ in self.train.batches(batch_size))
 
 
@@ -70,7 +70,7 @@ def dataset(name: str, **options: Any) -> Dataset:
 
     Raises:
         ConfigError: for an unknown name, an unknown option or a value out of range.
-        DataError: if the images are missing or unfit.
+        DataError: if the images are missing or cannot be used.
     """
     return load(choose("data", name, **options))
 
@@ -79,7 +79,7 @@ def open_source(config: Data) -> Source:
     """The source that a checked configuration describes; files are listed, not decoded.
 
     Raises:
-        DataError: if it is missing or unfit.
+        DataError: if the data are missing or cannot be used.
     """
     return config.build()
 
@@ -89,7 +89,7 @@ def load(config: Data, source: Source | None = None) -> Dataset:
 
     Args:
         config: of the data.
-        source: as :func:`open_source` opened it before.
+        source: from :func:`open_source`; None opens it.
     """
     source = source or open_source(config)
     parts = split(source, config.validation, config.test, config.limit, config.split_seed)
@@ -127,9 +127,9 @@ def _files(part: Part) -> Files:
 
 
 def _decode(parts: dict[str, Part], config: Data) -> tuple[dict[str, MemorySplit], list[str]]:
-    """Decode all splits together, so that they agree on size and colour, or take them from the cache."""
+    """Decode all splits together, so that they agree on size and color, or take them from the cache."""
     skip = _files(parts["train"]).skip_corrupt
-    # In an order of their own, so that another split of the same files finds them in the cache.
+    # Sorted, so that another split of the same files gets the same key of the cache.
     all_files = [_files(part) for part in parts.values()]
     digests = {path: one for files in all_files for path, one in zip(files.paths, files.digests, strict=True)}
     paths = sorted(digests)
@@ -162,10 +162,10 @@ def _too_large(parts: dict[str, Part], config: Data) -> bool:
     """Whether the decoded images would exceed data.memory_gb, judged by the first image."""
     count = sum(map(len, parts.values()))
     if config.image_size is not None:
-        one = 3 * config.image_size**2
+        bytes_per_image = 3 * config.image_size**2
     else:
-        one = _first_readable(_files(parts["train"])).numel()
-    return count * one > config.memory_gb * 2**30
+        bytes_per_image = _first_readable(_files(parts["train"])).numel()
+    return count * bytes_per_image > config.memory_gb * 2**30
 
 
 def _first_readable(files: Files) -> Tensor:
@@ -182,18 +182,18 @@ def _stream(parts: dict[str, Part], source: Source, config: Data) -> Dataset:
     size = config.image_size
     if size is None:
         raise DataError(
-            "these images stream from disk, because they do not fit data.memory_gb or data.stream=true: "
-            "give data.image_size=PIXELS, so that they all have one size"
+            "these images stream from disk (they do not fit into data.memory_gb, or data.stream=true): "
+            "give data.image_size=PIXELS, so that all of them have one size"
         )
     splits, skipped = {}, 0
     digest = hashlib.blake2b(repr(size).encode(), digest_size=8)
     for name, part in parts.items():
         files = _files(part)
         if files.skip_corrupt:
-            # One pass over all files, once: training must know beforehand how many images there are.
-            good = torch.tensor(_readable(files, config))
-            skipped += int((~good).sum())
-            part = part.take(good.nonzero().flatten())
+            # One pass over all files before training, which must know the number of images.
+            is_readable = torch.tensor(_readable(files, config))
+            skipped += int((~is_readable).sum())
+            part = part.take(is_readable.nonzero().flatten())
         paths = _files(part).paths
         if not paths:
             raise DataError(f"none of the {len(files)} {name} images could be read")

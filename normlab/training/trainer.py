@@ -32,15 +32,15 @@ EVALUATION_BATCH = 256
 
 @dataclass(frozen=True)
 class Outcome:
-    """What training left.
+    """The result of training.
 
     Attributes:
         rows: every measurement.
         seconds: of training with its evaluations on validation images.
         first_step_at: when the first step began, by time.perf_counter; NaN if that was in another process.
         device: where it ran.
-        answers: whether each test image was classified rightly at the end, bool [N] in the order of the test split;
-            None where several processes shared the images, or nothing was tested.
+        answers: whether each test image was classified correctly at the end, bool [N] in the order of the test split;
+            None if several processes shared the images, or nothing was tested.
     """
 
     rows: list[Measurement]
@@ -60,16 +60,18 @@ def train(
         config: of the run.
         data: the three splits.
         network: with its normalization fitted; trained in place.
-        folder: of the run; takes ``curve.csv`` and ``checkpoint.ckpt``.
-        callbacks: further ones.
-        progress: what the configuration leaves to choose, as there.
+        folder: of the run, where ``curve.csv`` and ``checkpoint.ckpt`` are written.
+        callbacks: to add to normlab's own.
+        progress: the value of ``trainer.progress`` to take if the configuration has ``auto``.
 
     Raises:
-        ConfigError: if a batch is larger than the training set, or the machine lacks what was asked for.
+        ConfigError: if a batch is larger than the training set, or the machine lacks the accelerator or the devices.
     """
     options, world_size = config.trainer, config.trainer.devices
-    if world_size > 1 and not has_loopback():  # or they would wait for each other for half an hour
-        raise ConfigError(f"trainer.devices={world_size}: its processes need 127.0.0.1, which cannot be reached here")
+    if world_size > 1 and not has_loopback():  # without it the processes would wait for each other for half an hour
+        raise ConfigError(
+            f"trainer.devices={world_size}: the processes need the address 127.0.0.1, which cannot be reached here"
+        )
     batch_size = _batch_size(config, len(data.train), network)
     loader = Loader(data.train, batch_size, config.seed, world_size)
     validation, test = (
@@ -86,7 +88,7 @@ def train(
         started = time.perf_counter()
         trainer.fit(module, loader, validation)
         seconds = time.perf_counter() - started
-        # From the file, because the rows of a spawned process stay there.
+        # From the file, because a spawned process does not return its rows.
         rows = Curve.read(curve.path)
         if divergence(rows) is None:
             module.updates = 1 + max(row.step for row in rows if row.split == "train")
@@ -106,44 +108,44 @@ def train(
 
 
 def _batch_size(config: Config, count: int, network: Network) -> int:
-    """Images in a batch; for full-batch descent in a chunk whose gradient is added to the others'."""
+    """Images in a batch; for full-batch descent, in a chunk (the gradients of all chunks are summed)."""
     if config.optim.full_batch:
         chunks = -(-count // FULL_BATCH_CHUNK)
-        return -(-count // chunks)  # equal within one image, so that none is left over alone
+        return -(-count // chunks)  # chunks differ by one image at most, so that no image is left alone
     size, devices = config.data.batch_size, config.trainer.devices
     if size > count:
         raise ConfigError(
-            f"data.batch_size={size}: larger than the training set of {count} images; lower it, or take full batches "
-            f"with optim=gd"
+            f"data.batch_size={size}: larger than the training set of {count} images; lower it, or use "
+            f"full batches with optim=gd"
         )
     if size < devices:
         raise ConfigError(f"data.batch_size={size}: too few images for trainer.devices={devices}")
     batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules())
     if size // devices == 1 and batch_norm:
-        raise ConfigError(f"data.batch_size={size}: batch normalization needs two images a device at least")
+        raise ConfigError(f"data.batch_size={size}: batch normalization needs at least two images for each device")
     return size
 
 
 def _trainer(config: Config, callbacks: list[Callback], batches_per_epoch: int) -> pl.Trainer:
     options = config.trainer
     precision: Any = {"32": "32-true", "64": "64-true"}.get(options.precision, options.precision)
-    # Steps are updates, of which full-batch descent makes one in all the batches of an epoch.
+    # A step is an update; full-batch descent makes one update an epoch, from all its batches.
     batches_per_step = batches_per_epoch if config.optim.full_batch else 1
     try:
         return pl.Trainer(
-            # Not Lightning's own "auto", which would take an Apple GPU: that has no float64 for the statistics.
+            # Not Lightning's own "auto", which would choose an Apple GPU, which has no float64 for the statistics.
             accelerator=("gpu" if torch.cuda.is_available() else "cpu")
             if options.accelerator == "auto"
             else options.accelerator,
             devices=options.devices,
-            # Not "ddp", which would start the whole command once more for each device.
+            # Not "ddp", which would start the whole command again for each device.
             strategy="ddp_spawn" if options.devices > 1 else "auto",
             precision=precision,
             max_epochs=options.max_epochs,
             max_steps=options.max_steps or -1,
             check_val_every_n_epoch=None if options.eval_every_steps else options.eval_every_epochs,
             val_check_interval=options.eval_every_steps and options.eval_every_steps * batches_per_step,
-            num_sanity_val_steps=-1,  # an evaluation of the untrained network: where the curve begins
+            num_sanity_val_steps=-1,  # evaluate the untrained network first, so that the curve begins at step 0
             callbacks=callbacks,
             logger=False,
             enable_checkpointing=False,
@@ -151,9 +153,9 @@ def _trainer(config: Config, callbacks: list[Callback], batches_per_epoch: int) 
             enable_progress_bar=any(isinstance(callback, Bar) for callback in callbacks),
             use_distributed_sampler=False,
         )
-    except Exception as error:  # Lightning raises several kinds for hardware that is not there
-        asked = f"trainer.accelerator={options.accelerator} trainer.devices={options.devices}"
-        raise ConfigError(f"{asked}: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # Lightning raises several types for missing hardware
+        request = f"trainer.accelerator={options.accelerator} trainer.devices={options.devices}"
+        raise ConfigError(f"{request}: {str(error).splitlines()[0]}") from None
 
 
 def has_loopback() -> bool:

@@ -3,8 +3,8 @@
     python benchmarks/epoch.py                      # CIFAR-10 as folders below NORMLAB_DATA/cifar10, else noise
     python benchmarks/epoch.py --rounds 3
 
-The three are timed in turn in one process, and the rounds repeated, so that a change in the machine's speed meets all
-of them. `bare` is the loop that one writes by hand on the same in-memory uint8 tensors: index, scale, forward,
+The three are timed in turn in one process, in several rounds, so that a change in the machine's speed affects all
+three. `bare` is a loop written by hand on the same in-memory uint8 tensors: index, scale, forward,
 backward, step, and the loss read at every step. `usual` is torchvision's per-sample transforms (ToImage, ToDtype,
 Normalize) in a DataLoader under Lightning with self.log, with 0 and with 2 workers. Validation is left out everywhere.
 """
@@ -114,7 +114,7 @@ def ours(config: Config, data: Images) -> list[float]:
 
 
 class Pictures(Dataset[tuple[Tensor, int]]):
-    """Pictures as PIL images in memory, transformed one at a time: torchvision.datasets.CIFAR10 does just this."""
+    """Pictures as PIL images in memory, transformed one at a time: as in torchvision.datasets.CIFAR10."""
 
     def __init__(self, data: Images) -> None:
         self.arrays = data.train.images.permute(0, 2, 3, 1).contiguous().numpy()

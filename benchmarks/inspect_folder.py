@@ -1,8 +1,8 @@
-"""Images a second of ``python -m normlab.inspect`` against a bare loop that only decodes, and the memory that it takes.
+"""Images a second of ``python -m normlab.inspect`` versus a bare loop that only decodes, and the memory of the command.
 
     python benchmarks/inspect_folder.py FOLDER [FOLDER ...]
 
-Each is timed in a process of its own, in turn, after the files have been read once.
+Each way is timed in its own process, in turn, after the files were read once.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def timed(program: str, folder: str) -> list[float]:
 
 
 def whole(folder: str, *options: str) -> float:
-    """Seconds of the command, imports and all."""
+    """Seconds of the whole command, with imports."""
     started = time.perf_counter()
     command = [sys.executable, "-m", "normlab.inspect", folder, *options]
     subprocess.run(command, check=True, capture_output=True)
@@ -65,7 +65,7 @@ def whole(folder: str, *options: str) -> float:
 def main() -> None:
     rounds, rows = 3, []
     for folder in sys.argv[1:]:
-        timed(BARE, folder)  # so that the files have been read once
+        timed(BARE, folder)  # fills the page cache
         bare, look = zip(*((timed(BARE, folder), timed(LOOK, folder)) for _ in range(rounds)), strict=True)
         (count, loop), (_, first, again, grown, workers) = (
             [statistics.median(column) for column in zip(*measured, strict=True)] for measured in (bare, look)

@@ -1,4 +1,4 @@
-"""Writes a benchmark's table, with what made it, into results/benchmarks/."""
+"""Writes a benchmark's table and its provenance into results/benchmarks/."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from normlab import record
 
 
 def write(name: str, command: str, rows: list[dict[str, str | int]], conditions: str) -> None:
-    """One Markdown file: the table, then command, commit, versions and machine."""
+    """Write one Markdown file: the table, then command, commit, versions and machine."""
     about = record.provenance()
     versions = ", ".join(f"{package} {version}" for package, version in about["versions"].items())
     dirty = " with uncommitted changes" if about["dirty"] else ""

@@ -1,10 +1,10 @@
 """Sweeps: killed and continued, two jobs at once, a thousand that are done.
 
-    python benchmarks/sweep.py kill      40 runs, killed with kill -9 at five random moments, against a calm sweep
-    python benchmarks/sweep.py parallel  the same jobs one after the other, and two at once, in turn
+    python benchmarks/sweep.py kill      40 runs, kill -9 at five random moments, versus an undisturbed
+    sweep python benchmarks/sweep.py parallel  the same jobs one after the other, and two at once, in turn
     python benchmarks/sweep.py skip      1,000 jobs that have a record
 
-`parallel` reads 10,000 CIFAR-10 images as a folder (`--root`, looked for in NORMLAB_DATA).
+`parallel` reads 10,000 CIFAR-10 images from a folder (`--root`, below NORMLAB_DATA).
 """
 
 from __future__ import annotations
@@ -57,23 +57,23 @@ def kill(rounds: int) -> list[dict]:
                 command(*grid), cwd=killed, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
             )
             before = len(stored(killed))
-            while len(stored(killed)) == before and process.poll() is None:  # a start takes longer than a job
+            while len(stored(killed)) == before and process.poll() is None:  # starting takes longer than a job
                 time.sleep(0.05)
             time.sleep(chance.uniform(0, 0.1 * whole))
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
             kept.append(len(stored(killed)))
         subprocess.run(command(*grid), cwd=killed, check=True, capture_output=True)
-        wanted, found = stored(calm), stored(killed)
+        undisturbed, continued = stored(calm), stored(killed)
         same = sum(
-            name in found and found[name]["metrics"]["test_loss"] == one["metrics"]["test_loss"]
-            for name, one in wanted.items()
+            name in continued and continued[name]["metrics"]["test_loss"] == one["metrics"]["test_loss"]
+            for name, one in undisturbed.items()
         )
         return [
             {
                 "jobs": 40,
                 "records after each kill": ", ".join(map(str, kept)),
-                "records at the end": len(found),
+                "records at the end": len(continued),
                 "with the test loss of the undisturbed sweep": same,
                 "folders of unfinished runs left": len(list((killed / "runs").glob("*.partial"))),
             }

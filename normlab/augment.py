@@ -15,8 +15,8 @@ class Augment:
     """Random crop, resized crop, flip, brightness and contrast, in this order; output has the input's shape and type.
 
     Args:
-        options: what to do; everything is off by default.
-        seed: of the random draws. :meth:`start_epoch` makes them differ from epoch to epoch.
+        options: the changes; all are off by default.
+        seed: of the random draws, which :meth:`start_epoch` makes different in each epoch.
     """
 
     def __init__(self, options: Options, seed: int = 0) -> None:
@@ -54,7 +54,7 @@ class Augment:
 
 
 def random_crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
-    """Pad each side with black, then cut out the old size at a random place (He et al. 2016, section 4.2).
+    """Pad each side with black, then cut out the original size at a random place (He et al. 2016, section 4.2).
 
     Args:
         images: uint8 [B, C, H, W].
@@ -71,11 +71,11 @@ def random_crop(images: Tensor, padding: int, generator: torch.Generator) -> Ten
 
 
 def random_resized_crop(images: Tensor, area: tuple[float, float], generator: torch.Generator) -> Tensor:
-    """Cut out a random share of the area at an aspect ratio of 3/4 to 4/3, resized to the old size.
+    """Cut out a random share of the area at an aspect ratio of 3/4 to 4/3, resized to the original size.
 
     Szegedy et al. 2015, "Going deeper with convolutions", section 6; the ratio is drawn log-uniformly, as in
-    torchvision. A side that would exceed the image is shortened to it. Bilinear; a crop is never larger than the
-    image, so nothing is shrunk that would need a filter against aliasing.
+    torchvision. A side that would exceed the image is shortened to the image's side. Bilinear, without a filter against
+    aliasing, because a crop is never larger than the image and so is never shrunk.
 
     Args:
         images: uint8 [B, C, H, W].
@@ -101,7 +101,7 @@ def random_resized_crop(images: Tensor, area: tuple[float, float], generator: to
 
 
 def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
-    """X times factor, cut off at 255, as torchvision.transforms.v2.functional.adjust_brightness.
+    """Multiply by the factor and cut off at 255, as torchvision.transforms.v2.functional.adjust_brightness.
 
     Args:
         images: uint8 [B, C, H, W].
@@ -111,19 +111,19 @@ def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
-    """Blend with the image's mean grey, as torchvision.transforms.v2.functional.adjust_contrast.
+    """Blend with the image's mean gray, as torchvision.transforms.v2.functional.adjust_contrast.
 
-    Grey is 0.2989 R + 0.587 G + 0.114 B (ITU-R BT.601), rounded down before the mean is taken.
+    Gray is 0.2989 R + 0.587 G + 0.114 B (ITU-R BT.601), rounded down before the mean is taken.
 
     Args:
         images: uint8 [B, C, H, W].
-        factor: [B, 1, 1, 1]; 0 gives plain grey, 1 the image.
+        factor: [B, 1, 1, 1]; 0 gives plain gray, 1 the image.
     """
     x = images.float()
     if images.shape[1] == 3:
         weights = torch.tensor([0.2989, 0.587, 0.114], device=images.device).reshape(3, 1, 1)
-        grey = (x * weights).sum(1, keepdim=True).floor()
+        gray = (x * weights).sum(1, keepdim=True).floor()
     else:
-        grey = x
-    mean = grey.mean((1, 2, 3), keepdim=True)
+        gray = x
+    mean = gray.mean((1, 2, 3), keepdim=True)
     return x.mul(factor).add_(mean * (1 - factor)).clamp_(0, 255).to(torch.uint8)

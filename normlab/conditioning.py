@@ -1,9 +1,9 @@
 """Theory for every scheme: ``python -m normlab.conditioning data=NAME [data.KEY=VALUE] [norms=a,b] [bias=false]``.
 
-Prints, for every scheme, the rank and the extreme eigenvalues of the linear model's Hessian, its condition number, the
-learning rates that follow, and the iterations of gradient descent that theory predicts; and saves the table and all
-spectra. Nothing is trained, unless ``steps=N`` asks for N steps of descent to be set beside the prediction; ``check=M``
-makes it M where theory says that N lead nowhere (whitening takes long a step, others many steps).
+For every scheme, the table shows the rank, the extreme eigenvalues and the condition number of the linear model's
+Hessian, the learning rates that follow, and the iterations of gradient descent that theory predicts. The table and all
+spectra are saved. Nothing is trained, unless ``steps=N`` asks for N real steps of descent, to compare with the
+prediction. ``check=M`` makes M steps instead for a scheme that, by the theory, reaches no eps in N steps.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Options(Section):
     eps: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = EPS
     out: Path | None = None  # None: runs/conditioning/DATA
     steps: PositiveInt | None = None  # of real descent under each scheme; None: theory alone
-    check: PositiveInt | None = None  # so many instead, for a scheme that reaches no eps in `steps`; None: as many
+    check: PositiveInt | None = None  # steps for a scheme that reaches no eps in `steps`; None: the same number
 
 
 def main(arguments: list[str]) -> None:
@@ -52,8 +52,8 @@ def main(arguments: list[str]) -> None:
         if math.prod(data.shape) > MAX_FEATURES:
             print(report.largest_table(dict(largest_only(data, names, options.bias)), math.prod(data.shape)))
             return
-        found = dict(theories(data, names, options.bias))
-        known = {name: theory for name, theory in found.items() if isinstance(theory, Descent)}
+        outcomes = dict(theories(data, names, options.bias))
+        known = {name: theory for name, theory in outcomes.items() if isinstance(theory, Descent)}
         rows = [predicted_numbers(name, theory, options.eps) for name, theory in known.items()]
         curves = add_measured(rows, known, groups["data"], options) if options.steps else {}
         frame = pd.DataFrame(rows)
@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> None:
     count = len(data.train)
     print(f"{label}: {count:,} training images of {'x'.join(map(str, data.shape))}, {len(data.classes)} classes")
     print(report.table(frame, options.eps))
-    for name, reason in found.items():
+    for name, reason in outcomes.items():
         if isinstance(reason, str):
             print(f"{name}: {reason}")
     print(f"saved in {out}/: conditioning.csv, conditioning.md, spectra.csv.gz, figures")
@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> None:
 def add_measured(
     rows: list[dict[str, Any]], known: dict[str, Descent], data: dict[str, Any], options: Options
 ) -> dict[str, pd.DataFrame]:
-    """Add to each row what a real run measured; the curves of those that were run."""
+    """Add the measurements of real runs to the rows; return the curves of these runs by scheme."""
     curves = {}
     for row, (name, theory) in zip(rows, known.items(), strict=True):
         steps, bias = options.steps or 0, options.bias

@@ -1,8 +1,8 @@
 """The typed schema of a run: every key, its type and its range, checked before anything is computed.
 
-Hydra composes the YAML files of ``configs/`` and the command line; this module judges the result. The options of a
-scheme, an architecture or a data source are the keyword-only parameters of its class or function, so a new one
-declares them once, in its own signature, and gets the same checks.
+Hydra composes the YAML files of ``configs/`` and the command line; this module checks the result. The options of a
+scheme, an architecture or a data source are the keyword-only parameters of its class or function. A new class or
+function therefore declares its options once, in its own signature, and gets the same checks.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from pydantic import (
 from normlab.errors import ConfigError
 
 PACKAGE = Path(__file__).parent
-# In a wheel the configs lie inside the package, in a checkout beside it.
+# In a wheel the configs lie inside the package, in a checkout next to it.
 ROOT = PACKAGE if (PACKAGE / "configs").is_dir() else PACKAGE.parent
 CONFIGS = ROOT / "configs"
 EXPERIMENTS = ROOT / "experiments"
 GROUPS = ("data", "augment", "norm", "arch", "optim", "trainer", "logger")
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-# Strict, because true would else pass as 1.
+# Strict, because otherwise `true` would pass as 1.
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
 NonNegativeInt = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -53,9 +53,9 @@ STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_
 
 
 class Place:
-    """Marks an option that may say where something lies on this machine, as every option of the type Path does.
+    """Marks an option that may be a path on this machine. Every option of the type Path is marked without it.
 
-    The place of the data is no part of what a run is: see :mod:`normlab.record.identity`.
+    Paths are not part of a run's identity: see :mod:`normlab.record.identity`.
     """
 
 
@@ -95,7 +95,7 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 def unknown_choice(group: str, name: str, known: list[str]) -> ConfigError:
-    """The error for ``group=name``, with the nearest name and all of them."""
+    """The error for ``group=name``, with the nearest name and all names."""
     return ConfigError(f"{group}={name}: no such choice{_nearest(name, known)}")
 
 
@@ -120,18 +120,18 @@ class Choice(Section):
     target: str = Field(alias="_target_")
 
     def build(self, *positional: Any) -> Any:
-        """Call the target with its options; the positional arguments are what the run knows, such as a shape."""
+        """Call the target with its options; the positional arguments come from the run, such as a shape."""
         function = _locate(self.target)
         return function(*positional, **{key: getattr(self, key) for key in _option_fields(function)})
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The class with the options is made on demand, so pickle (for spawned processes) cannot find it by name.
+        # The class with the options is created on demand, so pickle (for spawned processes) cannot import it by name.
         return _restore, (type(self).__base__, self.model_dump(by_alias=True))
 
 
 @cache
 def _option_fields(function: Callable[..., Any]) -> dict[str, Any]:
-    """What a user may choose about ``function``: its keyword-only parameters, with types and defaults."""
+    """The options of ``function``: its keyword-only parameters, with types and defaults."""
     signature = function.__init__ if inspect.isclass(function) else function
     hints = typing.get_type_hints(signature, include_extras=True)
     return {
@@ -155,23 +155,23 @@ def _restore(base: type[Choice], values: dict[str, Any]) -> Choice:
 
 
 class Data(Choice):
-    """A data source, and what holds for all of them."""
+    """A data source, with the options that all sources share."""
 
     batch_size: PositiveInt = 128
-    image_size: PositiveInt | None = None  # pixels; shorter side resized, then centre crop
-    limit: PositiveInt | None = None  # at most so many images in each split
-    validation: Fraction = 0.1  # of the training images, where the source brings no validation split
-    test: Fraction = 0.2  # of all images, where the source brings no test split
+    image_size: PositiveInt | None = None  # pixels; shorter side resized, then center crop
+    limit: PositiveInt | None = None  # largest number of images in each split
+    validation: Fraction = 0.1  # of the training images, if the source has no validation split
+    test: Fraction = 0.2  # of all images, if the source has no test split
     # Runs with different seeds share one split, unless data.split_seed=seed: then each draws its own; see parse().
     split_seed: NonNegativeInt = 0
-    stream: bool | None = None  # None: stream what would not fit `memory_gb`
+    stream: bool | None = None  # None: stream images that do not fit into `memory_gb`
     memory_gb: PositiveFloat = 4.0
     workers: NonNegativeInt = 2  # DataLoader workers, when streaming
     cache: bool = True
 
 
 class Arch(Choice):
-    """An architecture, and the loss that its output is trained with."""
+    """An architecture, and the loss of its output."""
 
     loss: Literal["cross_entropy", "squared_error"] = "cross_entropy"
     first_layer_scale: PositiveFloat = 1.0  # factor on the initial weights of the first layer
@@ -181,7 +181,7 @@ class Augment(Section):
     """Random changes to training batches, on uint8 images; all off by default."""
 
     name: str = "none"
-    crop_padding: NonNegativeInt = 0  # pixels added on each side before a random crop of the old size
+    crop_padding: NonNegativeInt = 0  # pixels added on each side before a random crop of the original size
     resized_crop: tuple[Fraction, Annotated[float, Field(gt=0, le=1)]] | None = None  # share of the area
     flip: bool = False
     brightness: Annotated[float, Field(ge=0, le=1)] = 0.0  # factor drawn from 1 - b to 1 + b
@@ -189,7 +189,7 @@ class Augment(Section):
 
     @property
     def changes_images(self) -> bool:
-        """Whether anything is on."""
+        """Whether any change is on."""
         return bool(self.crop_padding or self.resized_crop or self.flip or self.brightness or self.contrast)
 
     @model_validator(mode="after")
@@ -243,7 +243,7 @@ Optim = GradientDescent | SGD | Adam
 
 
 class Trainer(Section):
-    """How long, on what, and when to stop."""
+    """How long to train, on which device, and when to stop."""
 
     name: str = "default"
     max_epochs: PositiveInt = 10
@@ -252,15 +252,15 @@ class Trainer(Section):
     devices: PositiveInt = 1
     precision: Annotated[Literal["32", "64", "bf16-mixed"], BeforeValidator(str)] = "32"
     eval_every_epochs: PositiveInt = 1
-    eval_every_steps: PositiveInt | None = None  # instead
+    eval_every_steps: PositiveInt | None = None  # in place of eval_every_epochs
     targets: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.5, 0.7, 0.9)  # validation accuracy
     stop_at_target: bool = False  # end when the highest target is reached
     progress: Literal["auto", "bar", "lines", "none"] = "auto"
     threads: PositiveInt | None = None
     checkpoint: bool = True
-    probe_steps: tuple[NonNegativeInt, ...] = ()  # at which curvature and layer statistics are recorded
-    probe_images: PositiveInt = 512  # training images that a probe looks at
-    shifts: tuple[ShiftName, ...] = ()  # test accuracy under these too, at five severities
+    probe_steps: tuple[NonNegativeInt, ...] = ()  # updates after which curvature and layer statistics are recorded
+    probe_images: PositiveInt = 512  # training images that a probe measures on
+    shifts: tuple[ShiftName, ...] = ()  # also record the test accuracy under these, at five severities
 
     @model_validator(mode="after")
     def _target_to_stop_at(self) -> Trainer:
@@ -276,7 +276,7 @@ class NoLogger(Section):
 
 
 class Wandb(Section):
-    """Weights & Biases beside the record, which stays the source of truth."""
+    """Weights & Biases in addition to the record, which stays the source of all tables."""
 
     name: Literal["wandb"]
     mode: Literal["offline", "online"] = "offline"
@@ -319,7 +319,7 @@ class Config(Section):
         return self.model_copy(update={"optim": self.optim.model_copy(update={"lr": rate})})
 
     def with_threads(self, threads: int | None) -> Config:
-        """The same run with so many threads of torch."""
+        """The same run with this number of PyTorch threads."""
         return self.model_copy(update={"trainer": self.trainer.model_copy(update={"threads": threads})})
 
     def plain(self) -> dict[str, Any]:
@@ -327,7 +327,7 @@ class Config(Section):
         return self.model_dump(mode="json", by_alias=True)
 
 
-# The schema of a group; where the choice decides, by its name.
+# The schema of a group, or a schema for each choice by its name.
 SCHEMAS: dict[str, type[Section] | dict[str, type[Section]]] = {
     "data": Data,
     "augment": Augment,
@@ -389,17 +389,17 @@ def is_path_key(key: str) -> bool:
 
 
 def _annotations(group: str, option: str) -> list[Any]:
-    """The types that an option has in the choices of a group which take it."""
+    """The types of an option, in all choices of a group that have it."""
     functions = {target for name in choices(group) if (target := defaults(group, name).get("_target_"))}
     fields = []
     for target in sorted(functions):
-        with suppress(ConfigError):  # needs a library that is not installed; who chooses it is told so
+        with suppress(ConfigError):  # a library is not installed; the error comes when the choice is used
             fields.append(_option_fields(_locate(target)))
     return [options[option][0] for options in fields if option in options]
 
 
 def data_label(values: dict[str, Any]) -> str:
-    """What to call the data: the folder's name where it is a folder, also for ``.``; else the source's.
+    """A label of the data: the folder's name (also for ``.``) if the source is a folder, else the source's name.
 
     >>> data_label({"name": "digits"}), data_label({"name": "folder", "root": "shelf/../photos/."})
     ('digits', 'photos')
@@ -409,7 +409,7 @@ def data_label(values: dict[str, Any]) -> str:
 
 
 def is_place(schema: type[Section], key: str) -> bool:
-    """Whether an option may say where something lies on this machine; an unknown one does not."""
+    """Whether an option may be a path on this machine; False for an unknown option."""
     field = schema.model_fields.get(key)
     return field is not None and (is_path(field.annotation) or _has_place(field.annotation))
 
@@ -423,11 +423,11 @@ def parse(values: Mapping[str, Any]) -> Config:
     """Check a composed configuration.
 
     Raises:
-        ConfigError: a line for each problem, with the key, what is wrong with it and what was expected.
+        ConfigError: a line for each problem, with the key, the problem and the expected value.
     """
     if values.get("norm") is None:
-        raise ConfigError(f"which normalization? Add +norm=NAME with NAME one of {', '.join(choices('norm'))}")
-    # Those parts describe a sweep, not one of its runs.
+        raise ConfigError(f"which normalization? Add +norm=NAME, where NAME is one of {', '.join(choices('norm'))}")
+    # These two parts describe a sweep, not one of its runs.
     own = {key: value for key, value in values.items() if key not in ("experiment", "confirm")}
     data = own.get("data")
     if isinstance(data, Mapping) and data.get("split_seed") == "seed":
@@ -436,13 +436,17 @@ def parse(values: Mapping[str, Any]) -> Config:
 
 
 def parse_group(group: str, values: Any) -> Any:
-    """Check one group's part of the configuration."""
+    """Check the part of the configuration that belongs to one group.
+
+    Raises:
+        ConfigError: as :func:`parse` does.
+    """
     if not isinstance(values, Mapping) or not isinstance(values.get("name"), str):
-        raise ConfigError(f"{group}={values}: choose it by name, one of: {', '.join(choices(group))}")
+        raise ConfigError(f"{group}={values}: expected one of these names: {', '.join(choices(group))}")
     schema = SCHEMAS[group]
     has_target = isinstance(schema, type) and issubclass(schema, Choice)
     if has_target and not isinstance(values.get("_target_"), str):
-        raise ConfigError(f"{group}: choose it by name, one of: {', '.join(choices(group))}")
+        raise ConfigError(f"{group}: expected one of these names: {', '.join(choices(group))}")
     return check(schema_of(group, values["name"], values.get("_target_")), values, prefix=f"{group}.")
 
 
@@ -456,7 +460,7 @@ def choose(group: str, name: str, **options: Any) -> Any:
 
 
 def compose(study: str, seed: int = 0, **groups: str | Mapping[str, Any]) -> Config:
-    """The configuration of a run that is not started from the command line.
+    """The configuration of a run that Python code starts, not the command line.
 
     >>> config = compose("mine", data="digits", norm="unit", arch={"name": "cnn", "depth": 2}, optim="sgd")
     >>> config.arch.depth, config.trainer.max_epochs == defaults("trainer", "default")["max_epochs"]
@@ -465,8 +469,8 @@ def compose(study: str, seed: int = 0, **groups: str | Mapping[str, Any]) -> Con
     Args:
         study: that the run belongs to.
         seed: of the run.
-        groups: the choice of each group, by its name, or with options that differ from its defaults'. Without them
-            there is no augmentation and no logger, and the trainer is the default one.
+        groups: the choice of each group: its name, or its name and the options that differ from the defaults. The
+            default is no augmentation, no logger, and the default trainer.
 
     Raises:
         ConfigError: as :func:`parse` does.
@@ -479,11 +483,15 @@ def compose(study: str, seed: int = 0, **groups: str | Mapping[str, Any]) -> Con
 
 
 def check(schema: type[S], values: Any, prefix: str = "") -> S:
-    """Validate ``values``; ``prefix`` goes before each key that a message names."""
+    """Validate ``values``; messages put ``prefix`` before each key.
+
+    Raises:
+        ConfigError: a line for each problem.
+    """
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        # Where a value may be one of several types, pydantic reports each; the first, for one field, is enough.
+        # For a value of several possible types, pydantic reports each type; the first message of a field is enough.
         problems: dict[str, str] = {}
         for problem in error.errors(include_url=False):
             path = [part for place, part in enumerate(problem["loc"]) if place == 0 or isinstance(part, int)]

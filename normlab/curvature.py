@@ -1,8 +1,9 @@
 """Any network at its start: ``python -m normlab.curvature data=NAME [arch=NAME] [norms=a,b] [images=256] [seed=0]``.
 
 For every scheme: the largest eigenvalue, trace and spectral density of the loss's Hessian, the learning rate that the
-first of them allows, the scale of the first layer's output beside what the scheme's second moments predict, and
-activations and gradients of each layer. Nothing is trained; ``trainer.probe_steps=[0,100]`` looks at a run on its way.
+largest eigenvalue allows, the measured scale of the first layer's output versus the prediction from the scheme's second
+moments, and activations and gradients of each layer. Nothing is trained; to measure during a run, use
+``trainer.probe_steps=[0,100]``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Options(Section):
     """What the command takes besides the keys of data and arch."""
 
     norms: tuple[str, ...] | None = None  # None: all
-    images: PositiveInt = 256  # of the training split, over which the loss is meaned
+    images: PositiveInt = 256  # of the training split, over which the loss is averaged
     seed: NonNegativeInt = 0  # of the initial weights
     density: bool = True
     out: Path | None = None  # None: runs/curvature/DATA-ARCH
@@ -42,11 +43,11 @@ def main(arguments: list[str]) -> None:
         record.require_writable(out, "out")
         rows, layers, densities, reasons = [], [], {}, []
         names = options.norms or choices("norm")
-        for name, found in networks_at_start(data, arch, names, options.images, options.seed, options.density):
-            if isinstance(found, str):
-                reasons.append(f"{name}: {found}")
+        for name, outcome in networks_at_start(data, arch, names, options.images, options.seed, options.density):
+            if isinstance(outcome, str):
+                reasons.append(f"{name}: {outcome}")
                 continue
-            row, of_layers, density = found
+            row, of_layers, density = outcome
             rows.append({"scheme": name, **row})
             layers += [{"scheme": name, **layer} for layer in of_layers]
             if density is not None:

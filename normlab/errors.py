@@ -1,15 +1,15 @@
-"""What can go wrong on the user's side: each is reported as one line, without a traceback."""
+"""Errors that a user can correct: each is reported as one line, without a traceback."""
 
 import sys
 from typing import NoReturn
 
 
 class NormlabError(Exception):
-    """A mistake that the message names, with what to do about it."""
+    """A mistake of the user; the message names it and says what to do."""
 
 
 def fail(message: str, status: int = 2) -> NoReturn:
-    """End the process with the message on the error stream; status 2 is that of a user's mistake."""
+    """Print the message on the error stream and end the process; status 2 means a mistake of the user."""
     for line in message.splitlines():
         print(f"normlab: {line}", file=sys.stderr)
     sys.exit(status)
@@ -20,7 +20,7 @@ class ConfigError(NormlabError):
 
 
 class DataError(NormlabError):
-    """Images that are missing, unreadable or unfit for the run."""
+    """Data that are missing, cannot be read, or cannot be used for the run."""
 
 
 class CheckpointError(NormlabError):
@@ -28,11 +28,11 @@ class CheckpointError(NormlabError):
 
 
 class RunningError(NormlabError):
-    """A run that another process is making at this moment."""
+    """A run that another process is running now, or has just finished."""
 
 
 def first_line(error: Exception) -> str:
-    r"""What another library's error says, in one line; its kind where it says nothing.
+    r"""The first line of another library's error message; the error's type if the message is empty.
 
     >>> first_line(ValueError("no such net\nknown are ...")), first_line(NotImplementedError())
     ('no such net', 'NotImplementedError')

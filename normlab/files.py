@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ def write_whole(path: Path, content: bytes | str) -> None:
     """Write a file so that a reader sees the old content or the new one, also after a crash.
 
     Args:
-        path: of the file; its folder exists.
-        content: text is written as UTF-8, with the ends of lines that it has.
+        path: of the file, in a folder that exists.
+        content: bytes, or text, which is written as UTF-8 with unchanged line ends.
 
     Raises:
-        OSError: if the file cannot be written; what was there before stays.
+        OSError: if the file cannot be written; the old content stays.
     """
     with replacing(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -25,10 +25,10 @@ def write_whole(path: Path, content: bytes | str) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to, whose file takes the place of ``path`` at the end of the block.
+    """A temporary path to write to; its file replaces ``path`` at the end of the ``with`` block.
 
-    After an exception nothing is left of it, and what was at ``path`` before stays. The path has the same name, in a
-    hidden folder next to it, for writers that look at the ending of a name.
+    After an exception the temporary file is deleted and the old file stays. The temporary file has the same name, in a
+    hidden folder next to ``path``, for libraries that choose the format by the ending of the name.
 
     Raises:
         OSError: if the file cannot be written.
@@ -36,6 +36,6 @@ def replacing(path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
         temporary = Path(folder) / path.name
         yield temporary
-        with temporary.open("rb+") as file:  # or a crash soon after might leave the new name with no content
+        with temporary.open("rb+") as file:  # without fsync, a crash soon afterwards might leave an empty file
             os.fsync(file.fileno())
         os.replace(temporary, path)

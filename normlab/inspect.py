@@ -1,14 +1,14 @@
-"""Statistics of one's own images: ``python -m normlab.inspect FOLDER [--json] [KEY=VALUE ...]``.
+"""Statistics of your own images: ``python -m normlab.inspect FOLDER [--json] [KEY=VALUE ...]``.
 
 Every image below the folder counts, whatever its size: mean and standard deviation of each channel by two estimators
-with 95% intervals, range, clipped pixels, greyscale and unreadable files, how many images would have been enough, the
+with 95% intervals, range, clipped pixels, grayscale and unreadable files, how many images are enough, the
 nearest preset, the condition number of a linear model at 32 pixels, advice that follows from the project's own results,
-and lines to paste for torchvision, albumentations, timm and Hugging Face. ``data=NAME`` instead of a folder looks at
-what a run with the same keys would train on, at ``data.image_size`` if it is given.
+and lines to paste for torchvision, albumentations, timm and Hugging Face. ``data=NAME`` instead of a folder inspects
+the images that a run with the same keys trains on, at ``data.image_size`` if it is given.
 
-The keys: ``limit=N`` takes N images at most, drawn at random, and is another word for ``data.limit``;
-``conditioning=false`` leaves the linear model out, which takes ten seconds, and ``small=N`` gives it N images at most,
-else 4,000; ``resamples=N`` are those of the bootstrap, else 1,000.
+The keys: ``limit=N`` draws N images at most, at random, and means the same as ``data.limit``. ``conditioning=false``
+leaves out the linear model, which takes ten seconds. ``small=N`` is the largest number of images for the linear model
+(default 4,000). ``resamples=N`` is the number of bootstrap resamples (default 1,000).
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from normlab.config import PositiveInt, Section, data_label, parse_group
 from normlab.errors import ConfigError, NormlabError, fail
 from normlab.inspection.images import Inspection
 from normlab.inspection.report import report, text_of
-from normlab.inspection.sources import data_inspected, folder_inspected
+from normlab.inspection.sources import inspect_folder, inspect_source
 
 
 class Options(Section):
     """What the command takes besides a folder or the keys of data."""
 
-    limit: PositiveInt | None = None  # images at most, drawn at random; None: all
+    limit: PositiveInt | None = None  # largest number of images, drawn at random; None: all
     resamples: PositiveInt = 1000  # of the bootstrap
     conditioning: bool = True  # of a linear model at 32 pixels; takes ten seconds
-    small: PositiveInt = 4000  # images that it is computed from, at most
+    small: PositiveInt = 4000  # largest number of images for the linear model
 
 
 def main(arguments: list[str]) -> None:
-    """Look, and print; a mistake ends as one line and status 2."""
+    """Inspect the images and print the report; a mistake ends as one line and status 2."""
     answer_help(arguments, __doc__)
     try:
         as_json = "--json" in arguments
-        label, options, found, total = inspected([argument for argument in arguments if argument != "--json"])
+        label, options, inspection, total = inspect([argument for argument in arguments if argument != "--json"])
         content = report(
-            found,
+            inspection,
             total,
             limit=options.limit,
             resamples=options.resamples,
@@ -55,27 +55,27 @@ def main(arguments: list[str]) -> None:
     write(json.dumps(content, indent=1) if as_json else text_of(label, content))
 
 
-def inspected(arguments: Sequence[str]) -> tuple[str, Options, Inspection, int]:
-    """What to call the images, the options, what was found, and how many images there were to draw from.
+def inspect(arguments: Sequence[str]) -> tuple[str, Options, Inspection, int]:
+    """The label of the images, the options, the statistics, and the number of images before ``limit``.
 
     Raises:
-        ConfigError: for no folder, two, an unknown key or a bad value.
+        ConfigError: unless there is exactly one folder or data=NAME, and for an unknown key or a bad value.
         DataError: if there are no images, or none can be read.
     """
     folders = [argument for argument in arguments if "=" not in argument or Path(argument).is_dir()]
     pairs = [argument for argument in arguments if argument not in folders]
     named = any(pair.lstrip("+").startswith("data=") for pair in pairs)
     if len(folders) + named != 1:
-        raise ConfigError("one folder of images is wanted, as in: python -m normlab.inspect FOLDER; or data=NAME")
+        raise ConfigError("name one folder of images: python -m normlab.inspect FOLDER; or one data set: data=NAME")
     if not named:
         options, _ = parsed(pairs, Options, groups=())
-        return folders[0], options, *folder_inspected(Path(folders[0]).expanduser(), options.limit, options.small)
+        return folders[0], options, *inspect_folder(Path(folders[0]).expanduser(), options.limit, options.small)
     options, groups = parsed(pairs, Options)
     config = parse_group("data", groups["data"])
     if options.limit and config.limit:
-        raise ConfigError(f"limit={options.limit}: data.limit={config.limit} says the same; give one of them")
+        raise ConfigError(f"limit={options.limit}: data.limit={config.limit} means the same; give only one of the two")
     options = options.model_copy(update={"limit": options.limit or config.limit})
-    return data_label(groups["data"]), options, *data_inspected(config, options.limit, options.small)
+    return data_label(groups["data"]), options, *inspect_source(config, options.limit, options.small)
 
 
 if __name__ == "__main__":

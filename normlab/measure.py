@@ -1,8 +1,9 @@
 """The measurements of a study that need no training: ``python -m normlab.measure STUDY [results=FOLDER] [rerun=true]``.
 
-Each calls a function of normlab/measurements/ by its name, with options from the study's file, and has rows of labels
-and numbers. They are kept in results/STUDY/measurements.jsonl, with what made them; a call that is there is not made
-again. A call whose data is not on this machine is left out with a line that says where to get it.
+Each measurement calls a function of normlab/measurements/ by its name, with options from the study's file, and returns
+rows of labels and numbers. The rows are kept in results/STUDY/measurements.jsonl with their provenance. A call that has
+rows there is not made again, unless ``rerun=true``. A call whose data are not on this machine is left out, with a line
+that says where to get the data.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Options(Section):
 
 
 def main(arguments: list[str]) -> None:
-    """Make what is missing; a mistake ends as one line and status 2."""
+    """Make the missing measurements; a mistake ends as one line and status 2."""
     answer_help(arguments, __doc__)
     try:
         named = [argument for argument in arguments if "=" not in argument]
@@ -42,15 +43,19 @@ def main(arguments: list[str]) -> None:
     except NormlabError as error:
         fail(str(error))
     except KeyboardInterrupt:
-        fail("interrupted; the same command goes on from here", status=130)
+        fail("interrupted; the same command continues from here", status=130)
 
 
 def measure(name: str, out: Path, rerun: bool = False) -> None:
-    """Make the measurements of one study that are not there yet, and write after each."""
+    """Make the missing measurements of one study, and write the file after each.
+
+    Raises:
+        ConfigError: if the study has no measurements.
+    """
     calls = study.plan(name).measure
     if not calls:
         raise ConfigError(
-            f"study {name} has no measurements; its runs are made by python -m normlab -m +experiment={name}"
+            f"study {name} has no measurements; make its runs with: python -m normlab -m +experiment={name}"
         )
     kept = {} if rerun else {key(entry): entry for entry in study.measurements(out)}
     entries: list[dict[str, Any]] = []
@@ -62,7 +67,7 @@ def measure(name: str, out: Path, rerun: bool = False) -> None:
             try:
                 rows = measurement_by_name(call.measure)(**call.options)
             except DataError as error:
-                print(f"{label}: left out: {error} (experiments/README.md: where to get it)", file=sys.stderr)
+                print(f"{label}: left out: {error} (experiments/README.md says where to get the data)", file=sys.stderr)
                 continue
             entry = {**call.model_dump(by_alias=True), "rows": rows, "provenance": record.provenance()}
             print(f"{label}: {len(rows)} rows in {time.perf_counter() - started:.1f} s", file=sys.stderr, flush=True)
@@ -72,18 +77,18 @@ def measure(name: str, out: Path, rerun: bool = False) -> None:
 
 
 def key(call: dict[str, Any]) -> str:
-    """What tells one call from another."""
+    """The key of a call: its name and its options."""
     return json.dumps([call["measure"], call["with"]], sort_keys=True)
 
 
 def write(out: Path, entries: list[dict[str, Any]]) -> None:
-    """Write all entries, whole or not at all."""
+    """Write all entries to the study's file, whole or not at all."""
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / MEASUREMENTS, "".join(json.dumps(_plain(entry)) + "\n" for entry in entries))
 
 
 def _plain(value: Any) -> Any:
-    """JSON types; numbers of numpy and PyTorch become Python's."""
+    """The value in JSON types; numbers of numpy and PyTorch become Python numbers."""
     if isinstance(value, dict):
         return {str(name): _plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):

@@ -1,15 +1,15 @@
 """A trained network under every normalization: ``python -m normlab.mismatch data=folder data.root=FOLDER [model=N]``.
 
-No training: accuracy, confidence and agreement with what the network says under the normalization that it was trained
-with, for every scheme, with 95% intervals over images. Where the folder's sub-folders are named by ImageNet's synsets
-(n01440764) or the class numbers of the network, they are the classes. Any other folder does without accuracy, and all
-images below it count.
+Nothing is trained. For every scheme: accuracy, confidence, and agreement with the network's answers under the
+normalization that it was trained with, with 95% intervals over images. If the sub-folders are named by ImageNet's
+synsets (n01440764) or by the class numbers of the network, they are the classes. For any other folder there is no
+accuracy, and all images below the folder count.
 
-All images are one split here, of which ``data.limit`` takes so many at most; ``data.on_corrupt=skip`` goes on where one
-cannot be read. ``norms=a,b`` are the schemes, else all; ``batch``, ``resamples`` (of the bootstrap) and ``out`` can be
-changed, too. Schemes that are
-fitted are fitted on these images, whose labels they do not see; pca and zca whiten patches of 8 pixels, because the
-matrix for whole images is too large. learned is not trained here, so it equals unit, as yolo does by its formula.
+All images form one split; ``data.limit`` is the largest number of images, and ``data.on_corrupt=skip`` leaves out files
+that cannot be read. ``norms=a,b`` chooses the schemes (default: all); ``batch``, ``resamples`` (of the bootstrap) and
+``out`` can be changed, too. Schemes are fitted on these images, without their labels. pca and zca whiten patches of 8
+pixels, because the matrix for whole images is too large. learned is not trained here, so it equals unit, as yolo does
+by its formula.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ def main(arguments: list[str]) -> None:
         label = data_label(groups["data"])
         out = options.out or Path("runs") / "mismatch" / f"{label}-{options.model.replace('/', '-')}"
         record.require_writable(out, "out")
-        found = weights(options.model)
-        rows, notes = under_each(groups["data"], found, options.norms, options.batch, options.resamples)
+        trained = weights(options.model)
+        rows, notes = under_each(groups["data"], trained, options.norms, options.batch, options.resamples)
     except NormlabError as error:
         fail(str(error))
     except KeyboardInterrupt:
         fail("interrupted", status=130)
     frame = pd.DataFrame(rows)
     frame.to_csv(out / "mismatch.csv", index=False)
-    (out / "mismatch.md").write_text(report.document(label, options.model, found, frame, notes, arguments))
-    mean, std = (report.numbers(values) for values in (found.expectation.mean, found.expectation.std))
+    (out / "mismatch.md").write_text(report.document(label, options.model, trained, frame, notes, arguments))
+    mean, std = (report.numbers(values) for values in (trained.expectation.mean, trained.expectation.std))
     print(f"{options.model} expects mean {mean}, std {std}")
     print(report.table(frame))
     for note in notes:

@@ -1,7 +1,7 @@
 """The log of plans: ``python -m normlab.plans`` writes experiments/PLANS.md from the history.
 
-It ends with status 2 if a plan or the decision code is newer than records that it decides on, and
-experiments/deviations.yaml has no entry for it; what is missing is printed with the hashes that the entry needs.
+The command ends with status 2 if a plan, or the code that decides, is newer than the records that it decides on, and
+experiments/deviations.yaml has no entry for the change. The missing entries are printed with their hashes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What a study's rules can see: ``python -m normlab.power STUDY [from=STUDY] [n=SEEDS] [results=FOLDER]``.
+"""The power of a study's rules: ``python -m normlab.power STUDY [from=STUDY] [n=SEEDS] [results=FOLDER]``.
 
-For every rule that compares runs: the chance to show it with the planned seeds, and the seeds that 90% takes,
-by the variances of the seeds that chose the learning rates, or of an earlier study with such runs (``from=``).
+For every rule that compares runs: the chance that the planned number of seeds shows it, and the number of seeds for a
+chance of 90%. The variances are those of the seeds that chose the learning rates, or of an earlier study (``from=``).
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ def main(arguments: list[str]) -> None:
         options = dict(word.split("=", 1) for word in arguments if "=" in word)
         names = [word for word in arguments if "=" not in word]
         if len(names) != 1 or not set(options) <= set(OPTIONS):
-            raise ConfigError(f"name one study, and options among {', '.join(OPTIONS)}: python -m normlab.power NAME")
+            raise ConfigError(
+                f"name one study and, if needed, options ({', '.join(OPTIONS)}): python -m normlab.power NAME KEY=VALUE"
+            )
         if not options.get("n", "2").isdigit() or int(options.get("n", "2")) < 2:
             raise ConfigError(f"n={options['n']}: expected a number of seeds, 2 or more")
         plan = study.plan(names[0])
@@ -41,20 +43,24 @@ def main(arguments: list[str]) -> None:
 
 
 def planned_seeds(name: str) -> int:
-    """The seeds on which the verdicts of a study rest by its plan."""
+    """The number of seeds on which the verdicts of a study rest, by its plan."""
     confirm = study.plan(name).confirm
     return len(range(*confirm)) if confirm else len({config.seed for config in expected(name)})
 
 
 def pilot_runs(name: str, results: Path) -> dict[tables.Rate, pd.DataFrame]:
-    """The runs of a study by choice of rate, without those that confirm: their variances are to be foreseen."""
-    found = load(name, Path("runs"), results / name)
-    held_out = range(*found.plan.confirm) if found.plan.confirm else range(0)
-    pilots = tuple(one for one in found.stored if one.record["seed"] not in held_out)
+    """The runs of a study by choice of rate, without those that confirm, whose variances are to be predicted.
+
+    Raises:
+        ConfigError: if the study has no such runs.
+    """
+    loaded = load(name, Path("runs"), results / name)
+    held_out = range(*loaded.plan.confirm) if loaded.plan.confirm else range(0)
+    pilots = tuple(one for one in loaded.stored if one.record["seed"] not in held_out)
     if not pilots:
-        raise ConfigError(f"{name} has no records to take variances from: name an earlier study with from=STUDY")
-    chosen = replace(found, plan=found.plan.model_copy(update={"confirm": None}), stored=pilots)
-    return {"measured": found.measurements, **tables.at_rates(chosen)}
+        raise ConfigError(f"{name} has no records to estimate variances from: name an earlier study with from=STUDY")
+    chosen = replace(loaded, plan=loaded.plan.model_copy(update={"confirm": None}), stored=pilots)
+    return {"measured": loaded.measurements, **tables.at_rates(chosen)}
 
 
 def rows(plan: study.Plan, pilot: dict[tables.Rate, pd.DataFrame], n: int) -> dict[str, list[str]]:

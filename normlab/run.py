@@ -1,4 +1,4 @@
-"""One run, a line a stage: data, normalization, network, theory, training, record."""
+"""One run, one line for each stage: data, normalization, network, theory, training, record."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from normlab.training import Outcome, mirrored, start_from, train
 
 log = logging.getLogger(__name__)
 
-NEARLY_THE_SAME = 0.05  # change of an input, in what the network sees, that no scheme is blamed for
-DESCRIBED_IMAGES = 10_000  # at most so many training images are looked at to say what a normalization makes of them
+NEARLY_THE_SAME = 0.05  # largest change of a normalized pixel without a warning
+DESCRIBED_IMAGES = 10_000  # most training images for the statistics of normalized pixels
 
 
 def run(
@@ -32,20 +32,20 @@ def run(
     again: bool = True,
     source: Source | None = None,
 ) -> dict[str, Any]:
-    """Train one network under one normalization, and leave a record.
+    """Train one network under one normalization, and write its record.
 
     Args:
         config: checked.
-        imports_seconds: what the process spent before, for the record.
-        progress: what is shown where the configuration says ``auto``.
-        again: make a run that has a record once more.
-        source: of the data, where it was opened before.
+        imports_seconds: time that the process spent on imports, for the record.
+        progress: the value of ``trainer.progress`` to take if the configuration has ``auto``.
+        again: run it again if it has a record.
+        source: of the data, if it is open already.
 
     Returns:
         The record, as in ``record.json``, and the ``path`` of its folder.
 
     Raises:
-        NormlabError: for a mistake of the user; nothing is left behind then.
+        NormlabError: for a mistake of the user; no files are left then.
     """
     clock = Clock()
     record.require_writable(config.runs)
@@ -55,11 +55,11 @@ def run(
     content = source.content
     with record.opened(config, again, content) as folder:
         data = load(config.data, source)
-        require_channels(config.trainer.shifts, data.shape[0])  # not at the test, after all the training
+        require_channels(config.trainer.shifts, data.shape[0])  # now, not after the training
         clock.lap("data")
         norm = config.norm.build().fit(data.training_images())
         clock.lap("fit")
-        # Seeded here, so that schemes with and without parameters of their own get the same weights.
+        # Seeded after the fit, so that the initial weights are the same under every scheme.
         torch.manual_seed(config.seed)
         network = Network(norm, config.arch, data.shape, data.classes)
         if config.weights:
@@ -97,7 +97,7 @@ def run(
 
 
 def warn_of_mismatch(name: str, network: Network) -> None:
-    """Say so if a network with trained weights is given another normalization than they were trained with."""
+    """Warn if the weights of a trained network were trained with another normalization than this run's."""
     expectation = getattr(network.body, "expectation", None)
     if expectation is None:
         return
@@ -108,9 +108,11 @@ def warn_of_mismatch(name: str, network: Network) -> None:
     if isinstance(norm, Affine):
         here = _in_first_channel(norm.mean[0].mean().item(), norm.std[0].mean().item())
     else:
-        here = "what is no fixed scale and shift"
+        here = "a normalization that is not a fixed scale and shift"
     trained = f"{own} ({expectation.source})"
-    log.warning("norm=%s is not what the weights were trained with: %s; this run has %s", name, trained, here)
+    log.warning(
+        "norm=%s is not the normalization that the weights were trained with: %s; this run has %s", name, trained, here
+    )
 
 
 def _in_first_channel(mean: float, std: float) -> str:
@@ -118,7 +120,7 @@ def _in_first_channel(mean: float, std: float) -> str:
 
 
 def results(config: Config, data: Dataset, outcome: Outcome, trained: dict[str, float]) -> dict[str, Any]:
-    """The part of a record that training decides; ``trained`` is what it made of the normalization."""
+    """The part of a record that training determines; ``trained`` are the trained values of the normalization."""
     diverged_at = divergence(outcome.rows)
     metrics: dict[str, Any] = summarize(outcome.rows, config.trainer.targets) | trained
     metrics["training_seconds"] = outcome.seconds
@@ -141,9 +143,9 @@ def results(config: Config, data: Dataset, outcome: Outcome, trained: dict[str, 
 
 
 def describe_normalized(norm: Normalization, data: Dataset) -> dict[str, float]:
-    """Mean, standard deviation and range of the training images as the network first sees them.
+    """Mean, standard deviation and range of the normalized training images at the start.
 
-    Over all of them, or over ``DESCRIBED_IMAGES`` evenly spaced ones; ``images`` says how many.
+    Over all training images, or over ``DESCRIBED_IMAGES`` evenly spaced ones; ``images`` is their number.
     """
     count = len(data.train)
     order = torch.linspace(0, count - 1, DESCRIBED_IMAGES).round().long() if count > DESCRIBED_IMAGES else None
@@ -169,7 +171,7 @@ class Clock:
         self.laps: dict[str, float] = {}
 
     def lap(self, name: str) -> None:
-        """Seconds since the lap before, under this name."""
+        """Store the seconds since the previous lap under this name."""
         now = time.perf_counter()
         self.laps[name] = now - self._last
         self._last = now

@@ -1,8 +1,8 @@
-"""Light that test images may come in: brightness, contrast, colour cast and uneven light, at five severities.
+"""Shifts of the light for test images: brightness, contrast, color cast and uneven light, at five severities.
 
 Brightness and contrast are those of CIFAR-10-C (Hendrycks & Dietterich 2019, "Benchmarking neural network robustness to
-common corruptions and perturbations", with the constants that its code has for 32x32 images). Colour cast and
-uneven light are this project's own, because that benchmark has none: a lamp of another colour as gains of red and blue
+common corruptions and perturbations", with the constants that its code has for 32x32 images). Color cast and
+uneven light are this project's own, because that benchmark has none: a lamp of another color as gains of red and blue
 (von Kries 1902), and light that falls off along a row.
 """
 
@@ -28,7 +28,7 @@ SEVERITIES = range(1, 6)
 
 
 def shifted(images: Tensor, name: ShiftName, severity: int) -> Tensor:
-    """The images under another light, cut off at 0 and 255 and rounded.
+    """The images under a shift of the light, cut off at 0 and 255 and rounded.
 
     >>> grey = torch.full((1, 3, 1, 2), 100, dtype=torch.uint8)
     >>> shifted(grey, "brightness", 2)[0, :, 0, 0].tolist()  # 100 + 0.1 * 255
@@ -44,7 +44,7 @@ def shifted(images: Tensor, name: ShiftName, severity: int) -> Tensor:
         severity: 1 to 5.
 
     Raises:
-        DataError: for a colour cast on images without three channels.
+        DataError: for a color cast on images without three channels.
     """
     require_channels([name], images.shape[1])
     changed = CHANGES[name](images.float() / 255, CONSTANTS[name][severity - 1])
@@ -52,21 +52,21 @@ def shifted(images: Tensor, name: ShiftName, severity: int) -> Tensor:
 
 
 def require_channels(names: Sequence[ShiftName], channels: int) -> None:
-    """Refuse shifts that images of so many channels cannot be put under.
+    """Refuse shifts that need another number of channels.
 
     Args:
         names: of shifts.
-        channels: of the uint8 images, whatever a normalization makes of them.
+        channels: of the uint8 images, before the normalization.
 
     Raises:
-        DataError: for a colour cast on images without three channels.
+        DataError: for a color cast on images without three channels.
     """
     if "color_cast" in names and channels != 3:
-        raise DataError(f"trainer.shifts: a colour cast needs three channels, the images have {channels}")
+        raise DataError(f"trainer.shifts: a color cast needs three channels; the images have {channels}")
 
 
 def _brightness(u: Tensor, constant: float) -> Tensor:
-    """HSV's value is the largest channel; with hue and saturation kept, all channels grow by its ratio."""
+    """Raise HSV's value, the largest channel; hue and saturation stay, so all channels grow by the same ratio."""
     value = u.amax(1, keepdim=True)
     brighter = (value + constant).clamp(max=1)
     return torch.where(value > 0, u * (brighter / value), brighter)

@@ -1,13 +1,13 @@
 """Measured stable rates: ``python -m normlab.stability data=NAME [arch=NAME] [norms=a,b] [momenta=0,0.9] [steps=N]``.
 
 For every scheme the largest learning rate at which full-batch descent is stable is found by bisection on real runs, and
-set beside what the curvature at the start predicts, 2 (1 + beta) / lambda_max (Polyak 1964).
+compared with the prediction from the curvature at the start, 2 (1 + beta) / lambda_max (Polyak 1964).
 
 A rate counts as unstable if the training loss is not finite, or larger than at the start: for the linear model after
-``steps`` steps, because with momentum the loss may rise at first and yet converge; for a network at any of them,
-because it may rise far, lose its hidden units and end low all the same.
+``steps`` steps, because with momentum the loss may rise at first and still converge; for a network after any step,
+because the loss may rise far, and end low only because the hidden units are dead.
 
-Each run leaves its record, so a command that was stopped goes on where it was.
+Each run writes its record, so the same command continues after an interruption.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ Momentum = Annotated[float, Field(ge=0, lt=1)]
 class Options(Section):
     """What the command takes besides the keys of data and arch."""
 
-    norms: tuple[str, ...] | None = None  # None: all affine ones
-    momenta: tuple[Momentum, ...] | None = None  # None: 0 and 0.9 for the linear model; a network takes 0 only
+    norms: tuple[str, ...] | None = None  # None: all affine schemes
+    momenta: tuple[Momentum, ...] | None = None  # None: 0 and 0.9 for the linear model, 0 for a network
     steps: PositiveInt = 500
     resolution: Annotated[float, Field(gt=0, lt=1)] = 0.005  # relative
     seed: NonNegativeInt = 0
@@ -47,7 +47,9 @@ def main(arguments: list[str]) -> None:
         options, groups = parsed(arguments, Options, ("data", "arch"))
         groups.setdefault("arch", defaults("arch", "linear"))
         if groups["arch"]["name"] != "linear" and any(options.momenta or ()):
-            raise ConfigError("momenta: only 0 for a network, whose loss may rise at first under momentum")
+            raise ConfigError(
+                "momenta: use 0 for a network; with momentum its loss may rise at first, so that a rise proves nothing"
+            )
         arch, data = groups["arch"]["name"], data_label(groups["data"])
         out = options.out or Path("runs") / "stability" / f"{data}-{arch}"
         record.require_writable(out, "out")
@@ -58,7 +60,7 @@ def main(arguments: list[str]) -> None:
     except NormlabError as error:
         fail(str(error))
     except KeyboardInterrupt:
-        fail("interrupted; the same command goes on from here", status=130)
+        fail("interrupted; the same command continues from here", status=130)
     report.save(out, frame, f"{arch} on {data}", options.steps, options.resolution, arguments)
     print(report.table(frame))
     print(f"saved in {out}/: stability.csv, stability.md, rates.png, rates.svg")

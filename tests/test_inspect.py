@@ -86,7 +86,7 @@ def test_a_known_data_set_is_looked_at(look):
     status, out, _ = look("data=digits", "conditioning=false")
     assert status == 0
     assert out.startswith("digits: 1,295 images of 8x8 pixels")
-    assert "a preset of three constants would make three channels" in out
+    assert "a preset of three constants would repeat that channel" in out
 
 
 @pytest.mark.parametrize("where", [["mine"], ["data=digits"], ["data=folder", "data.root=mine"]])
@@ -127,8 +127,8 @@ def test_too_few_images_are_said_to_be_known_to_what_they_are(look):
     needed = found["images_for_1_percent"]
     assert found["means_known_to"] == pytest.approx(0.01 * (needed / 60) ** 0.5, rel=3e-3)  # needed is rounded up
     _, out, _ = look("data=digits", "limit=60", "conditioning=false")
-    assert f"{needed:,} images drawn at random give the means to 1% in 95% of draws; you have 60: known to" in out
-    assert f"known to {100 * found['means_known_to']:.1f}%\n" in out
+    assert f"{needed:,} images drawn at random give the means to 1% in 95% of draws; you have 60, " in out
+    assert f"which give the means to {100 * found['means_known_to']:.1f}%\n" in out
     _, out, _ = look("data=digits", "conditioning=false", "resamples=10")
     assert "give the means to 1% in 95% of draws\n" in out
 
@@ -198,14 +198,14 @@ def test_one_channel_is_compared_with_all_three_constants():
     assert row["distance"] == pytest.approx(np.sqrt(away.mean()), rel=1e-6)
 
 
-def test_greyscale_images_of_three_channels_keep_them():
+def test_grayscale_images_of_three_channels_keep_them():
     grey = noise_like("imagenet", 40, 1)
     one, three = (inspect_images(images) for images in (grey, grey.repeat(1, 3, 1, 1)))
     told, other = (
         " ".join(report(found, 40, with_conditioning=False, resamples=10)["advice"]) for found in (one, three)
     )
-    assert "would make three channels" in told
-    assert "would make three channels" not in other
+    assert "would repeat that channel" in told
+    assert "would repeat that channel" not in other
     assert report(one, 40, with_conditioning=False, resamples=10)["lines"]["normlab"].count(",") == 2
     assert report(three, 40, with_conditioning=False, resamples=10)["lines"]["normlab"].count(",") == 6
 
@@ -276,19 +276,19 @@ def test_what_to_know_of_the_lines_stands_above_them(look, here):
     before = out.split("  torchvision")[0]
     assert "all pixels (pooled)" in before
     assert 'Open every file by Image.open(path).convert("RGB")' in before
-    assert "A deviation of 0 stands as 1.0, to divide by (blue)." in before
+    assert "A deviation of 0 is written as 1.0, because it is a divisor (blue)." in before
     _, out, _ = look("data=digits", "conditioning=false", "resamples=10")
     assert 'Open every file by Image.open(path).convert("L")' in out
-    assert "stands as 1.0" not in out
+    assert "is written as 1.0" not in out
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "one folder of images is wanted"),
+        ((), "name one folder of images: python -m normlab.inspect FOLDER"),
         (("nowhere",), "nowhere: there is no such folder"),
         (("empty",), "empty: no images in it"),
-        (("empty", "data=digits"), "one folder of images is wanted"),
+        (("empty", "data=digits"), "name one folder of images"),
         (("empty", "limt=3"), "limt: unknown key; did you mean limit?"),
         (("empty", "limit=0"), "limit=0"),
         (("data=digitz",), "did you mean digits?"),

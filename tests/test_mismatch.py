@@ -165,14 +165,14 @@ def test_a_folder_of_no_images_or_of_synsets_further_down_is_refused(folder, net
         measured.pictures(data, network)
     one_class = data | {"root": str(here / "own/val/n01440764")}
     assert measured.pictures(one_class, network)[1] is None
-    with pytest.raises(DataError, match="data=digits: image files are wanted"):
+    with pytest.raises(DataError, match="data=digits: image files are required"):
         measured.pictures(defaults("data", "digits"), network)
 
 
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("out=make.py", "out=make.py: cannot be written (File exists); choose another with out=FOLDER"),
+        ("out=make.py", "out=make.py: cannot be written (File exists); choose another folder with out=FOLDER"),
         ("norms=", "norms=: nothing given"),
     ],
 )
@@ -202,7 +202,7 @@ def test_learned_is_unit_and_says_so(folder, network):
     rows, notes = measured.under_each(data, network, ("unit", "yolo", "learned"), resamples=50)
     unit, *others = ({key: value for key, value in row.items() if key != "norm"} for row in rows[1:])
     assert others == [unit, unit]
-    assert notes == ["learned: not trained, so at its start, unit"]
+    assert notes == ["learned: not trained here, so it is at its start, unit"]
 
 
 def test_what_cannot_be_fitted_is_named_and_left_out(folder, network):

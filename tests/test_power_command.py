@@ -41,7 +41,7 @@ def test_the_command_reads_the_committed_records(capsys):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [([], "name one study"), (["constants", "m=3"], "options among"), (["constants", "n=1"], "2 or more"),
+    [([], "name one study"), (["constants", "m=3"], "options (from, n, results)"), (["constants", "n=1"], "2 or more"),
      (["imagenet_table"], "imagenet_table")],
 )  # fmt: skip
 def test_a_mistake_ends_as_one_line(capsys, arguments, message):

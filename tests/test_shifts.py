@@ -48,16 +48,16 @@ def test_a_higher_severity_changes_more(photos, name):
     assert change == sorted(change)
 
 
-def test_a_colour_cast_wants_colour():
-    with pytest.raises(DataError, match="three channels, the images have 1"):
+def test_a_color_cast_requires_color():
+    with pytest.raises(DataError, match="three channels; the images have 1"):
         shifted(torch.zeros(1, 1, 4, 4, dtype=torch.uint8), "color_cast", 1)
 
 
 @pytest.mark.parametrize("norm", ["unit", "imagenet"])  # imagenet makes three channels of one, but not of the pixels
-def test_a_run_refuses_a_colour_cast_of_grey_images_before_it_trains(here, make, monkeypatch, norm):
+def test_a_run_refuses_a_color_cast_of_gray_images_before_it_trains(here, make, monkeypatch, norm):
     trained = []
     monkeypatch.setattr("normlab.run.train", lambda *_: trained.append(1))
-    with pytest.raises(DataError, match="three channels, the images have 1"):
+    with pytest.raises(DataError, match="three channels; the images have 1"):
         run(make(norm=norm, **{"trainer.shifts": ("contrast", "color_cast")}))
     assert not trained
 

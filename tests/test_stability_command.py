@@ -41,7 +41,7 @@ def test_a_network_has_its_threshold_predicted_from_its_curvature(here):
         (["data=digits", "arch.width=3"], "which arch? arch.width is given, but not arch=NAME"),
         (["data=digits", "momenta=1"], "momenta.0=1: should be less than 1"),
         (["arch=cnn"], "which data?"),
-        (["data=digits", "arch=cnn", "momenta=0,0.9"], "momenta: only 0 for a network"),
+        (["data=digits", "arch=cnn", "momenta=0,0.9"], "momenta: use 0 for a network"),
     ],
 )
 def test_mistakes_end_with_one_line(here, capsys, arguments, message):

@@ -10,7 +10,7 @@ from normlab.archs.layers import (
     InternalNorm,
     Padding,
     Shape,
-    initialise,
+    initialize,
     internal_norm_2d,
     make_activation,
 )
@@ -38,7 +38,7 @@ class AllConv(nn.Module):
         internal_norm: after each convolution.
         activation: after each internal normalization.
         padding: value beyond the border; see :class:`normlab.archs.cnn.CNN`.
-        init: see :func:`normlab.archs.layers.initialise`.
+        init: see :func:`normlab.archs.layers.initialize`.
 
     Raises:
         ConfigError: if the image is one pixel high or wide before the last stage.
@@ -78,7 +78,7 @@ class AllConv(nn.Module):
                 ]
                 channels = wider
         self.layers = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
-        initialise(self, init)
+        initialize(self, init)
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, C, H, W] to [B, classes]."""

@@ -10,7 +10,7 @@ from normlab.archs.layers import (
     InternalNorm,
     Padding,
     Shape,
-    initialise,
+    initialize,
     internal_norm_2d,
     make_activation,
 )
@@ -30,9 +30,9 @@ class CNN(nn.Module):
         depth: stages; each halves the image.
         internal_norm: after each convolution.
         activation: of every stage.
-        padding: value beyond the border. ``zeros`` is black under ``raw`` and ``unit``, but the mean colour once
-            images are centred; the others repeat the image's own pixels under every normalization.
-        init: see :func:`normlab.archs.layers.initialise`.
+        padding: value beyond the border. ``zeros`` is black under ``raw`` and ``unit``, but the mean color once
+            images are centered; the others repeat the image's own pixels under every normalization.
+        init: see :func:`normlab.archs.layers.initialize`.
     """
 
     channels_last = True  # about 1.5 times as fast on a CPU
@@ -67,7 +67,7 @@ class CNN(nn.Module):
             ]
             channels = wider
         self.layers = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
-        initialise(self, init)
+        initialize(self, init)
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, C, H, W] to [B, classes]."""

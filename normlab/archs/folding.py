@@ -16,7 +16,7 @@ class Folded(nn.Module):
     """uint8 images in, class scores out, without a normalization.
 
     Args:
-        body: the network, whose first layer takes pixels of 0..255 less ``mean``.
+        body: the network, whose first layer takes pixels of 0..255 minus ``mean``.
         mean: of each channel, [C, 1, 1], or of each pixel, [C, H, W], in 0..255; None where nothing is subtracted.
     """
 
@@ -34,30 +34,30 @@ class Folded(nn.Module):
 
 
 def folded(network: Network) -> tuple[nn.Module, str]:
-    """The network with scale and shift in its first layer's weights where that is exact; else as it is.
+    """The network with scale and shift moved into its first layer's weights where that is exact; otherwise unchanged.
 
-    A layer W x + b behind x = a p + c, with pixels p, is (W a) p + (b + W c). Of a convolution that pads with zeros
-    that holds only for the scale: its zeros stand for the pixel -c/a, not for black. There that mean stays as a
-    subtraction, behind which zeros are right; and so does, before any convolution, a mean that differs from pixel to
-    pixel, and any mean with which in the weights the scores turn out to be others.
+    A layer W x + b after x = a p + c, with pixels p, is (W a) p + (b + W c). For a convolution that pads with zeros
+    this holds for the scale only: the zeros stand for the pixel -c/a, not for black. The mean then stays a separate
+    subtraction before the convolution. The mean also stays a subtraction if it differs from pixel to pixel before a
+    convolution, or if moving it into the weights changes the scores.
 
     Args:
         network: in evaluation mode; not changed.
 
     Returns:
-        The network, and what was done or why nothing was.
+        The network, and a text: what was done, or why nothing was done.
     """
     norm = network.norm
     if not isinstance(norm, Affine | Learned):
-        return network, f"kept as a layer: {type(norm).__name__} is no fixed scale and shift"
+        return network, f"kept as a layer: {type(norm).__name__} is not a fixed scale and shift"
     scale, shift = (value.detach().double() for value in (norm.scale, norm.shift))
     if network.normalized_shape[0] != network.input_shape[0]:
-        return network, "kept as a layer: it repeats the grey channel"
+        return network, "kept as a layer: it repeats the gray channel"
     layer = first_layer(network.body)
     why = ""
     if isinstance(layer, nn.Conv2d):
         if (scale != scale[:, :1, :1]).any():
-            return network, "kept as a layer: its scale differs from pixel to pixel, a convolution's weights do not"
+            return network, "kept as a layer: its scale differs from pixel to pixel, and a convolution's weights cannot"
         if layer.groups != 1:
             return network, "kept as a layer: the first convolution has groups"
         pads = layer.padding != "valid" and any(layer.padding if isinstance(layer.padding, tuple) else (1,))
@@ -70,10 +70,10 @@ def folded(network: Network) -> tuple[nn.Module, str]:
         result = _folded(network, scale, shift, None)
         if _same(network, result):
             return result, what
-        why = "in the weights it would change the scores"  # such as of EfficientNet, which pads in its own way
+        why = "in the weights it would change the scores"  # such as EfficientNet, which has its own padding
     result = _folded(network, scale, torch.zeros_like(shift[:, :1, :1]), -shift / scale)
     if _same(network, result):
-        return result, f"{what} but for the mean, which is subtracted: {why}"
+        return result, f"{what}, except the mean, which is subtracted: {why}"
     # Such as a network that uses the images twice.
     return network, "kept as a layer: in the first layer's weights it would change the scores"
 
@@ -103,6 +103,6 @@ def _same(network: Network, other: nn.Module) -> bool:
     pixels = images.to(torch.uint8)
     one, two = (copy.deepcopy(module).double().eval() for module in (network, other))
     with torch.no_grad():
-        expected, found = one(pixels), two(pixels)
-    # The folded weights were rounded to single precision once more.
-    return bool((expected - found).abs().max() <= 1e-5 * expected.abs().max().clamp(min=1))
+        expected, actual = one(pixels), two(pixels)
+    # The tolerance is that of single precision, to which the folded weights were rounded.
+    return bool((expected - actual).abs().max() <= 1e-5 * expected.abs().max().clamp(min=1))

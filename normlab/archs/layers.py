@@ -1,4 +1,4 @@
-"""Choices that the architectures share: activation, internal normalization, initialisation."""
+"""Choices that the architectures share: activation, internal normalization, initialization."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ def make_activation(name: ActivationName) -> nn.Module:
 def internal_norm_2d(name: InternalNorm, channels: int) -> nn.Module:
     """Normalization of feature maps [B, channels, H, W].
 
-    ``batch`` (Ioffe & Szegedy 2015); ``group`` with groups of 8 channels, or as near as divides them (Wu & He 2018,
-    where 16 a group serve wider nets); ``layer``, one group of all channels and pixels (Ba et al. 2016).
+    ``batch`` (Ioffe & Szegedy 2015); ``group`` with groups of 8 channels, or the nearest divisor of the number of
+    channels (Wu & He 2018, who take 16 for wider networks); ``layer``, one group of all channels and pixels (Ba et al.
+    2016).
     """
     if name == "batch":
         return nn.BatchNorm2d(channels)
@@ -53,12 +54,13 @@ def internal_norm_1d(name: InternalNorm, features: int) -> nn.Module:
     return nn.Identity()
 
 
-def initialise(network: nn.Module, init: Init) -> None:
-    """Draw the weights of linear and convolutional layers anew; their biases become 0.
+def initialize(network: nn.Module, init: Init) -> None:
+    """Draw new weights for linear and convolutional layers; set their biases to 0.
 
-    ``torch`` leaves what PyTorch drew: uniform with variance 1 / (3 fan_in), biases too. ``lecun``: variance
+    ``torch`` keeps the weights that PyTorch drew: uniform with variance 1 / (3 fan_in), biases too. ``lecun``: variance
     1 / fan_in (LeCun et al. 1998, section 4.6). ``xavier``: 2 / (fan_in + fan_out) (Glorot & Bengio 2010, eq. 12).
-    ``he``: 2 / fan_in (He et al. 2015, eq. 10). All normal, and all made for inputs of unit second moment.
+    ``he``: 2 / fan_in (He et al. 2015, eq. 10). The last three are normal; all are derived for inputs of unit second
+    moment.
     """
     if init == "torch":
         return

@@ -48,9 +48,9 @@ def from_timm(shape: Shape, classes: int, *, model: str) -> nn.Module:
     try:
         try:
             return timm.create_model(model, img_size=tuple(shape[1:]), **options)
-        except TypeError:  # most convolutional networks take any size, and no such argument
+        except TypeError:  # most convolutional networks take any size and have no such argument
             return timm.create_model(model, **options)
-    except Exception as error:  # an unknown name, or a network that cannot be made for such images
+    except Exception as error:  # an unknown name, or a network that cannot be built for such images
         near = difflib.get_close_matches(model.lower(), timm.list_models(), n=3)
-        hint = f"; names like it: {', '.join(near)}" if near and model not in near else ""
+        hint = f"; similar names: {', '.join(near)}" if near and model not in near else ""
         raise ConfigError(f"arch.model={model}: {str(error).splitlines()[0]}{hint}") from None

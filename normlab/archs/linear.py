@@ -11,7 +11,7 @@ from normlab.archs.layers import (
     Init,
     InternalNorm,
     Shape,
-    initialise,
+    initialize,
     internal_norm_1d,
     make_activation,
 )
@@ -37,7 +37,7 @@ class Linear(nn.Module):
             for parameter in self.layer.parameters():
                 nn.init.zeros_(parameter)
         else:
-            initialise(self, init)
+            initialize(self, init)
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, C, H, W] to [B, classes]."""
@@ -54,7 +54,7 @@ class MLP(nn.Module):
         depth: hidden layers.
         internal_norm: after each hidden linear layer, before the activation.
         activation: of the hidden layers.
-        init: see :func:`normlab.archs.layers.initialise`.
+        init: see :func:`normlab.archs.layers.initialize`.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class MLP(nn.Module):
             layers += [nn.Linear(features, width), internal_norm_1d(internal_norm, width), make_activation(activation)]
             features = width
         self.layers = nn.Sequential(*layers, nn.Linear(features, classes))
-        initialise(self, init)
+        initialize(self, init)
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, C, H, W] to [B, classes]."""

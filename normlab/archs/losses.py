@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def squared_error(scores: Tensor, labels: Tensor) -> Tensor:
-    """Half the squared distance to the one-hot label, summed over outputs, meaned over images.
+    """Half the squared distance to the one-hot label, summed over outputs, averaged over images.
 
     Its Hessian in the weights of each output of a linear model is the second-moment matrix of the inputs.
 

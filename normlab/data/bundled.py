@@ -30,11 +30,11 @@ PHOTOGRAPHS = {
 
 
 def digits() -> Source:
-    """Handwritten digits of scikit-learn: 1,797 greyscale images of 8x8 pixels in 10 classes.
+    """Handwritten digits of scikit-learn: 1,797 grayscale images of 8x8 pixels in 10 classes.
 
     Alpaydin & Kaynak 1998, "Optical recognition of handwritten digits", UCI. Their values 0..16 are scaled to 0..255.
     """
-    from sklearn.datasets import load_digits  # slow to import, and only this source needs it
+    from sklearn.datasets import load_digits  # here, because the import is slow and only this source needs it
 
     bunch = load_digits()
     images = torch.from_numpy(np.rint(bunch.images * (255 / 16)).astype(np.uint8))[:, None]
@@ -43,7 +43,7 @@ def digits() -> Source:
 
 
 def photos(*, patch: PositiveInt = 32, per_class: PositiveInt = 600) -> Source:
-    """Colour patches of ten photographs; the class is the photograph that a patch comes from.
+    """Color patches of ten photographs; the class is the photograph that a patch comes from.
 
     Each photograph is resized to 384 pixels on its shorter side and cut into square cells twice as wide as a patch.
     Three fifths of the cells serve training, one fifth validation, one fifth test, so that no pixel is in two splits;
@@ -51,7 +51,7 @@ def photos(*, patch: PositiveInt = 32, per_class: PositiveInt = 600) -> Source:
 
     Args:
         patch: side of a patch in pixels.
-        per_class: training patches of each class; a third as many for validation and for test.
+        per_class: training patches of each class; validation and test have a third of this number each.
 
     Raises:
         DataError: if a photograph is missing from the installed wheels, or too small for such patches.
@@ -94,12 +94,14 @@ def _patches(cells: Tensor, side: int, count: int, generator: torch.Generator) -
 
 def _photograph(name: str, shorter_side: int = 384) -> Tensor:
     package, path = PHOTOGRAPHS[name]
-    spec = importlib.util.find_spec(package)  # finds the folder without importing the package, which takes a second
+    spec = importlib.util.find_spec(package)  # without importing the package, which would take a second
     if spec is None or not spec.submodule_search_locations:
-        raise DataError(f"data=photos needs the package {package}: pip install normlab again")
+        raise DataError(f"data=photos needs the package {package}: install normlab again")
     file = Path(spec.submodule_search_locations[0]) / path
     if not file.is_file():
-        raise DataError(f"data=photos: {package} no longer brings {path}; try data=digits, and report this")
+        raise DataError(
+            f"data=photos: {package} no longer contains {path}; use data=digits instead, and report this as a bug"
+        )
     with Image.open(file) as opened:
         picture = opened.convert("RGB")
     scale = shorter_side / min(picture.size)

@@ -1,4 +1,4 @@
-"""Decoded images on disk, so that files are decoded once."""
+"""Decoded images on disk, so that each file is decoded only once."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from normlab.files import replacing
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2  # part of every key: raise it when the decoding changes
+FORMAT = 2  # part of every key; increase it when the decoding changes
 
 
 def folder() -> Path:
-    """Where the cache lies: NORMLAB_CACHE, else the user's cache folder."""
+    """The folder of the cache: NORMLAB_CACHE if it is set, else normlab/ in the user's cache folder."""
     own = os.environ.get("NORMLAB_CACHE")
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(own) if own else Path(base) / "normlab"
 
 
 def key(digests: Sequence[str], **options: Any) -> str:
-    """A key of files, by the hashes of their bytes in their order, and of how they are decoded."""
+    """A key for decoded files: a hash of the files' digests, in the given order, and of the options of decoding."""
     digest = hashlib.blake2b(repr((FORMAT, sorted(options.items()))).encode(), digest_size=16)
     digest.update("\n".join(digests).encode())
     return digest.hexdigest()
 
 
 def remember(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The cached value of ``make()``, a dict of tensors and plain values; memory-mapped where it was cached.
+    """The cached value of ``make()``, a dict of tensors and plain values; memory-mapped if it came from the cache.
 
-    A cache that cannot be written, or an entry that cannot be read, costs time and nothing else.
+    If the cache cannot be written, or the entry cannot be read, the value is computed again, with a warning.
     """
     path = folder() / f"{name}.pt"
     try:
         if path.is_file():
             return torch.load(path, mmap=True, weights_only=True)
-    except Exception as error:  # a broken entry, or a folder that may not be looked into: make it again
+    except Exception as error:  # a broken entry, or a folder without permission to read: compute the value again
         log.warning("cache entry %s is unreadable (%s); decoding again", path, error)
     value = make()
     try:

@@ -17,7 +17,7 @@ from normlab.files import write_whole
 log = logging.getLogger(__name__)
 
 MISSING = "missing"  # in place of the hash of a file that is not there, such as the target of a broken link
-SETTLED_NS = 2_000_000_000  # a file that changed so short a time ago may change again within one tick of its clock
+SETTLED_NS = 2_000_000_000  # a file that changed later than this may change again within one tick of a coarse clock
 CHUNK = 1 << 20
 
 Entry = tuple[int, int, int, str]  # size in bytes, times of the last change of content and of status in ns, hash
@@ -26,7 +26,7 @@ Entry = tuple[int, int, int, str]  # size in bytes, times of the last change of 
 def digest_files(paths: Sequence[Path]) -> list[str]:
     """The hash of each file's bytes: BLAKE2b, 32 hexadecimal digits.
 
-    A hash is remembered in the cache folder together with the file's size and its times of change, and computed anew
+    A hash is remembered in the cache folder together with the file's size and its times of change, and computed again
     when one of them differs. A file that changed within the last two seconds is hashed but not remembered: on a
     file system with coarse clocks a later change could leave the same times.
 
@@ -84,7 +84,7 @@ def _place(root: str) -> Path:
 def _known(root: str) -> dict[str, Entry]:
     try:
         return {name: tuple(entry) for name, entry in json.loads(_place(root).read_text()).items()}
-    except (OSError, ValueError, AttributeError, TypeError):  # none yet, or damaged: hash again
+    except (OSError, ValueError, AttributeError, TypeError):  # no entry yet, or a damaged one: hash again
         return {}
 
 

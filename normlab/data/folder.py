@@ -20,15 +20,15 @@ VALIDATION_NAMES = ("val", "valid", "validation")
 
 
 def find(root: Path | str | None, what: str) -> Path:
-    """The folder that the user means: as given, or below NORMLAB_DATA.
+    """The existing folder for ``data.root``: the path as given, or below NORMLAB_DATA.
 
     Raises:
-        DataError: if it is not given, or not there.
+        DataError: if the path is not given, or there is no such folder.
     """
     base = os.environ.get("NORMLAB_DATA")
     if root is None:
         if base is None:
-            raise DataError(f"{what}: say where with data.root=FOLDER, or set the variable NORMLAB_DATA")
+            raise DataError(f"{what}: name the folder with data.root=FOLDER, or set the variable NORMLAB_DATA")
         return Path(base).expanduser()
     given = Path(root).expanduser()
     candidates = [given] if given.is_absolute() or base is None else [given, Path(base).expanduser() / given]
@@ -40,15 +40,15 @@ def find(root: Path | str | None, what: str) -> Path:
 
 
 def folder(*, root: Path | None = None, on_corrupt: Literal["error", "skip"] = "error") -> Source:
-    """Images of a folder: ROOT/CLASS/IMAGE, or ROOT/train/CLASS/IMAGE beside ROOT/test and ROOT/val.
+    """Images of a folder: ROOT/CLASS/IMAGE, or ROOT/train/CLASS/IMAGE with ROOT/test and ROOT/val.
 
-    A folder ``val`` without a ``test`` beside it is the test set (as in ImageNet); validation images are then cut
-    from the training images, as they are wherever a split is missing.
+    If there is a folder ``val`` but no ``test``, then ``val`` is the test set (as in ImageNet). A missing split is
+    taken from the training images.
 
     Args:
-        root: the folder; a relative one is looked for here, then below NORMLAB_DATA.
-        on_corrupt: ``error`` stops at a file or sub-folder that cannot be read and names it; ``skip`` goes on, and
-            counts the files.
+        root: the folder; a relative path is looked up in the working directory, then below NORMLAB_DATA.
+        on_corrupt: ``error`` stops at a file or sub-folder that cannot be read and names it; ``skip`` leaves it out and
+            reports how many files were left out.
 
     Raises:
         DataError: if the folder, its classes or its images are missing.
@@ -59,7 +59,7 @@ def folder(*, root: Path | None = None, on_corrupt: Literal["error", "skip"] = "
 
 
 def from_folder(root: Path, skip_corrupt: bool) -> Source:
-    """The same for a folder that is known to exist."""
+    """Images of a folder that exists; see :func:`folder`."""
     if not (root / "train").is_dir():
         classes, train = _part(root, None, skip_corrupt)
         return Source(classes, train)
@@ -75,21 +75,21 @@ def from_folder(root: Path, skip_corrupt: bool) -> Source:
 
 
 def _part(root: Path, classes: tuple[str, ...] | None, skip_corrupt: bool) -> tuple[tuple[str, ...], Part]:
-    found = sub_folders(root)
-    if not found:
+    names = sub_folders(root)
+    if not names:
         loose = sum(entry.suffix.lower() in SUFFIXES for entry in root.iterdir())
         why = f"{loose} images lie in it directly" if loose else "it is empty"
         raise DataError(f"{root}: expected one sub-folder of images for each class, but {why}")
     if classes is None:
-        classes = found
+        classes = names
         if len(classes) < 2:
             raise DataError(f"{root}: only one class, {classes[0]!r}; a classifier needs at least two sub-folders")
-    elif not set(found) <= set(classes):
-        extra = sorted(set(found) - set(classes))
+    elif not set(names) <= set(classes):
+        extra = sorted(set(names) - set(classes))
         raise DataError(f"{root}: class {extra[0]!r} does not occur among the training images")
     paths: list[Path] = []
     labels: list[int] = []
-    for name in found:
+    for name in names:
         images = all_images(root / name, skip_corrupt)
         paths += images
         labels += [classes.index(name)] * len(images)
@@ -97,10 +97,10 @@ def _part(root: Path, classes: tuple[str, ...] | None, skip_corrupt: bool) -> tu
 
 
 def sub_folders(root: Path) -> tuple[str, ...]:
-    """Names of the folders in a folder, sorted; what begins with a dot is left out.
+    """Names of the sub-folders, sorted, without names that begin with a dot.
 
     Raises:
-        DataError: if it cannot be looked into.
+        DataError: if the folder cannot be read.
     """
     try:
         return tuple(sorted(entry.name for entry in root.iterdir() if entry.is_dir() and entry.name[0] != "."))
@@ -109,32 +109,32 @@ def sub_folders(root: Path) -> tuple[str, ...]:
 
 
 def all_images(root: Path, skip_corrupt: bool) -> list[Path]:
-    """Every image below a folder, as :func:`images_below` finds them.
+    """Every image below a folder, in the order of :func:`images_below`.
 
     Args:
         root: the folder.
-        skip_corrupt: go on, with a warning, where a folder cannot be looked into.
+        skip_corrupt: leave out, with a warning, a sub-folder that cannot be read.
 
     Raises:
-        DataError: if there is none, or a folder cannot be looked into and that is not to be skipped.
+        DataError: if there is no image, or (without ``skip_corrupt``) a sub-folder cannot be read.
     """
-    images = images_below(root, _skipped if skip_corrupt else _refused)
+    images = images_below(root, _warn if skip_corrupt else _refuse)
     if not images:
         raise DataError(f"{root}: no images in it ({', '.join(sorted(SUFFIXES))})")
     return images
 
 
 def images_below(root: Path, on_error: Callable[[OSError], object] | None = None) -> list[Path]:
-    """Every image below a folder, by its ending, in the order of names; what begins with a dot is left out.
+    """Every file below a folder with the ending of an image, in the order of names.
 
-    Links to folders are followed; a folder that several ways lead to is looked into once, and one above ``root``, which
-    would bring the images of other classes, not at all.
+    Names that begin with a dot are left out. Links to folders are followed. A folder that is linked several times
+    counts once. A link to a folder above ``root`` is ignored, because it would add the images of other classes.
 
     Args:
         root: the folder.
-        on_error: called for each folder that cannot be looked into; its ``filename`` says which.
+        on_error: called for each folder that cannot be read, with the error, whose ``filename`` is the folder.
     """
-    found: list[Path] = []
+    images: list[Path] = []
     seen = {str(above) for above in Path(os.path.realpath(root)).parents}
     for parent, folders, names in os.walk(root, onerror=on_error, followlinks=True):
         if (real := os.path.realpath(parent)) in seen:
@@ -142,18 +142,18 @@ def images_below(root: Path, on_error: Callable[[OSError], object] | None = None
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if name[0] != ".")
-        found += [Path(parent, n) for n in sorted(names) if n[0] != "." and Path(n).suffix.lower() in SUFFIXES]
-    return found
+        images += [Path(parent, n) for n in sorted(names) if n[0] != "." and Path(n).suffix.lower() in SUFFIXES]
+    return images
 
 
 def unreadable_folder(error: OSError) -> str:
-    """What to say of a folder that :func:`images_below` cannot look into."""
+    """The message about a folder that cannot be read."""
     return f"{error.filename}: a folder that cannot be read ({error.strerror})"
 
 
-def _skipped(error: OSError) -> None:
+def _warn(error: OSError) -> None:
     log.warning("skipped %s", unreadable_folder(error))
 
 
-def _refused(error: OSError) -> None:
+def _refuse(error: OSError) -> None:
     raise DataError(unreadable_folder(error))

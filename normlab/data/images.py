@@ -21,21 +21,21 @@ from normlab.pictures import CorruptImageError, crop_margin, picture_of, resize_
 log = logging.getLogger(__name__)
 
 
-def read(path: Path, image_size: int | None = None, colour: bool | None = None) -> tuple[Tensor, str]:
-    """Decode one image to 8 bits; see :func:`picture_of`, whose errors it raises.
+def read(path: Path, image_size: int | None = None, color: bool | None = None) -> tuple[Tensor, str]:
+    """Decode one image to 8 bits; raises the errors of :func:`picture_of`.
 
     Args:
         path: the file.
-        image_size: the shorter side is resized to it (bilinear, antialiased), then the centre is cut out.
-        colour: True for 3 channels, False for 1, None for what the image has.
+        image_size: the shorter side is resized to it (bilinear, antialiased), then the center is cut out.
+        color: True for 3 channels, False for 1, None for the image's own number.
 
     Returns:
-        uint8 [C, H, W], and a word about what was converted ("" for nothing).
+        uint8 [C, H, W], and a note on how the image was converted ("" if it was not).
     """
     picture, converted = picture_of(path)
-    if colour is not None and (picture.mode == "RGB") != colour:
-        converted = converted or ("greyscale, repeated to RGB" if colour else "colour, converted to greyscale")
-        picture = picture.convert("RGB" if colour else "L")
+    if color is not None and (picture.mode == "RGB") != color:
+        converted = converted or ("grayscale, repeated to RGB" if color else "color, converted to grayscale")
+        picture = picture.convert("RGB" if color else "L")
     if image_size is not None:
         picture = resize_and_crop(picture, image_size)
     pixels = torch.from_numpy(np.array(picture))
@@ -63,14 +63,14 @@ def decode(
     Args:
         paths: the files.
         image_size: see :func:`read`.
-        skip_corrupt: leave out what cannot be read, instead of raising.
+        skip_corrupt: leave out files that cannot be read, instead of raising an error.
 
     Returns:
-        uint8 [M, C, H, W], greyscale only if all files are; the positions in ``paths`` of the M images; and how many
-        files were converted in which way, or skipped.
+        uint8 [M, C, H, W], grayscale only if all files are; the positions in ``paths`` of the M images; and the
+        number of files by the way in which they were converted, or skipped.
 
     Raises:
-        CorruptImageError: naming the first file that cannot be read, unless they are skipped.
+        CorruptImageError: naming the first file that cannot be read, unless ``skip_corrupt``.
         DataError: if sizes differ and no ``image_size`` is given.
     """
 
@@ -85,11 +85,11 @@ def decode(
     notes: Counter[str] = Counter()
     kept: list[int] = []
     store: Tensor | None = None
-    greys = 0
+    grays = 0
     if len(paths) >= 5000:
         log.info("decoding %s images, once ...", f"{len(paths):,}")
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
-        warnings.simplefilter("ignore")  # PIL warns of odd metadata, once for each of many files
+        warnings.simplefilter("ignore")  # PIL would warn of odd metadata once for each file
         try:
             for position, outcome in enumerate(pool.map(attempt, paths)):
                 if isinstance(outcome, CorruptImageError):
@@ -107,8 +107,8 @@ def decode(
                         f"images of different sizes: {first} has {_size(store[0])} pixels, {paths[position]} has "
                         f"{_size(image)}: give data.image_size=PIXELS"
                     )
-                greys += len(image) == 1
-                if len(image) > store.shape[1]:  # the first colour image after greyscale ones
+                grays += len(image) == 1
+                if len(image) > store.shape[1]:  # the first color image after grayscale ones
                     store = store.repeat(1, 3, 1, 1)
                 store[len(kept)] = image
                 kept.append(position)
@@ -117,13 +117,13 @@ def decode(
             raise
     if store is None:
         raise DataError(f"none of {len(paths)} files could be read as an image" if paths else "no images")
-    if 0 < greys < len(kept):
-        notes["greyscale, repeated to RGB"] += greys
+    if 0 < grays < len(kept):
+        notes["grayscale, repeated to RGB"] += grays
     return store[: len(kept)], kept, dict(notes)
 
 
 def readable(paths: Sequence[Path]) -> list[bool]:
-    """Whether each file can be decoded, found out on all cores."""
+    """Whether each file can be decoded, tested on all cores."""
 
     def attempt(path: Path) -> bool:
         try:

@@ -45,7 +45,7 @@ class MemorySplit:
 
 
 class StreamedSplit:
-    """Images that are decoded when they are needed, by the workers of a DataLoader; always RGB.
+    """Images that the workers of a DataLoader decode when they are needed; always RGB.
 
     Attributes:
         paths: of the files, N.
@@ -71,7 +71,7 @@ class StreamedSplit:
         """All images, uint8 [N, 3, H, W].
 
         Raises:
-            DataError: if they would not fit in data.memory_gb; use :meth:`batches` then.
+            DataError: if the images do not fit into data.memory_gb; use :meth:`batches` instead.
         """
         size = len(self) * 3 * self.image_size**2
         if size > self.memory_bytes:
@@ -104,9 +104,9 @@ class _Decoder(Dataset[Tensor | DataError]):
 
     def __getitem__(self, position: int) -> Tensor | DataError:
         try:
-            return read(self.paths[position], self.image_size, colour=True)[0]
+            return read(self.paths[position], self.image_size, color=True)[0]
         except DataError as error:
-            return error  # returned, because a worker would wrap what it raises into a traceback
+            return error  # not raised, because a worker would wrap the error into a traceback
 
 
 def _stack(images: Sequence[Tensor | DataError]) -> Tensor | DataError:
@@ -118,16 +118,17 @@ Split = MemorySplit | StreamedSplit
 
 
 class Loader:
-    """The batches of one split, epoch after epoch, as Lightning wants them.
+    """The batches of one split, epoch after epoch, in the form that Lightning requires.
 
-    Where several processes train together, each takes every n-th image. Training drops the remainder, so that all
-    make the same number of steps, and a single image left over, which batch normalization could not take; evaluation
-    sees every image.
+    If n processes train together, each takes every n-th image. Training drops the remainder of this division, so that
+    all processes make the same number of steps, and a last batch of a single image, which batch normalization cannot
+    take. Evaluation sees every image.
 
     Args:
         split: the images.
         batch_size: images in a batch, of all processes together.
-        shuffle_seed: shuffle, differently in each :attr:`epoch` but the same for the same seed; None keeps the order.
+        shuffle_seed: of the shuffling, which differs between epochs; the same seed and :attr:`epoch` give the same
+            order. None keeps the order of the split.
         world_size: number of processes.
     """
 

@@ -1,4 +1,4 @@
-"""Two or more data sets as one: images of different domains, told apart by their classes only."""
+"""Two or more data sets as one: images of different domains, which only the classes distinguish."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ def mixture(
     size: PositiveInt = 32,
     per_part: PositiveInt = 5000,
 ) -> Source:
-    """The classes of all parts side by side, as colour images of one size.
+    """The classes of all parts side by side, as color images of one size.
 
-    Greyscale images repeat their channel. Every part keeps its own splits, and gives as many images as the smallest at
-    most, so that none outweighs another.
+    Grayscale images repeat their channel. Every part keeps its own splits, and all parts give the same
+    number of images: that of the smallest part.
 
     Args:
         parts: data sets by name; a folder of images by its path with a slash in it, such as ``flowers/``.
         size: pixels of a side; see ``data.image_size``.
-        per_part: images of a part in each split, at most.
+        per_part: largest number of images of a part in each split.
 
     Raises:
-        ConfigError: for a part that cannot be one.
-        DataError: if its images are missing or are not greyscale or colour.
+        ConfigError: for a name that is not a data set, or cannot be part of a mixture.
+        DataError: if its images are missing or are not grayscale or color.
     """
-    from normlab.data import dataset  # which imports this module by name only
+    from normlab.data import dataset  # here, because the choice of a source imports this module
 
     loaded = []
     for name in parts:
@@ -48,16 +48,16 @@ def mixture(
         for name, part in zip(parts, loaded, strict=True):
             images, label = next(iter(part.splits[split].batches(len(part.splits[split]))))
             evenly = torch.linspace(0, len(images) - 1, fewest).round().long()
-            pictures.append(_colour(images, name)[evenly])
+            pictures.append(_repeat_channel(images, name)[evenly])
             labels.append(label[evenly] + offset)
             offset += len(part.classes)
         splits[split] = Part(torch.cat(pictures), torch.cat(labels))
-    both = zip(parts, loaded, strict=True)
-    classes = tuple(f"{name.rstrip('/')}: {one}" for name, part in both for one in part.classes)
+    pairs = zip(parts, loaded, strict=True)
+    classes = tuple(f"{name.rstrip('/')}: {label}" for name, part in pairs for label in part.classes)
     return Source(classes, splits["train"], splits["validation"], splits["test"])
 
 
-def _colour(images: Tensor, name: str) -> Tensor:
+def _repeat_channel(images: Tensor, name: str) -> Tensor:
     channels = images.shape[1]
     if channels not in (1, 3):
         raise DataError(f"data.parts: {name} has images of {channels} channels, a mixture takes 1 or 3")

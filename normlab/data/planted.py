@@ -26,7 +26,7 @@ def planted(
     repeats: PositiveInt = 16,
     source_seed: NonNegativeInt = 0,
 ) -> Source:
-    """Greyscale images of D = side^2 independent features, whose covariance is known exactly.
+    """Grayscale images of D = side^2 independent features, whose covariance is known exactly.
 
     Feature j of an image is m_j + s_j h_j + s_0 h_0 with signs h = +-1. Over the training images the signs are the
     columns of a Hadamard matrix (Sylvester 1867), so that the mean is m and the covariance diag(s^2) + s_0^2 11',
@@ -37,8 +37,8 @@ def planted(
 
     Args:
         side: of the images, in pixels, 64 at most.
-        mean: first and last m_j, the others evenly between.
-        std: first and last s_j, the others geometrically between.
+        mean: first and last m_j; the others are spaced evenly between them.
+        std: first and last s_j; the others are spaced geometrically between them.
         common_std: s_0, which correlates all features.
         classes: number of classes.
         repeats: training images as a multiple of the smallest Hadamard matrix that holds the features.
@@ -52,7 +52,7 @@ def planted(
     s = torch.logspace(math.log10(std[0]), math.log10(std[1]), features).round()
     s0 = round(common_std)
     if s.min() < 1:
-        raise DataError(f"data=planted: data.std={list(std)} rounds to 0, which is no feature; begin at 1")
+        raise DataError(f"data=planted: data.std={list(std)} rounds to 0, a feature that is constant; begin at 1")
     low, high = (m - s - s0).min().item(), (m + s + s0).max().item()
     if low < 0 or high > 255:
         raise DataError(f"data=planted: pixels would run from {low:g} to {high:g}; lower data.std, or move data.mean")
@@ -75,10 +75,10 @@ def planted(
 
 
 def two_features(*, levels: tuple[Levels, Levels] = (8, 256)) -> Source:
-    """Images of two grey pixels that are independent and uniform on 0..levels-1, once in every combination.
+    """Images of two gray pixels that are independent and uniform on 0..levels-1, once in every combination.
 
     So the moments are exact: E[x] = (n - 1)/2, E[x^2] = (n - 1)(2n - 1)/6, and E[x1 x2] = E[x1] E[x2]. The class is
-    whether x1/(n1 - 1) + x2/(n2 - 1) exceeds 1: both features matter as much, on scales that differ. Validation and
+    whether x1/(n1 - 1) + x2/(n2 - 1) exceeds 1: both features matter equally, on different scales. Validation and
     test are the same images.
 
     Args:

@@ -32,14 +32,14 @@ class Files:
     def take(self, places: list[int]) -> Files:
         """The files at these positions."""
         part = replace(self, paths=tuple(self.paths[place] for place in places))
-        if "digests" in vars(self):  # known already: spare the files another look
+        if "digests" in vars(self):  # computed before: do not read the files again
             vars(part)["digests"] = [self.digests[place] for place in places]
         return part
 
 
 @dataclass(frozen=True)
 class Part:
-    """Labelled images, decoded or not."""
+    """Labeled images, decoded or not."""
 
     pictures: Tensor | Files  # uint8 [N, C, H, W], or N files
     labels: Tensor  # int64 [N]
@@ -68,7 +68,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Source:
-    """What a data source delivers: classes, training images, and the other splits where it has them."""
+    """The content of a data source: classes, training images, and validation and test images if it has them."""
 
     classes: tuple[str, ...]
     train: Part
@@ -78,9 +78,9 @@ class Source:
 
     @cached_property
     def content(self) -> str:
-        """What the data are made of, as one hash: 16 hexadecimal digits, the same wherever the files lie.
+        """Hash of all images and labels: 16 hexadecimal digits, the same wherever the files lie.
 
-        Names of files and classes have no part in it, beyond the order that they give to images and labels.
+        Names of files and classes change it only through the order that they give to images and labels.
         """
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         text = "".join(f"{name} {part.content}\n" for name, part in parts.items() if part is not None)
@@ -88,14 +88,14 @@ class Source:
 
 
 def split(source: Source, validation: float, test: float, limit: int | None, seed: int) -> dict[str, Part]:
-    """Training, validation and test images; what the source lacks is cut from its training images.
+    """Training, validation and test images; a split that the source lacks is taken from its training images.
 
     Args:
         source: the images.
         validation: share of the training images, where the source has no validation split.
         test: share of all images, where the source has no test split.
-        limit: at most so many images in each split, drawn in proportion to the classes.
-        seed: of the draw; it does not depend on the seed of a run.
+        limit: largest number of images in each split, drawn in proportion to the classes; None: all.
+        seed: of the draw; independent of the seed of a run.
 
     Raises:
         DataError: if a class has too few images to be in every split.
@@ -105,7 +105,7 @@ def split(source: Source, validation: float, test: float, limit: int | None, see
     parts = {"validation": source.validation, "test": source.test}
     for name, share in (("test", test), ("validation", validation)):
         if parts[name] is None:
-            # One image of each class must be left for training, and one for a split that is still to be cut.
+            # One image of each class must remain for training, and one for each split that is not taken yet.
             left = sum(part is None for part in parts.values())
             _refuse_small_classes(train, source.classes, left + 1)
             held_out = _stratified(train.labels, share, left, generator)
@@ -142,8 +142,8 @@ def _rank_in_class(labels: Tensor, generator: torch.Generator) -> tuple[Tensor, 
 def _stratified(labels: Tensor, share: float, left: int, generator: torch.Generator) -> Tensor:
     """Mask of a share of each class: at least one image, and all but ``left`` at most."""
     rank, size = _rank_in_class(labels, generator)
-    wanted = (share * size).round().clamp(min=1)
-    return rank < torch.minimum(wanted, (size - left).to(wanted.dtype))
+    target = (share * size).round().clamp(min=1)
+    return rank < torch.minimum(target, (size - left).to(target.dtype))
 
 
 def _limited(part: Part, limit: int, generator: torch.Generator) -> Part:

@@ -1,4 +1,4 @@
-"""torchvision's data sets, read by torchvision's own classes, downloaded where there is a network."""
+"""torchvision's data sets, read by torchvision's own classes, downloaded if they are not on disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from normlab.data.folder import find, from_folder
 from normlab.data.splits import Files, Part, Source
 from normlab.errors import DataError
 
-# Where torchvision's class looks below the root, for the message when it finds nothing and cannot download.
+# Where torchvision's class looks below the root; for the message if nothing is there and the download fails.
 PLACES = {
     "MNIST": "MNIST/raw",
     "FashionMNIST": "FashionMNIST/raw",
@@ -37,10 +37,10 @@ def arrays(
 
     Args:
         dataset: name of the class in torchvision.datasets.
-        root: the folder that the class is given; else NORMLAB_DATA, else a folder in the user's cache.
+        root: the folder passed to that class; None: NORMLAB_DATA if it is set, else a folder in the user's cache.
 
     Raises:
-        DataError: if it is neither there nor to be downloaded, naming the folder to put it in.
+        DataError: if the data set is not on disk and cannot be downloaded; names the folder to put it into.
     """
     if dataset == "SVHN":
         splits = [_open(dataset, root, split=name) for name in ("train", "test")]
@@ -70,14 +70,14 @@ def flowers102(*, root: Path | None = None, on_corrupt: Literal["error", "skip"]
 
 def imagenette(*, root: Path | None = None, on_corrupt: Literal["error", "skip"] = "error") -> Source:
     """Imagenette (fast.ai), ten classes of ImageNet at 320 pixels; its ``val`` is the test set."""
-    found = _open("Imagenette", root, split="train", size="320px")
-    return from_folder(Path(found.root) / PLACES["Imagenette"], on_corrupt == "skip")
+    opened = _open("Imagenette", root, split="train", size="320px")
+    return from_folder(Path(opened.root) / PLACES["Imagenette"], on_corrupt == "skip")
 
 
 def imagenet(*, root: Path | None = None, on_corrupt: Literal["error", "skip"] = "error") -> Source:
     """ImageNet-1k (Russakovsky et al. 2015): ROOT/train/SYNSET/ and ROOT/val/SYNSET/; ``val`` is the test set.
 
-    Where ROOT holds the official archives instead, torchvision unpacks them first.
+    If ROOT holds the official archives instead, torchvision unpacks them first.
     """
     folder = find(root, "data=imagenet")
     if root is None and (folder / "imagenet").is_dir():
@@ -97,7 +97,7 @@ def imagenet(*, root: Path | None = None, on_corrupt: Literal["error", "skip"] =
 
 
 def _open(name: str, root: Path | None, **options: Any) -> Any:
-    """An instance of a torchvision data set: as it lies on disk, else downloaded."""
+    """An instance of a torchvision data set, downloaded if it is not on disk."""
     from torchvision import datasets
 
     make: Callable[..., Any] = getattr(datasets, name)
@@ -118,5 +118,6 @@ def _open(name: str, root: Path | None, **options: Any) -> Any:
             reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
             raise DataError(
                 f"{name} is not in {folder}, and downloading it failed ({reason}). Put it into "
-                f"{folder / PLACES[name]}, as torchvision.datasets.{name} expects it, or say where it is with data.root"
+                f"{folder / PLACES[name]}, as torchvision.datasets.{name} expects it, or name its folder with "
+                f"data.root=FOLDER"
             ) from None

@@ -1,4 +1,4 @@
-"""What follows from the statistics of a user's images: presets, a linear model, advice, lines to paste."""
+"""Conclusions from the statistics of a user's images: nearest preset, linear model, advice, lines to paste."""
 
 from __future__ import annotations
 
@@ -16,23 +16,17 @@ from normlab.theory.spectrum import linear_hessian
 from normlab.theory.stability import stable_rate
 
 SCHEMES = ("raw", "unit", "centered", "imagenet", "dataset", "feature")  # whose conditioning is shown
-
-
 EVIDENCE = "results/README.md and results/claims.md in normlab's repository"
-
-
-PRECISION = 0.01  # relative, of a mean that is called known
-
-
-FEWEST = 30  # images that say anything about a preset; the intervals of fewer are rough
+PRECISION = 0.01  # relative; a mean with this precision counts as known
+FEWEST = 30  # images for a statement about a preset; the intervals of fewer images are rough
 
 
 def presets(intervals: dict[Any, tuple[Tensor, Tensor]]) -> list[dict[str, Any]]:
-    """The fixed constants, the nearest first, by the better estimator of each.
+    """The schemes with fixed constants, the nearest first, each by the estimator under which it is nearer.
 
     ``distance`` is the root mean square over channels of sqrt((m - m0)^2 + (s - s0)^2), in units of u; ``inside``,
-    whether all constants lie within the 95% intervals of that estimator, None of one image. A single channel is
-    compared with the constants of all three, which is what it would get.
+    whether all constants lie within the 95% intervals of that estimator, None for one image. A single channel is
+    compared with the constants of all three channels, because those schemes repeat it three times.
     """
     rows: list[dict[str, Any]] = []
     for name in choices("norm"):
@@ -62,17 +56,17 @@ def presets(intervals: dict[Any, tuple[Tensor, Tensor]]) -> list[dict[str, Any]]
     return list(nearest.values())
 
 
-def conditioning(found: Inspection) -> list[dict[str, Any]]:
+def conditioning(inspection: Inspection) -> list[dict[str, Any]]:
     """Rank, condition number and largest stable rate of a linear model on small copies, under the main schemes."""
     from tqdm import tqdm
 
     rows = []
     for name in tqdm(SCHEMES, desc="linear model", disable=not sys.stderr.isatty(), leave=False):
-        spectrum = linear_hessian(found.small, name)
+        spectrum = linear_hessian(inspection.small, name)
         rows.append(
             {
                 "scheme": name,
-                "images": len(found.small),
+                "images": len(inspection.small),
                 "rank": spectrum.rank,
                 "lambda_max": spectrum.lambda_max,
                 "condition_number": spectrum.condition_number,
@@ -82,60 +76,64 @@ def conditioning(found: Inspection) -> list[dict[str, Any]]:
     return rows
 
 
-def advice(found: Inspection, intervals: dict[Any, tuple[Tensor, Tensor]]) -> list[str]:
-    """What to do, by the project's own results."""
+def advice(inspection: Inspection, intervals: dict[Any, tuple[Tensor, Tensor]]) -> list[str]:
+    """Sentences of advice, by the project's own results."""
     nearest = presets(intervals)[0]
     sentences = [
-        "A trained network, as it is or to fine-tune: the normalization that it was trained with, whatever these "
-        "numbers are (results/mismatch, results/finetuning).",
-        "From scratch, from He's initialization and with nothing normalized inside the network: subtract a mean and "
-        "divide by a deviation, these images' own, below, or a preset's that is near; which of them differs little at "
-        "their best rates (results/constants). [0, 1] and raw pixels did worse, also at theirs (results/ordering).",
+        "For a trained network, as it is or to fine-tune, use the normalization that it was trained with, whatever "
+        "these numbers are (results/mismatch, results/finetuning).",
+        "To train from scratch, from He's initialization and with nothing normalized inside the network, subtract a "
+        "mean and divide by a deviation: these images' own (below) or those of a near preset. At their best learning "
+        "rates the choice between them matters little (results/constants). [0, 1] and raw pixels did worse, also at "
+        "their own best rates (results/ordering).",
         "From another initialization, or with batch normalization and a rate that decays: no advice yet. The earlier "
-        "one is withdrawn and being measured again (experiments/CORRECTIONS.md).",
+        "advice is withdrawn and is being measured again (experiments/CORRECTIONS.md).",
     ]
-    if nearest["inside"] and len(found) >= FEWEST:
-        sentences.append(f"These {len(found):,} images cannot tell {nearest['name']} from their own statistics.")
-    if found.one_channel == len(found):
-        sentences.append("All images have one channel: a preset of three constants would make three channels of them.")
-    elif found.channels == 1:
-        sentences.append("All images are greyscale, but not all of them are stored as one channel.")
-    elif found.greyscale:
-        are = "is" if found.greyscale == 1 else "are"
+    if nearest["inside"] and len(inspection) >= FEWEST:
+        sentences.append(f"These {len(inspection):,} images cannot tell {nearest['name']} from their own statistics.")
+    if inspection.one_channel == len(inspection):
         sentences.append(
-            f"{found.greyscale:,} of {len(found):,} images {are} greyscale, stored as or turned into three channels."
+            "All images have one channel: a preset of three constants would repeat that channel three times."
         )
-    if found.unreadable:
-        what, them = ("file or folder", "it") if len(found.unreadable) == 1 else ("files or folders", "them")
+    elif inspection.channels == 1:
+        sentences.append("All images are grayscale, but not all of them are stored as one channel.")
+    elif inspection.grayscale:
+        are = "is" if inspection.grayscale == 1 else "are"
         sentences.append(
-            f"{len(found.unreadable):,} {what} cannot be read: data.on_corrupt=skip leaves {them} out of a run."
+            f"{inspection.grayscale:,} of {len(inspection):,} images {are} grayscale: stored with, or converted to, "
+            f"three channels."
         )
-    black, white = found.clipped()
+    if inspection.unreadable:
+        what, which = ("file or folder", "it") if len(inspection.unreadable) == 1 else ("files or folders", "them")
+        sentences.append(
+            f"{len(inspection.unreadable):,} {what} cannot be read: data.on_corrupt=skip leaves {which} out of a run."
+        )
+    black, white = inspection.clipped()
     if max(black.max(), white.max()) > 0.2:
         sentences.append("Over a fifth of the pixels are black or white: their distribution is far from a Gaussian.")
     return sentences
 
 
-def lines_notes(found: Inspection, std: Sequence[float]) -> list[str]:
-    """What to know of the lines before they are pasted."""
+def lines_notes(inspection: Inspection, std: Sequence[float]) -> list[str]:
+    """Notes on the lines, to read before pasting."""
     mode = "RGB" if len(std) > 1 else "L"
     notes = [
-        "The deviation is that of all pixels (pooled).",
-        f'Open every file by Image.open(path).convert("{mode}"), as these numbers were taken; '
-        "224 stands for the size that you want.",
+        "The deviation is the standard deviation of all pixels (pooled).",
+        f'Open every file by Image.open(path).convert("{mode}"), as for these numbers; '
+        "replace 224 with the size that your network takes.",
     ]
-    if any(how.startswith("16 bits") for how in found.converted):
-        notes.append("Files of 16 bits were divided by 257 here; convert() would clip them at 255.")
+    if any(how.startswith("16 bits") for how in inspection.converted):
+        notes.append("The pixels of 16-bit files were divided by 257 here; convert() would clip them at 255.")
     flat = [name for name, value in zip(channel_names(len(std)), std, strict=True) if not value]
     if flat:
-        notes.append(f"A deviation of 0 stands as 1.0, to divide by ({', '.join(flat)}).")
+        notes.append(f"A deviation of 0 is written as 1.0, because it is a divisor ({', '.join(flat)}).")
     return notes
 
 
 def lines(mean: Sequence[float], std: Sequence[float]) -> dict[str, str]:
     """Ready to paste: the same normalization for four libraries and for normlab.
 
-    Those of timm and transformers resize to 224 pixels, too, which leaves an image of 224x224 as it is.
+    The lines for timm and transformers also resize to 224 pixels, which does not change an image of 224x224.
 
     >>> print(lines([0.5], [0.25])["albumentations"])
     albumentations.Normalize(mean=[0.5], std=[0.25], max_pixel_value=255.0)

@@ -13,21 +13,26 @@ from normlab.statistics.channels import ESTIMATORS, channel_names
 
 
 def report(
-    found: Inspection, total: int, *, limit: int | None = None, resamples: int = 1000, with_conditioning: bool = True
+    inspection: Inspection,
+    total: int,
+    *,
+    limit: int | None = None,
+    resamples: int = 1000,
+    with_conditioning: bool = True,
 ) -> dict[str, Any]:
-    """Everything that is printed, as JSON types; shares and statistics in units of u = x/255.
+    """The whole report, as JSON types; statistics are in units of u = x/255, shares in 0..1.
 
     Args:
-        found: in the images.
-        total: images that these were drawn from, with ``limit``.
-        limit: images that were drawn at most; None: all.
+        inspection: statistics of the images.
+        total: images before ``limit``.
+        limit: largest number of images that were drawn; None: all.
         resamples: of the bootstrap.
         with_conditioning: whether a linear model is computed, which takes ten seconds.
     """
-    intervals = found.intervals(resamples)
-    low, high = found.range()
-    black, white = found.clipped()
-    names = channel_names(found.channels)
+    intervals = inspection.intervals(resamples)
+    low, high = inspection.range()
+    black, white = inspection.clipped()
+    names = channel_names(inspection.channels)
     channels = []
     for c, name in enumerate(names):
         row: dict[str, Any] = {"channel": name}
@@ -39,39 +44,41 @@ def report(
         row |= {"smallest": low[c].item(), "largest": high[c].item()}
         row |= {"share_at_0": black[c].item(), "share_at_255": white[c].item()}
         channels.append(row)
-    enough = found.enough(PRECISION)
+    enough = inspection.enough(PRECISION)
     mean, std = (values[0].tolist() for values in intervals["pooled"])
-    if found.one_channel < len(found):  # equal channels are still three to a library
+    if inspection.one_channel < len(inspection):  # a library still sees three channels, equal or not
         mean, std = (values * 3 if len(values) == 1 else values for values in (mean, std))
-    sentences = advice(found, intervals)
-    if with_conditioning and not len(found.small):
-        sentences.append("No linear model: none of the images drawn for it can be read. A larger small=N draws more.")
-    elif with_conditioning and len(found.small) <= found.small[0].numel():
+    sentences = advice(inspection, intervals)
+    if with_conditioning and not len(inspection.small):
         sentences.append(
-            f"The linear model has {found.small[0].numel():,} inputs and {len(found.small):,} images: its rank and "
-            "condition number grow with the images, so compare them with those of as many others only."
+            "No linear model: none of the images drawn for it can be read. Draw more with a larger small=N."
+        )
+    elif with_conditioning and len(inspection.small) <= inspection.small[0].numel():
+        sentences.append(
+            f"The linear model has {inspection.small[0].numel():,} inputs and {len(inspection.small):,} images: its "
+            "rank and condition number grow with the number of images; compare only data sets of equal size."
         )
     return {
-        "images": len(found),
+        "images": len(inspection),
         "sample": {"drawn": limit, "of": total} if limit and limit < total else None,
-        "greyscale": found.greyscale,
-        "converted": found.converted,
-        "unreadable": list(found.unreadable),
-        "sizes": [[*size, count] for size, count in sorted(found.sizes.items(), key=lambda item: -item[1])],
+        "greyscale": inspection.grayscale,
+        "converted": inspection.converted,
+        "unreadable": list(inspection.unreadable),
+        "sizes": [[*size, count] for size, count in sorted(inspection.sizes.items(), key=lambda item: -item[1])],
         "channels": channels,
         "images_for_1_percent": None if math.isinf(enough) else math.ceil(enough),
-        "means_known_to": None if math.isinf(enough) else PRECISION * math.sqrt(enough / len(found)),
+        "means_known_to": None if math.isinf(enough) else PRECISION * math.sqrt(enough / len(inspection)),
         "presets": presets(intervals),
-        "conditioning": conditioning(found) if with_conditioning and len(found.small) else [],
+        "conditioning": conditioning(inspection) if with_conditioning and len(inspection.small) else [],
         "advice": sentences,
         "evidence": EVIDENCE,
-        "lines_notes": lines_notes(found, std),
+        "lines_notes": lines_notes(inspection, std),
         "lines": lines(mean, std),
     }
 
 
 def text_of(label: str, content: dict[str, Any]) -> str:
-    """The report for people."""
+    """The report as text for people."""
     (width, height, most), *others = content["sizes"]
     images, sample = counted(content["images"], "image"), content["sample"]
     if others:
@@ -82,13 +89,13 @@ def text_of(label: str, content: dict[str, Any]) -> str:
         text = [f"{label}: {images} of {width}x{height} pixels"]
     if sample:
         text.append(f"a sample: {sample['drawn']:,} drawn at random from {sample['of']:,}")
-    notes = [f"{content['greyscale']:,} greyscale"] * bool(content["greyscale"])
+    notes = [f"{content['greyscale']:,} grayscale"] * bool(content["greyscale"])
     notes += [f"{count:,} {what}" for what, count in content["converted"].items()]
     notes += [f"{len(content['unreadable']):,} unreadable"] * bool(content["unreadable"])
     text += [", ".join(notes)] * bool(notes)
     text += [f"  {problem}" for problem in content["unreadable"][:5]]
     statistics = {"mean_pooled": "mean", "std_pooled": "std of all pixels", "std_per_image": "mean of images' std"}
-    if others:  # of images of one size both means are the same
+    if others:  # for images of one size both means are equal
         means = {"mean_pooled": "mean of all pixels", "mean_per_image": "mean of images' means"}
         statistics = means | {key: name for key, name in statistics.items() if key not in means}
     rows = [
@@ -112,7 +119,7 @@ def text_of(label: str, content: dict[str, Any]) -> str:
         give = "gives" if enough == 1 else "give"
         line = f"{counted(enough, 'image')} drawn at random {give} the means to {PRECISION:.0%} in 95% of draws"
         if enough > content["images"]:
-            line += f"; you have {content['images']:,}: known to {percent(content['means_known_to'])}"
+            line += f"; you have {content['images']:,}, which give the means to {percent(content['means_known_to'])}"
         text.append(line)
     nearest = content["presets"][0]
     estimator = {"pooled": "std of all pixels", "per_image": "mean of images' std"}[nearest["estimator"]]
@@ -136,7 +143,7 @@ def text_of(label: str, content: dict[str, Any]) -> str:
 
 
 def percent(share: float) -> str:
-    """With two digits.
+    """A share in percent, with two significant digits.
 
     >>> percent(0.01234), percent(0.251), percent(3.14159)
     ('1.2%', '25%', '310%')
@@ -145,7 +152,7 @@ def percent(share: float) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """A number of things.
+    """A number and its noun, in the plural unless the number is 1.
 
     >>> counted(1, "image"), counted(1234, "other size")
     ('1 image', '1,234 other sizes')

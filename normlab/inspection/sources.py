@@ -1,4 +1,4 @@
-"""Where the images that are looked at come from: a folder of any files, or a data source as a run sees it."""
+"""The images to inspect: a folder of any files, or a data source as in a run."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def files_below(folder: Path, errors: list[OSError] | None = None) -> list[Path]
     """Every image below a folder, in the order of their names.
 
     Args:
-        folder: to look into.
-        errors: takes one for each sub-folder that cannot be looked into.
+        folder: any number of levels deep.
+        errors: receives the error for each sub-folder that cannot be read.
 
     Raises:
         DataError: if there is no such folder, or no image in it.
@@ -33,61 +33,61 @@ def files_below(folder: Path, errors: list[OSError] | None = None) -> list[Path]
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder")
     errors = [] if errors is None else errors
-    found = images_below(folder, errors.append)
-    if not found:
+    paths = images_below(folder, errors.append)
+    if not paths:
         raise DataError(
             unreadable_folder(errors[0]) if errors else f"{folder}: no images in it ({', '.join(sorted(SUFFIXES))})"
         )
-    return found
+    return paths
 
 
-def drawn(count: int, limit: int | None) -> Tensor:
-    """Positions of ``limit`` of ``count`` images at random, or of all of them: int64 [N], rising."""
+def draw_positions(count: int, limit: int | None) -> Tensor:
+    """Positions of ``limit`` random images among ``count``, or all positions: int64 [N], rising."""
     order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
     return order[:limit].sort().values
 
 
-def files_inspected(
+def inspect_with_progress(
     paths: Sequence[Path], limit: int | None = None, small: int = 4000, image_size: int | None = None
 ) -> Inspection:
-    """Look at the files, at most ``limit`` of them, with a progress bar in a terminal."""
+    """Inspect the files, at most ``limit`` of them, with a progress bar in a terminal."""
     from tqdm import tqdm
 
-    chosen = [paths[place] for place in drawn(len(paths), limit).tolist()]
+    chosen = [paths[place] for place in draw_positions(len(paths), limit).tolist()]
     with tqdm(total=len(chosen), desc="images", unit="", disable=not sys.stderr.isatty(), leave=False) as bar:
         return inspect_files(chosen, small, image_size=image_size, progress=bar.update)
 
 
-def folder_inspected(folder: Path, limit: int | None = None, small: int = 4000) -> tuple[Inspection, int]:
-    """Look at every image below a folder, or at most ``limit`` of them at random.
+def inspect_folder(folder: Path, limit: int | None = None, small: int = 4000) -> tuple[Inspection, int]:
+    """Inspect every image below a folder, or at most ``limit`` of them at random.
 
     Args:
-        folder: to look into.
-        limit: images, drawn at random; None: all.
-        small: of them are kept as small copies, at most.
+        folder: any number of levels deep.
+        limit: largest number of images, drawn at random; None: all.
+        small: largest number of images that are kept as small copies.
 
     Returns:
-        What was found, and how many images there are below the folder.
+        The statistics, and the number of images below the folder.
 
     Raises:
         DataError: if there is no such folder, no image in it, or none can be read.
     """
     errors: list[OSError] = []
     paths = files_below(folder.expanduser(), errors)
-    found = files_inspected(paths, limit, small)
-    return replace(found, unreadable=(*map(unreadable_folder, errors), *found.unreadable)), len(paths)
+    inspection = inspect_with_progress(paths, limit, small)
+    return replace(inspection, unreadable=(*map(unreadable_folder, errors), *inspection.unreadable)), len(paths)
 
 
-def data_inspected(config: Data, limit: int | None = None, small: int = 4000) -> tuple[Inspection, int]:
-    """Look at what a run would train on.
+def inspect_source(config: Data, limit: int | None = None, small: int = 4000) -> tuple[Inspection, int]:
+    """Inspect the training images of a run.
 
     Args:
         config: the data source.
-        limit: as ``config.limit``, which takes its place if it is given.
-        small: of the images are kept as small copies, at most.
+        limit: largest number of images; ``config.limit`` comes first if it is given.
+        small: largest number of images that are kept as small copies.
 
     Returns:
-        What was found, and how many training images there are without a limit.
+        The statistics, and the number of training images without a limit.
 
     Raises:
         DataError: if there are no images, or none can be read.
@@ -96,7 +96,7 @@ def data_inspected(config: Data, limit: int | None = None, small: int = 4000) ->
     whole, train = (
         split(source, config.validation, config.test, most, config.split_seed)["train"] for most in (None, limit)
     )
-    if isinstance(train.pictures, Files):  # read here, so that it does not matter whether they fit in memory
-        return files_inspected(train.pictures.paths, small=small, image_size=config.image_size), len(whole)
+    if isinstance(train.pictures, Files):  # read one by one, because they may not fit into memory
+        return inspect_with_progress(train.pictures.paths, small=small, image_size=config.image_size), len(whole)
     images = train.pictures if config.image_size is None else resize(train.pictures, config.image_size)
     return inspect_images(images, small), len(whole)

@@ -1,7 +1,7 @@
-"""What a few image files hold, in a few integers, for a process that looks at one part of many files.
+"""Integer statistics of a few image files, for a process that reads one part of many files.
 
-Every statistic follows from the histogram of each image and channel, which is exact. PyTorch is not imported here: it
-would take each process longer to start than to look at thousands of files.
+Every statistic follows from the histogram of each image and channel, which is exact. PyTorch is not imported here:
+importing it would take each process longer than reading thousands of files.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ POWERS = np.stack([np.arange(256), np.arange(256) ** 2], axis=1)  # of a pixel, 
 
 @dataclass(frozen=True)
 class Tally:
-    """Of N images; greyscale ones count as three equal channels.
+    """Sums and counts of N images; a grayscale image counts as three equal channels.
 
     Attributes:
         pixels: of each image, int64 [N].
         total, squares: sums of x and of x^2 over them, int64 [N, 3].
         histogram: of the pixels of all images, int64 [3, 256].
-        greyscale: images whose channels are equal.
-        one_channel: those of them that are stored as one channel.
-        converted: images that were converted, by how.
+        grayscale: number of images whose channels are equal.
+        one_channel: number of these that are stored as one channel.
+        converted: number of converted images, by the way of conversion.
         sizes: width and height of the images, and how many there are of each.
-        small: copies of the images that were to be kept, uint8 [M, 3, S, S].
-        unreadable: what was wrong with each file that could not be read.
+        small: small copies of chosen images, uint8 [M, 3, S, S].
+        unreadable: for each file that cannot be read, the reason.
     """
 
     pixels: NDArray[np.int64]
     total: NDArray[np.int64]
     squares: NDArray[np.int64]
     histogram: NDArray[np.int64]
-    greyscale: int
+    grayscale: int
     one_channel: int
     converted: Counter[str]
     sizes: Counter[tuple[int, int]]
@@ -50,12 +50,12 @@ class Tally:
 
 
 def tally_files(files: Sequence[tuple[Path, bool]], size: int, image_size: int | None) -> Tally:
-    """Decode each file once.
+    """The tally of image files, each decoded once.
 
     Args:
-        files: each with whether a small copy of it is kept.
+        files: paths, each with whether to keep a small copy of the image.
         size: of the copies, in pixels.
-        image_size: in pixels, to which the images are resized and cut first, as a run does; None: as they are stored.
+        image_size: in pixels, to which the images are resized and cut first, as in a run; None: as they are stored.
     """
     unreadable: list[str] = []
 
@@ -74,28 +74,28 @@ def tally_files(files: Sequence[tuple[Path, bool]], size: int, image_size: int |
 
 
 def tally(pictures: Iterable[tuple[Image.Image, str, bool]], size: int, unreadable: Sequence[str] = ()) -> Tally:
-    """Count.
+    """The tally of decoded pictures.
 
     Args:
-        pictures: greyscale or RGB, each with how it was converted and whether a small copy of it is kept.
+        pictures: grayscale or RGB, each with the way of conversion ("" for none) and whether to keep a small copy.
         size: of the copies, in pixels.
-        unreadable: what was wrong with others; read after the last picture.
+        unreadable: reasons for files that cannot be read; taken after the last picture.
     """
     histograms: list[list[int]] = []
     small: list[NDArray[np.uint8]] = []
     converted: Counter[str] = Counter()
     sizes: list[tuple[int, int]] = []
-    greyscale = one_channel = 0
+    grayscale = one_channel = 0
     for picture, how, kept in pictures:
         histogram = picture.histogram()
         if len(histogram) == 256:
             one_channel += 1
-            greyscale += 1
+            grayscale += 1
             histogram *= 3
-        # Channels of different histograms cannot be equal; comparing only these saves copies of the others.
+        # Channels with different histograms differ: compare pixels only if the histograms are equal.
         elif histogram[:256] == histogram[256:512] == histogram[512:]:
             red, green, blue = (channel.tobytes() for channel in picture.split())
-            greyscale += red == green == blue
+            grayscale += red == green == blue
         histograms.append(histogram)
         sizes.append(picture.size)
         if how:
@@ -110,7 +110,7 @@ def tally(pictures: Iterable[tuple[Image.Image, str, bool]], size: int, unreadab
         sums[..., 0],
         sums[..., 1],
         counts.sum(0),
-        greyscale,
+        grayscale,
         one_channel,
         converted,
         Counter(sizes),

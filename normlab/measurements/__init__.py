@@ -1,8 +1,8 @@
-"""What the claims of the studies measure without training: one file a study, named as the study is.
+"""The measurements of claims that need no training: one file for each study, with the name of the study.
 
-``grep -l A14 experiments/*/study.yaml`` names the study of claim A14, and the file of that name here has its code. What
-several studies share has a file named for what it measures. Each function that a study calls is registered by
-:func:`measurement` and is called by its name.
+``grep -l A14 experiments/*/study.yaml`` prints the study of claim A14; the file of the same name here has its code.
+Code that several studies share is in a file named after what it measures. The decorator :func:`measurement` registers
+each function that a study calls, under the function's name.
 """
 
 from normlab.measurements.registry import measurement, measurement_by_name, measurements

@@ -1,4 +1,4 @@
-"""How far the squared gradients of a network spread at its start, which is what Adam evens out: claim C20."""
+"""The spread of a network's squared gradients at the start, which Adam evens out: claim C20."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def gradient_spreads(
 ) -> list[dict[str, Any]]:
     """Over how many decades the squared gradients of a network's weights spread at the start, and where they lie.
 
-    Adam divides by the root of g^2 and adds eps = 1e-8 to it (Kingma & Ba 2015, algorithm 1): what matters to it is
-    that spread, and whether the gradients are far above eps.
+    Adam divides by the root of g^2 plus eps = 1e-8 (Kingma & Ba 2015, algorithm 1). So for Adam the spread matters, and
+    whether the gradients are far above eps.
 
     Columns: ``data``, ``arch``, ``norm``, ``seed``; ``decades``, from the 5th to the 95th percentile of g^2 over all
     weights whose gradient is not 0; ``median_g``, the root of their median; ``zero``, the share whose gradient is 0.
@@ -38,7 +38,7 @@ def gradient_spreads(
         data: options of :func:`normlab.dataset`.
         archs: name and options of each network.
         norms: schemes.
-        images: in the batch.
+        images: number of images in the batch.
         seeds: of the initial weights.
 
     Raises:
@@ -70,5 +70,5 @@ def gradient_spreads(
 
 
 def _sample(values: Tensor, most: int = 1_000_000) -> Tensor:
-    """Evenly spaced ones, because torch.quantile takes 16 million at most."""
+    """Evenly spaced values, at most ``most``, because torch.quantile takes 16 million at most."""
     return values[:: max(1, -(-len(values) // most))]

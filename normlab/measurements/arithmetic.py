@@ -1,4 +1,4 @@
-"""Floating point and integers: what a normalization's formula leaves exact, what overflows, what 8 bits lose.
+"""Floating point and integers: which formulas are exact, which values overflow, how much 8 bits lose.
 
 Claims A15, A19 and A20.
 """
@@ -26,7 +26,7 @@ DTYPES = {
 }
 _INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
-# Ways to write one map. Each takes x = 0..255 and a maker of constants, in one number type or as fractions.
+# Two formulas for one map. Each takes x = 0..255 and a function that makes constants, as floats or as fractions.
 Number = Any
 Form = Callable[[Number, Callable[[int, int], Number]], Number]
 FORMS: dict[str, tuple[Form, Form]] = {
@@ -46,7 +46,7 @@ FORMS: dict[str, tuple[Form, Form]] = {
 
 
 def ulps_apart(first: Tensor, second: Tensor) -> Tensor:
-    """How many numbers of their type lie between the elements of two float tensors, int64; 0 and -0 count as one.
+    """Distance of two float tensors, elementwise, counted in numbers of their type, int64; 0 and -0 are one number.
 
     The bits of a float, read as an integer, count the floats of its sign in order (IEEE 754).
 
@@ -63,12 +63,12 @@ def ulps_apart(first: Tensor, second: Tensor) -> Tensor:
 
 @measurement
 def formula_differences(*, dtypes: Sequence[str] = tuple(DTYPES)) -> list[dict[str, Any]]:
-    """Two ways to write one normalization, over all 256 values of a pixel.
+    """Differences between two formulas for one normalization, over all 256 values of a pixel.
 
     Returns:
-        A row for each pair and type; ``exact`` is the type of fractions. ``different``: values at which the two differ
-        at all; ``ulps``: numbers of the type between them at most; ``epsilons``: their largest distance in units of
-        the type's epsilon, the gap above 1 (in exact arithmetic as a plain difference).
+        A row for each pair and type; ``exact`` is the type of fractions. ``different``: number of values at which the
+        two formulas differ; ``ulps``: their largest distance, counted in numbers of the type; ``epsilons``: their
+        largest distance in units of the type's epsilon, the gap above 1 (in exact arithmetic, the plain difference).
     """
     rows = []
     for pair, forms in FORMS.items():
@@ -99,7 +99,7 @@ def formula_differences(*, dtypes: Sequence[str] = tuple(DTYPES)) -> list[dict[s
 
 
 def _computed(form: Form, dtype: torch.dtype) -> Tensor:
-    """Every operation rounded to the type, all constants among them exact in it but 1/255."""
+    """The formula with every operation rounded to the type; its constants, but 1/255, are exact."""
     return form(torch.arange(256).to(dtype), lambda p, q: torch.tensor(p / q, dtype=dtype))
 
 
@@ -107,20 +107,20 @@ def _computed(form: Form, dtype: torch.dtype) -> Tensor:
 def exponentials(
     *, arguments: Sequence[float] = (10.0, 100.0, 1000.0), dtypes: Sequence[str] = tuple(DTYPES)
 ) -> list[dict[str, Any]]:
-    """Where exp leaves the range of a type.
+    """Arguments at which exp leaves the range of a type.
 
     Returns:
-        A row for each type and argument: ``largest``, the argument whose exponential is the type's largest number, ln
-        of it; ``overflows``, 1 if exp(argument), rounded to the type, is infinite.
+        A row for each type and argument: ``largest``, the logarithm of the type's largest number; ``overflows``, 1 if
+        exp(argument), rounded to the type, is infinite.
     """
     rows = []
     for name in dtypes:
         dtype = DTYPES[name]
         largest = torch.tensor(torch.finfo(dtype).max, dtype=torch.float64).log().item()
         for argument in arguments:
-            found = torch.tensor(argument, dtype=dtype).exp()
+            exponential = torch.tensor(argument, dtype=dtype).exp()
             rows.append(
-                {"dtype": name, "argument": argument, "largest": largest, "overflows": int(found.isinf().item())}
+                {"dtype": name, "argument": argument, "largest": largest, "overflows": int(exponential.isinf().item())}
             )
     return rows
 
@@ -135,14 +135,14 @@ def overflowing_outputs(
     images: int = 256,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """What overflows in a network at its start, computed in a type throughout, with the same weights in every row.
+    """Overflows in a network at its start, computed in one type throughout, with the same weights in every row.
 
     Returns:
         A row for each scheme and type. ``input`` and ``output``: the largest absolute normalized pixel and class
-        score; shares: ``input_exp``, of pixels whose plain exp is infinite; ``first_layer``, of first-layer outputs
-        that are not finite; ``scores``, of scores that are not; ``score_exp``, of scores whose plain exp is not
-        finite; ``softmax``, of scores whose softmax, computed in the type from differences to the largest score as
-        libraries do, is not finite.
+        score; as shares: ``input_exp``, pixels whose plain exp is infinite; ``first_layer``, outputs of the first
+        layer that are not finite; ``scores``, scores that are not finite; ``score_exp``, scores whose plain exp is not
+        finite; ``softmax``, scores whose softmax is not finite (computed in the type, from differences to the largest
+        score, as in libraries).
     """
     loaded = dataset(**data)
     rows = []
@@ -189,17 +189,17 @@ MODES: tuple[Mode, ...] = ("affine", "min-max", "symmetric")
 def quantized(values: Tensor, low: float, high: float, *, bits: int = 8, mode: Mode = "affine") -> Tensor:
     """Values rounded to the integers of a few bits and back, q -> S (q - Z) (Jacob et al. 2018, eq. 1), float64.
 
-    ``affine`` spends all 2^bits levels on [low, high], widened to hold 0, with the zero-point Z an integer, so that 0
-    is exact. ``min-max`` does it with any real Z, so that both ends are exact. ``symmetric`` has Z = 0 and spends
-    2^bits - 1 levels on [-m, m], m the larger of |low| and |high|.
+    ``affine`` spreads all 2^bits levels over [low, high], widened to contain 0, with an integer zero-point Z, so that 0
+    is exact. ``min-max`` allows any real Z, so that both ends are exact. ``symmetric`` has Z = 0 and spreads 2^bits - 1
+    levels over [-m, m], with m the larger of |low| and |high|.
 
     >>> quantized(torch.tensor([0.2, 0.4, 1.0]), 0.2, 1.0, bits=1, mode="min-max").tolist()
     [0.2, 0.2, 1.0]
 
     Args:
         values: of any shape.
-        low: the least value in the range.
-        high: the largest; they may not be the same.
+        low: smallest value of the range.
+        high: largest value of the range, above ``low``.
         bits: at least 1, or 2 if symmetric.
         mode: see above.
     """
@@ -225,7 +225,7 @@ def quantization_errors(
     norms: Sequence[str] = ("raw", "unit", "inception", "imagenet", "dataset", "per_image", "zca"),
     bits: int = 8,
 ) -> list[dict[str, Any]]:
-    """What the input tensor loses by quantization, with ranges from the training images and errors on test images.
+    """The error of the input tensor by quantization, with ranges from training images and errors on test images.
 
     Returns:
         A row for each scheme, mode (see :func:`quantized`) and range (of the whole ``tensor``, or of each ``channel``):

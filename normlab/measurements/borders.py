@@ -1,8 +1,8 @@
-"""What the running averages of batch normalization cost at evaluation: claims BO1 to BO5.
+"""The cost of batch normalization's running averages at evaluation: claims BO1 to BO5.
 
-Behind a convolution batch normalization trains alike under any scale and offset of the inputs, because it takes the
-mean and the variance of the batch. At evaluation it takes running averages of them (Ioffe & Szegedy 2015, section 3.1),
-which lag behind the weights; what the lag costs grows with the offset of the inputs over their deviation.
+After a convolution, batch normalization trains equally under any scale and offset of the inputs, because it uses the
+mean and the variance of the batch. At evaluation it uses running averages (Ioffe & Szegedy 2015, section 3.1), which
+lag behind the weights. The cost of the lag grows with the ratio of the inputs' offset to their deviation.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from normlab.config import PositiveFloat, PositiveInt, compose, data_label
 from normlab.data import dataset
 from normlab.measurements.registry import measurement
 
-BATCH = 500  # images at once, where it does not matter
+BATCH = 500  # images at once; does not change the result
 
 
 @measurement
@@ -37,7 +37,7 @@ def recomputed_statistics(
 
     Columns: ``data``, ``arch``, ``norm``, ``seed``, the options of the architecture by name; ``accuracy``, as trained;
     ``recomputed``, with the mean and variance of all training images under the last weights
-    (:func:`torch.optim.swa_utils.update_bn`); ``gain``, the second less the first.
+    (:func:`torch.optim.swa_utils.update_bn`); ``gain``, ``recomputed`` minus ``accuracy``.
 
     Args:
         data: options of :func:`normlab.dataset`.
@@ -73,8 +73,8 @@ def _accuracy(network: Network, images: Tensor, labels: Tensor) -> float:
 
 
 def _trained(data: dict[str, Any], arch: dict[str, Any], norm: str, rate: float, epochs: int, seed: int) -> Network:
-    """The network of a run, in a folder of its own that is thrown away."""
-    from normlab.run import run  # loads Lightning, which most measurements do without
+    """The trained network of a run, whose folder is temporary."""
+    from normlab.run import run  # here, because it imports Lightning, which most measurements do not need
     from normlab.training import load
 
     config = compose(
@@ -87,5 +87,5 @@ def _trained(data: dict[str, Any], arch: dict[str, Any], norm: str, rate: float,
         trainer={"name": "default", "max_epochs": epochs, "targets": []},
     )
     with tempfile.TemporaryDirectory() as folder:
-        found = run(config.model_copy(update={"runs": Path(folder)}), progress="none")
-        return load(Path(found["path"]) / "checkpoint.ckpt")
+        result = run(config.model_copy(update={"runs": Path(folder)}), progress="none")
+        return load(Path(result["path"]) / "checkpoint.ckpt")

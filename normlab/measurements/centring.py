@@ -1,9 +1,9 @@
-"""What centring and scale do to the inputs, and to the Hessian and the gradients of the linear model.
+"""The effect of centering and scale on the inputs, and on the Hessian and the gradients of the linear model.
 
 Claims A06, A07, A08 and A12.
 
 With x~ = [x; 1] the Hessian of each output is E[x~ x~'] (LeCun et al. 1998, "Efficient BackProp", section 5.1). Its
-last column holds E[x], so weights and bias are coupled by the means of the single features.
+last column holds E[x], so the means of the features couple weights and bias.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from normlab.theory.moments import with_ones
 from normlab.theory.prediction import dataset_moments
 from normlab.theory.spectrum import spectrum
 
-PERMUTATIONS = 199  # with the data themselves 200 arrangements: chance alone exceeds all others in 1 of 200 rows
+PERMUTATIONS = 199  # with the data themselves 200 arrangements: by chance, 1 in 200 rows exceeds all permutations
 
 
 @measurement
 def centred_extremes(
     *, data: dict[str, Any], norms: Sequence[str] = ("centered", "dataset_mean", "mean_image")
 ) -> list[dict[str, Any]]:
-    """The largest absolute input before and after centring, on training and test images.
+    """The largest absolute input before and after centering, on training and test images.
 
     Columns: ``data``, ``norm``, ``split``, ``images``; ``before`` and ``after``, the largest |x| on the scale 0..255;
-    ``ratio``, after / before. By arithmetic a feature with values from 0 to 255 and centre m keeps max(m, 255 - m), so
-    the ratio is 1/2 for m = 127.5 alone.
+    ``ratio``, after / before. By arithmetic a feature with values from 0 to 255 and center m keeps max(m, 255 - m), so
+    the ratio is 1/2 for m = 127.5 only.
 
     Args:
         data: options of :func:`normlab.dataset`.
-        norms: schemes that subtract something from u = x/255 and divide by nothing.
+        norms: schemes that subtract a mean from u = x/255 and do not divide.
 
     Raises:
         ConfigError: for a scheme that does more than subtract.
@@ -69,7 +69,7 @@ def second_moment_structure(*, data: dict[str, Any], norms: Sequence[str]) -> li
 
     - ``covariance_gap``: largest |H - Cov| as a share of the largest |Cov|, over the entries of the weights;
     - ``off_diagonal``: share of the squared entries of the weights' block that lie off its diagonal;
-    - ``bias_coupling``: |E[x]| / sqrt(E|x|^2), the column of the bias against the two blocks that it joins; 0 if
+    - ``bias_coupling``: |E[x]| / sqrt(E|x|^2), the bias column relative to the blocks of weights and bias; 0 if
       weights and bias are decoupled, 1 if all images are the same.
 
     Args:
@@ -90,15 +90,15 @@ def second_moment_structure(*, data: dict[str, Any], norms: Sequence[str]) -> li
 def structure(x: Tensor) -> dict[str, float]:
     """The numbers of :func:`second_moment_structure` for features [N, D], float64.
 
-    >>> found = structure(torch.tensor([[0.0], [2.0]]))  # E[x^2] = 2, variance 1, E[x] = 1
-    >>> found["covariance_gap"], found["off_diagonal"], round(found["bias_coupling"], 4)
+    >>> numbers = structure(torch.tensor([[0.0], [2.0]]))  # E[x^2] = 2, variance 1, E[x] = 1
+    >>> numbers["covariance_gap"], numbers["off_diagonal"], round(numbers["bias_coupling"], 4)
     (1.0, 0.0, 0.7071)
     """
     ones = with_ones(x)
     hessian = ones.T @ ones / len(x)
     weights, column = hessian[:-1, :-1], hessian[:-1, -1]
-    centred = x - x.mean(0)
-    covariance = centred.T @ centred / len(x)
+    centered = x - x.mean(0)
+    covariance = centered.T @ centered / len(x)
     squares = weights.square()
     return {
         "covariance_gap": ((weights - covariance).abs().max() / covariance.abs().max()).item(),
@@ -107,7 +107,7 @@ def structure(x: Tensor) -> dict[str, float]:
     }
 
 
-# Name: x, the error at each x; every value equally likely, and E[x] = 0 in all of them.
+# Name: values of x, error at each x; all values are equally likely, and E[x] = 0 in all cases.
 PLANTED_ERRORS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "independent of x": ((-1, -1, -1, -1, 2, 2), (-1, 1, -1, 1, -1, 1)),
     "proportional to a symmetric x": ((-2, -1, 1, 2), (-2, -1, 1, 2)),
@@ -121,7 +121,7 @@ def planted_coupling() -> list[dict[str, Any]]:
     """E[dE/dw dE/db] = E[delta^2 x] for one input with E[x] = 0 and an error delta that is given.
 
     Columns: ``error``, what delta depends on; ``mean``, E[x]; ``product``, E[delta^2 x]; ``covariance``,
-    E[delta^2 x] - E[delta^2] E[x], which is what remains of it for a centred x. Exact: finite sums.
+    E[delta^2 x] - E[delta^2] E[x], the value of ``product`` for a centered x. Exact: finite sums.
     """
     rows = []
     for name, (values, errors) in PLANTED_ERRORS.items():
@@ -141,8 +141,8 @@ def gradient_coupling(*, data: dict[str, Any], norms: Sequence[str], seed: int =
     Columns: ``data``, ``norm``, ``images``; ``at``, ``start`` (zero weights) or ``optimum`` (least squares with bias);
     ``mean``, the largest |E[x_d]| as a share of the largest standard deviation; ``coupling``, the root mean square
     over outputs and features of E[delta^2 x] / sqrt(E[delta^2 x^2] E[delta^2]), a cosine; ``chance``, the largest
-    coupling over 199 permutations of the errors among the images, which makes them independent of x; ``ratio``,
-    coupling / chance. Above 1 the coupling is none of chance (p = 1/200).
+    coupling over 199 permutations of the errors among the images, which make the errors independent of x; ``ratio``,
+    coupling / chance. Above 1 the coupling is not by chance (p = 1/200).
 
     Args:
         data: options of :func:`normlab.dataset`.
@@ -158,7 +158,7 @@ def gradient_coupling(*, data: dict[str, Any], norms: Sequence[str], seed: int =
         y = one_hot(loaded.train, len(loaded.classes))
         generator = torch.Generator().manual_seed(seed)
         std = x.std(0, correction=0)
-        x = x[:, std > 1e-9 * std.max()]  # a constant feature has no gradient after centring
+        x = x[:, std > 1e-9 * std.max()]  # a constant feature has no gradient after centering
         ones = with_ones(x)
         for at, errors in (("start", -y), ("optimum", ones @ _least_squares(ones, y) - y)):
             squared = errors.square()
@@ -192,13 +192,13 @@ def scale_dependence(*, data: dict[str, Any], norms: tuple[str, str] = ("raw", "
 
     Columns: ``data``, ``images``, ``bias`` (``with`` or ``without``); ``lambda_max`` and ``condition`` with the names
     of the schemes; ``lambda_max_ratio`` and ``condition_ratio``, the first scheme's over the second's;
-    ``ranks_differ``, 0 or 1: condition numbers are taken on the range, and only those of one rank compare.
+    ``ranks_differ``, 0 or 1: condition numbers are taken on the range, and are comparable only for equal ranks.
 
-    Without a bias, inputs times s have a Hessian times s^2. With one, the entry 1 of the bias stays.
+    Without a bias, inputs times s have a Hessian times s^2. With a bias, the entry 1 of the bias does not change.
 
     Args:
         data: options of :func:`normlab.dataset`.
-        norms: two schemes of the same centre.
+        norms: two schemes of the same center.
 
     Raises:
         DataError: if the images are missing, or have more features than a dense matrix can hold.
@@ -206,14 +206,14 @@ def scale_dependence(*, data: dict[str, Any], norms: tuple[str, str] = ("raw", "
     loaded, rows = dataset(**data), []
     moments = [dataset_moments(loaded, fitted(loaded, name)) for name in norms]
     for bias in (False, True):
-        first, second = (spectrum(found.second_moment(bias), found.count) for found in moments)
+        first, second = (spectrum(part.second_moment(bias), part.count) for part in moments)
         row: dict[str, Any] = {
             "data": data_label(data),
             "images": len(loaded.train),
             "bias": "with" if bias else "without",
         }
-        for name, found in zip(norms, (first, second), strict=True):
-            row |= {f"lambda_max_{name}": found.lambda_max, f"condition_{name}": found.condition_number}
+        for name, hessian in zip(norms, (first, second), strict=True):
+            row |= {f"lambda_max_{name}": hessian.lambda_max, f"condition_{name}": hessian.condition_number}
         row["lambda_max_ratio"] = first.lambda_max / second.lambda_max
         row["condition_ratio"] = first.condition_number / second.condition_number
         rows.append({**row, "ranks_differ": int(first.rank != second.rank)})
@@ -221,5 +221,5 @@ def scale_dependence(*, data: dict[str, Any], norms: tuple[str, str] = ("raw", "
 
 
 def _least_squares(x: Tensor, y: Tensor) -> Tensor:
-    # By singular values, because pixels may be dependent.
+    # gelsd uses singular values, because pixels may be linearly dependent.
     return torch.linalg.lstsq(x, y, driver="gelsd").solution

@@ -1,4 +1,4 @@
-"""The linear model under every scheme: its spectrum, what that predicts of descent, and what descent then does."""
+"""The linear model under every scheme: its spectrum, the descent that theory predicts, and measured descent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from normlab.theory.prediction import Prediction, dataset_moments
 
 
 def largest_only(data: Dataset, names: Sequence[str], bias: bool) -> Iterator[tuple[str, float | str]]:
-    """Each scheme with lambda_max by Lanczos, where a dense matrix does not fit, or with the reason why it has none."""
+    """Each scheme with lambda_max by Lanczos, for data too large for a dense matrix, or with the reason for none."""
     from tqdm import tqdm
 
     for name in tqdm(names, desc="schemes", disable=not sys.stderr.isatty(), leave=False):
@@ -35,8 +35,8 @@ def largest_only(data: Dataset, names: Sequence[str], bias: bool) -> Iterator[tu
 
 
 def theories(data: Dataset, names: Sequence[str], bias: bool) -> Iterator[tuple[str, Descent | str]]:
-    """Each scheme with its theory, or with the reason why it has none on these data."""
-    from tqdm import tqdm  # here, so that a mistake is answered without it
+    """Each scheme with its theory on these data, or with the reason for none."""
+    from tqdm import tqdm  # here, so that a mistake is reported before this import
 
     raw = None
     for name in tqdm(names, desc="schemes", disable=not sys.stderr.isatty(), leave=False):
@@ -50,7 +50,7 @@ def theories(data: Dataset, names: Sequence[str], bias: bool) -> Iterator[tuple[
 
 
 def predicted_numbers(name: str, theory: Descent, eps: Sequence[float]) -> dict[str, Any]:
-    """The numbers of one scheme; rates and iterations are those of plain gradient descent from zero weights."""
+    """The predicted numbers of one scheme, with rates and iterations of plain gradient descent from zero weights."""
     spectrum = theory.spectrum
     numbers: dict[str, Any] = {
         "scheme": name,
@@ -85,10 +85,10 @@ def measured_descent(
     steps: int,
     unreached_steps: int | None = None,
 ) -> tuple[dict[str, Any], pd.DataFrame | None]:
-    """What a run of the harness measures of the predicted iterations, and its curve with the predicted one.
+    """The measured iterations of a run of the harness, and its curve with the predicted curve.
 
-    The run is taken from its record, if there is one. A scheme that is trained along with the weights leaves the
-    quadratic that theory describes, so nothing is measured for it.
+    If the run has a record, the record is used. A scheme with trained parameters has no quadratic loss, so nothing is
+    measured for it.
 
     Args:
         name: of the scheme.
@@ -97,25 +97,25 @@ def measured_descent(
         bias: whether the model has a bias.
         eps: relative excess losses.
         steps: of descent, at the rate 1/lambda_max.
-        unreached_steps: in their place where theory says that ``steps`` reach no eps; the same number if not given.
+        unreached_steps: number of steps if the theory says that ``steps`` reach no eps; None: the same number.
     """
-    from normlab.run import run  # loads Lightning, which most measurements do without
+    from normlab.run import run  # here, because it imports Lightning, which most measurements do not need
 
     if any(True for _ in normalization(name).parameters()):
         return {}, None
     rate = 1 / theory.spectrum.lambda_max
     if unreached_steps and theory.iterations(max(eps), rate) > steps:
         steps = unreached_steps
-    # One step more, because the loss at step k is that of the weights after k updates.
+    # One more step, because the loss at step k is the loss of the weights after k updates.
     trainer = {"name": "default", "max_epochs": steps + 1, "eval_every_epochs": steps + 1, "checkpoint": False}
     arch = {"name": "linear", "bias": bias}
     config = compose("conditioning", data=data, norm=name, arch=arch, optim="gd", trainer=trainer)
     if record.existing(config) is None:
         run(config, progress="none")
     rows = [row for row in Curve.read(record.folder(config) / "curve.csv") if row.split == "train"]
-    found = Prediction(theory, rate, 0.0, True).compare(rows, tuple(eps))
-    numbers = {"measured_steps": steps, "curve_deviation": found["curve_deviation"]}
-    for level, reached in found["measured_iterations"].items():
+    comparison = Prediction(theory, rate, 0.0, True).compare(rows, tuple(eps))
+    numbers = {"measured_steps": steps, "curve_deviation": comparison["curve_deviation"]}
+    for level, reached in comparison["measured_iterations"].items():
         predicted = theory.iterations(float(level), rate)
         numbers[f"measured_iterations_to_{level}"] = reached
         numbers[f"measured_over_predicted_to_{level}"] = reached / predicted if math.isfinite(reached) else math.nan

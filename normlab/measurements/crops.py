@@ -1,4 +1,4 @@
-"""Crops that are normalized by their own statistics, and the change of brightness and contrast between two of them.
+"""Crops that are normalized by their own statistics: the change of brightness and contrast between two crops.
 
 Claim A16.
 """
@@ -33,7 +33,7 @@ class Crop:
         return image[:, self.top : self.top + self.side, self.left : self.left + self.side]
 
     def shared(self, other: Crop) -> tuple[slice, slice]:
-        """The rows and columns of the image that both hold."""
+        """The rows and columns of the image that both crops contain."""
         ends = [
             (max(a, b), min(a + self.side, b + other.side)) for a, b in ((self.top, other.top), (self.left, other.left))
         ]
@@ -42,12 +42,13 @@ class Crop:
 
 
 def crop_pair(height: int, width: int, shares: tuple[float, float], generator: torch.Generator) -> tuple[Crop, Crop]:
-    """Two random square crops that hold one random pixel.
+    """Two random square crops that contain one random pixel.
 
     Args:
         height: of the image, in pixels.
-        width: likewise.
-        shares: the least and the largest share of the image's area (of its central square) in a crop, drawn uniformly.
+        width: of the image, in pixels.
+        shares: the smallest and the largest share of the image's area (of its central square) in a crop, drawn
+            uniformly.
         generator: of the draws.
     """
 
@@ -59,7 +60,7 @@ def crop_pair(height: int, width: int, shares: tuple[float, float], generator: t
     for _ in range(2):
         share = shares[0] + (shares[1] - shares[0]) * float(torch.rand((), generator=generator))
         side = max(1, round(min(height, width) * math.sqrt(share)))
-        # Of all places that hold the pixel, each as likely.
+        # All positions of the crop that contain the pixel are equally likely.
         first = [max(0, place - side + 1) for place in (y, x)]
         last = [min(place, length - side) for place, length in ((y, height), (x, width))]
         top, left = (low + below(high - low + 1) for low, high in zip(first, last, strict=True))
@@ -68,7 +69,7 @@ def crop_pair(height: int, width: int, shares: tuple[float, float], generator: t
 
 
 def contrast_and_brightness(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """The change that takes pixels normalized as part of the first crop to the same normalized as part of the second.
+    """The contrast and brightness that map pixels normalized with the first crop to those normalized with the second.
 
     (x - m2)/s2 = (s1/s2) (x - m1)/s1 + (m1 - m2)/s2.
 
@@ -79,24 +80,27 @@ def contrast_and_brightness(first: Tensor, second: Tensor) -> tuple[Tensor, Tens
 
     Args:
         first: float [C, H, W], pixels of a crop.
-        second: likewise.
+        second: float [C, H, W], pixels of the other crop.
 
     Returns:
-        s1/s2 and (m1 - m2)/s2, one for all channels; take the crop of one channel for those of a channel.
+        s1/s2 and (m1 - m2)/s2 over all channels; for one channel, pass crops with that channel only.
     """
     deviations = [crop.std(correction=0) for crop in (first, second)]
     return deviations[0] / deviations[1], (first.mean() - second.mean()) / deviations[1]
 
 
 def best_affine_residual(inputs: Tensor, outputs: Tensor) -> float:
-    """What the best a * inputs + b leaves of the outputs: root mean square residual over their standard deviation.
+    """Residual of the best fit a * inputs + b: its root mean square over the standard deviation of the outputs.
 
     >>> best_affine_residual(torch.tensor([0.0, 1.0, 2.0]), torch.tensor([5.0, 7.0, 9.0])) < 1e-6
     True
 
     Args:
         inputs: float, any shape.
-        outputs: likewise; NaN if they are all the same.
+        outputs: float, the same shape.
+
+    Returns:
+        NaN if all outputs are equal.
     """
     x, y = inputs.flatten() - inputs.mean(), outputs.flatten() - outputs.mean()
     slope = (x @ y) / (x @ x)
@@ -116,20 +120,20 @@ def crop_relations(
     """Whether two crops of one image, each normalized by its own statistics, differ by one brightness and contrast.
 
     Args:
-        data: of which training images are cropped, in turn.
+        data: options of :func:`normlab.dataset`; its training images are cropped in turn.
         shares: see :func:`crop_pair`.
         eps: added to the standard deviation, in units of u = x/255.
         clips: largest absolute output; 0 for none.
-        pairs: of crops. One whose shared part is constant, in any channel, decides nothing and is drawn again.
+        pairs: of crops. A pair whose shared part is constant in a channel is drawn again.
         seed: of the crops.
 
     Returns:
-        A row for each of per_image and per_image_channel, eps and clip, over the pixels that both crops hold:
-        ``formula_error``, the largest distance over pairs between the second crop and what
-        :func:`contrast_and_brightness` makes of the first (channel by channel if per channel), in units of the
-        normalized images; ``residual``, the largest over pairs of :func:`best_affine_residual` with all channels in one
+        A row for each of per_image and per_image_channel, eps and clip, over the pixels that both crops contain:
+        ``formula_error``, the largest distance over pairs between the second crop and the first one
+        changed by :func:`contrast_and_brightness` (channel by channel if per channel), in units of the normalized
+        images; ``residual``, the largest over pairs of :func:`best_affine_residual` with all channels in one
         fit, ``median_residual``, its median, and ``channel_residual``, the largest with a fit for each channel;
-        ``clipped``, the share of shared pixels that the clip touched. In float64.
+        ``clipped``, the share of shared pixels that are clipped. In float64.
     """
     drawn = _pairs(data, shares, pairs, seed)
     rows = []
@@ -170,10 +174,10 @@ def crop_relations(
 def implied_changes(
     *, data: dict[str, Any], shares: tuple[float, float] = (0.08, 1.0), pairs: int = 2000, seed: int = 0
 ) -> list[dict[str, Any]]:
-    """How large the change of brightness and contrast between two crops of one image is.
+    """Size of the change of brightness and contrast between two crops of one image.
 
-    The crops have their own statistics over all channels; their sizes are those of torchvision's RandomResizedCrop,
-    square and not resized.
+    Each crop has its own statistics over all channels. The sizes are those of torchvision's RandomResizedCrop, but the
+    crops are square and not resized.
 
     Returns:
         One row: over pairs, ``median_contrast``, the median of max(s1, s2)/min(s1, s2); ``contrast_5`` and
@@ -182,8 +186,8 @@ def implied_changes(
         whose contrast differs by more than a fifth.
     """
     drawn = _pairs(data, shares, pairs, seed)
-    found = [contrast_and_brightness(*(crop.of(image.double()) for crop in crops)) for image, *crops in drawn]
-    contrast, brightness = (torch.stack(values) for values in zip(*found, strict=True))
+    changes = [contrast_and_brightness(*(crop.of(image.double()) for crop in crops)) for image, *crops in drawn]
+    contrast, brightness = (torch.stack(values) for values in zip(*changes, strict=True))
     larger = torch.maximum(contrast, 1 / contrast)
     ends = torch.tensor([0.05, 0.95], dtype=torch.float64)
     row = {"data": data_label(data), "smallest_share": shares[0], "largest_share": shares[1], "pairs": len(drawn)}
@@ -211,7 +215,7 @@ def _pairs(data: dict[str, Any], shares: tuple[float, float], pairs: int, seed: 
 
 
 def _shared(norm: PerImage, image: Tensor, first: Crop, second: Crop) -> tuple[Tensor, Tensor]:
-    """The pixels that both crops hold, as either normalizes them, [C, h, w] each."""
+    """The pixels that both crops contain, normalized with the first and with the second crop, [C, h, w] each."""
     whole = torch.full((2, *image.shape), math.nan, dtype=torch.float64)
     for place, crop in enumerate((first, second)):
         crop.of(whole[place])[:] = norm(crop.of(image)[None])[0]

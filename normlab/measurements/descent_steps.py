@@ -1,9 +1,10 @@
-"""Steps of gradient descent on the linear model with squared error: how many, which way, and whether one will do.
+"""Steps of gradient descent on the linear model with squared error: their number, their direction, a single step.
 
 Claims A04, A05 and A10.
 
 Each step multiplies the error along an eigenvector of the Hessian by 1 - eta lambda (LeCun et al. 1998, "Efficient
-BackProp", section 5.1). Here the steps are really made, on the images, beside what that says.
+BackProp", section 5.1). Here the steps are computed on the images, to compare them with this
+theory.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ from normlab.theory.spectrum import Spectrum, spectrum, threshold
 
 Rate = Literal["best constant", "1/lambda_max"]
 BADLY_CONDITIONED = 100.0  # condition number from which a problem counts as badly conditioned
-WHITE = 1 + 1e-6  # and up to which the Hessian counts as the identity; rounding leaves less
+WHITE = 1 + 1e-6  # condition number up to which the Hessian counts as the identity; rounding is smaller
 
 
 def worst_case_iterations(condition_number: float, eps: float, rate: Rate) -> float:
-    """Steps to a relative excess loss of eps from the worst start there is.
+    """Steps to a relative excess loss of eps from the worst possible start.
 
-    Each step shrinks the error by the largest |1 - eta lambda| at least: (k - 1)/(k + 1) at the best constant rate,
-    1 - 1/k at 1/lambda_max. For a large k that makes k/4 ln(1/eps) and k/2 ln(1/eps) steps (Polyak 1964).
+    Each step multiplies the error by at most the largest |1 - eta lambda|: (k - 1)/(k + 1) at the best constant rate,
+    1 - 1/k at 1/lambda_max. For a large k these are k/4 ln(1/eps) and k/2 ln(1/eps) steps (Polyak 1964).
 
     >>> worst_case_iterations(1000.0, 0.01, "best constant"), worst_case_iterations(1000.0, 0.01, "1/lambda_max")
     (1152.0, 2302.0)
@@ -50,10 +51,10 @@ def worst_case_iterations(condition_number: float, eps: float, rate: Rate) -> fl
 def valley_iterations(
     *, condition_numbers: Sequence[PositiveFloat] = (10.0, 100.0, 1000.0, 10000.0), eps: Fraction = 0.01
 ) -> list[dict[str, Any]]:
-    """Steps through a valley of two directions, with curvatures k and 1, from a start on its floor: the worst there is.
+    """Steps through a valley of two directions, with curvatures k and 1, from a start on its floor: the worst start.
 
     Columns: ``condition``, k; ``rate``, ``best constant`` (2 / (lambda_min + lambda_max)) or ``1/lambda_max``; ``eps``;
-    ``measured``, steps made until the loss is at most eps of the start's; ``by_condition``, what k alone predicts, see
+    ``measured``, steps until the loss is at most eps times the initial loss; ``by_condition``, predicted by k only, see
     :func:`worst_case_iterations`; ``measured_per_k`` and ``by_condition_per_k``, both over k.
 
     Args:
@@ -83,14 +84,14 @@ def convergence_iterations(
 
     Columns: ``data``, ``norm``, ``images``, ``features``, ``eps``; ``rate``, as in :func:`valley_iterations`;
     ``condition``, k on the range of the Hessian; ``by_condition``, the worst case over all starts; ``by_spectrum``,
-    from all eigenvalues and the start's share of each; ``measured``, steps made, NaN where ``by_spectrum`` exceeds
-    ``most``; these three also over k, as ``..._per_k``.
+    from all eigenvalues and the start's share of each; ``measured``, NaN if ``by_spectrum`` exceeds ``most``; these
+    three also divided by k, as ``..._per_k``.
 
     Args:
         data: options of :func:`normlab.dataset`.
         norms: schemes.
         eps: relative excess loss at the end.
-        most: steps that are made.
+        most: largest number of steps.
 
     Raises:
         DataError: if the images are missing, or have more features than a dense matrix can hold.
@@ -106,9 +107,9 @@ def convergence_iterations(
             numbers["measured"] = math.nan
             if numbers["by_spectrum"] <= most:
                 x, y = _problem(loaded, name)
-                losses = enumerate(found for found, _, _ in descending(x, y, eta, most + 1))
+                losses = enumerate(value for value, _, _ in descending(x, y, eta, most + 1))
                 numbers["measured"] = next(
-                    (float(step) for step, found in losses if found - theory.optimum <= eps * span), math.inf
+                    (float(step) for step, value in losses if value - theory.optimum <= eps * span), math.inf
                 )
             row: dict[str, Any] = {
                 "data": data_label(data),
@@ -134,7 +135,7 @@ def step_reversals(
     In the eigendirection of lambda_max a step is 1 - eta lambda_max times the one before: it turns back for eta above
     1/lambda_max, whatever the condition number.
 
-    Columns: ``data``, ``norm``; ``condition``, and ``conditioning``, ``bad`` from 100 on, else ``good``; ``rate``,
+    Columns: ``data``, ``norm``; ``condition``, and ``conditioning``, ``bad`` from 100 on, otherwise ``good``; ``rate``,
     eta lambda_max; ``factor``, the component of a step in that eigendirection over that of the step before, mean over
     steps; ``top_cosine``, the cosine of the two components, -1 or 1; ``step_cosine``, the cosine of the whole steps;
     both means over steps. From zero weights, with a bias, full batches.
@@ -143,7 +144,7 @@ def step_reversals(
         data: options of :func:`normlab.dataset`.
         norms: schemes.
         rates: eta lambda_max, below 2.
-        steps: made at each rate.
+        steps: number of steps at each rate.
 
     Raises:
         DataError: if the images are missing, or have more features than a dense matrix can hold.
@@ -155,14 +156,14 @@ def step_reversals(
         hessian = Spectrum(eigenvalues.flip(0), threshold(eigenvalues, len(x)))
         top, k = vectors[:, -1], hessian.condition_number
         for rate in rates:
-            made = [step for _, _, step in descending(x, y, rate / hessian.lambda_max, steps)]
-            components = [top @ step for step in made]
+            moves = [step for _, _, step in descending(x, y, rate / hessian.lambda_max, steps)]
+            components = [top @ step for step in moves]
             pairs = list(itertools.pairwise(components))
             row: dict[str, Any] = {"data": data_label(data), "norm": name, "condition": k, "rate": rate}
             row["conditioning"] = "bad" if k >= BADLY_CONDITIONED else "good"
             row["factor"] = _mean([(after @ before / (before @ before)).item() for before, after in pairs])
             row["top_cosine"] = _mean([cosine(before, after) for before, after in pairs])
-            row["step_cosine"] = _mean([cosine(b, a) for b, a in itertools.pairwise(made)])
+            row["step_cosine"] = _mean([cosine(b, a) for b, a in itertools.pairwise(moves)])
             rows.append(row)
     return rows
 
@@ -176,24 +177,24 @@ def one_step(
     eps: NonNegativeFloat = 0.0,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """What one step of gradient descent leaves of the excess loss.
+    """The share of the excess loss that remains after one step of gradient descent.
 
-    With the Hessian the identity the step of rate 1 is Newton's: it lands on the optimum from any start.
+    If the Hessian is the identity, the step of rate 1 is Newton's step: it reaches the optimum from any start.
 
     Columns: ``data``, ``norm``, ``images``, ``eps``; ``rate``, eta; ``condition``, and ``white``, ``yes`` up to
-    1 + 1e-6, else ``no``; ``start``, ``zero`` or ``random`` weights; ``left``, (L(1) - L*) / (L(0) - L*), with L* by
-    least squares, not by the theory.
+    1 + 1e-6, otherwise ``no``; ``start``, ``zero`` or ``random`` weights; ``left``, (L(1) - L*) / (L(0) - L*), with L*
+    computed by least squares, not by the theory.
 
     Args:
         data: options of :func:`normlab.dataset`.
         norms: schemes.
         rates: learning rates.
-        eps: of the whitening schemes pca and zca: what is added to the eigenvalues, as a share of the largest. With 0
-            the data are white exactly.
+        eps: of the whitening schemes pca and zca: added to the eigenvalues, as a share of the largest. With 0 the data
+            are exactly white.
         seed: of the random start.
 
     Raises:
-        DataError: if the images are missing, or their covariance is singular and eps 0.
+        DataError: if the images are missing, or their covariance is singular and eps is 0.
     """
     loaded, rows = dataset(**data), []
     for name in norms:
@@ -230,8 +231,8 @@ def descending(
         x: inputs [N, D].
         y: targets [N, C].
         rate: learning rate.
-        steps: points, the start among them.
-        start: weights [D, C]; zeros if not given.
+        steps: number of points, including the start.
+        start: weights [D, C]; None: zeros.
     """
     weights = x.new_zeros(x.shape[1], y.shape[1]) if start is None else start
     for _ in range(steps):

@@ -34,7 +34,7 @@ def domain_moments(*, data: dict[str, Any], domain: str, norms: Sequence[str]) -
 
     Args:
         data: see :func:`normlab.measurements.training_images.training_images`; of images of one size.
-        domain: what the images are, for the rules that look for it.
+        domain: label of the images, by which rules select rows.
         norms: schemes, fitted on these images.
 
     Returns:
@@ -47,6 +47,6 @@ def domain_moments(*, data: dict[str, Any], domain: str, norms: Sequence[str]) -
         x = normalized(normalization(name).fit(images.split(1024)), images).transpose(0, 1).flatten(1)
         mean, std = x.mean(1), x.std(1, correction=0)
         about = {"data": data_label(data), "domain": domain, "images": len(images), "norm": name}
-        found = {"mean": mean.mean().item(), "std": std.mean().item(), "distance": moment_distance(mean, std)}
-        rows.append({**about, **found})
+        moments = {"mean": mean.mean().item(), "std": std.mean().item(), "distance": moment_distance(mean, std)}
+        rows.append({**about, **moments})
     return rows

@@ -1,8 +1,8 @@
-"""Features on scales that differ: their coefficients (claim A02), and the Hessian of two of them (claim A03).
+"""Features on different scales: their coefficients (claim A02), and the Hessian of two of them (claim A03).
 
 A feature's effect is its coefficient times a stretch of the feature: its typical value, its range, or its standard
-deviation. Dividing a feature by its range multiplies its coefficient by it, so scaled coefficients are effects over
-the range, whatever other effect was meant to be equal (Bring 1994, "How to standardize regression coefficients", The
+deviation. Dividing a feature by its range multiplies its coefficient by the range. So scaled coefficients are effects
+over the range, whichever effect was meant to be equal (Bring 1994, "How to standardize regression coefficients", The
 American Statistician 48:209-213).
 
 For x1 uniform on [0, r] and x2 on [0, s]: E[x1^2] = r^2/3, E[x2^2] = s^2/3, and E[x1 x2] = r s (1/4 + rho/12) with rho
@@ -30,7 +30,7 @@ from normlab.theory.spectrum import linear_hessian, spectrum
 Array = NDArray[np.float64]
 Stretch = Literal["typical value", "range", "standard deviation"]
 Scaling = Literal["none", "range", "standard deviation"]
-GROUPS = 50  # of a sample, whose spread gives the intervals
+GROUPS = 50  # parts of a sample; their spread gives the intervals
 CONCENTRATION = 10.0  # of the planted Beta distributions: a + b
 
 
@@ -55,8 +55,8 @@ def planted_coefficients(
 
     Args:
         typical: means of the features.
-        ranges: their upper ends; the lower ones are 0.
-        noise: standard deviation, as a share of the signal's.
+        ranges: upper ends of the features' ranges; the lower ends are 0.
+        noise: standard deviation, as a share of the signal's standard deviation.
         samples: N.
         seed: of features and noise.
     """
@@ -94,9 +94,9 @@ def fitted(x: Array, y: Array) -> tuple[Array, Array]:
         x: features [N, D].
         y: target [N].
     """
-    centred, target = x - x.mean(0), y - y.mean()
-    norms = np.sqrt((centred**2).sum(0))  # columns of one length: the scales differ by decades
-    unit = centred / norms
+    centered, target = x - x.mean(0), y - y.mean()
+    norms = np.sqrt((centered**2).sum(0))  # columns of one length: the scales differ by decades
+    unit = centered / norms
     coefficients = np.linalg.lstsq(unit, target, rcond=None)[0]
     residual = target - unit @ coefficients
     variance = residual @ residual / (len(x) - x.shape[1] - 1)
@@ -112,10 +112,10 @@ def wine_coefficients(
     resamples: int = 1000,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Whether sizes of coefficients tell sizes of effects in a real table, scikit-learn's wines (178 rows).
+    """Whether larger coefficients mean larger effects in a real table, scikit-learn's wines (178 rows).
 
     One column is regressed on the twelve others. The effect of a feature, free of units, is the rise of the squared
-    error when it is left out. A row for each scaling (by the observed range, or the standard deviation):
+    error without the feature. A row for each scaling (by the observed range, or the standard deviation):
 
     ``scaling``; ``agreement`` with ``agreement_low`` and ``agreement_high``, the rank correlation (Spearman 1904) of
     |coefficient| and effect, with its percentile bootstrap interval over rows (95%); ``equal_effect_ratio``, the
@@ -131,7 +131,7 @@ def wine_coefficients(
     Raises:
         ConfigError: for an unknown column.
     """
-    from sklearn.datasets import load_wine  # slow to import
+    from sklearn.datasets import load_wine  # here, because the import is slow
 
     bunch = load_wine()
     names = list(bunch.feature_names)
@@ -144,8 +144,8 @@ def wine_coefficients(
     for scaling in scalings:
         divisors = {"none": np.ones(x.shape[1]), "range": np.ptp(x, 0), "standard deviation": x.std(0)}[scaling]
         scaled = x / divisors
-        found = [agreement(scaled[draw], y[draw]) for draw in draws]
-        low, high = np.quantile(found, [0.025, 0.975])
+        agreements = [agreement(scaled[draw], y[draw]) for draw in draws]
+        low, high = np.quantile(agreements, [0.025, 0.975])
         sizes = coefficient_per_effect(scaled)
         rows.append(
             {
@@ -173,34 +173,34 @@ def agreement(x: Array, y: Array) -> float:
 
 
 def left_out(x: Array, y: Array) -> Array:
-    """Rise of the sum of squared errors when a feature is left out, [D]: w_j^2 / ((X'X)^-1)_jj of the centred features.
+    """Rise of the sum of squared errors without each feature, [D]: w_j^2 / ((X'X)^-1)_jj of the centered features.
 
     >>> left_out(np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]), np.array([4.0, 2, -2, -4])).round(9)
     array([36.,  4.])
     """
-    found: Array = (fitted(x, y)[0] / coefficient_per_effect(x)) ** 2
-    return found
+    effects: Array = (fitted(x, y)[0] / coefficient_per_effect(x)) ** 2
+    return effects
 
 
 def coefficient_per_effect(x: Array) -> Array:
-    """|w_j| over the root of its effect, sqrt(((X'X)^-1)_jj) of the centred features, [D]: the target does not enter.
+    """|w_j| over the root of its effect, sqrt(((X'X)^-1)_jj) of the centered features, [D]: without the target.
 
     It is 1 / (s_j sqrt(N (1 - R_j^2))), with s_j the standard deviation of the feature and R_j^2 the share of its
-    variance that the other features explain. So equal effects have equal coefficients if all features have one
-    standard deviation and the same share of their own.
+    variance that the other features explain. So equal effects have equal coefficients if all features have the
+    same standard deviation and the same R_j^2.
 
     >>> coefficient_per_effect(np.array([[1.0, 2.0], [1.0, -2.0], [-1.0, 2.0], [-1.0, -2.0]]))
     array([0.5 , 0.25])
     """
-    centred = x - x.mean(0)
-    norms = np.sqrt((centred**2).sum(0))
-    unit = centred / norms
-    found: Array = np.sqrt(np.diag(np.linalg.inv(unit.T @ unit))) / norms
-    return found
+    centered = x - x.mean(0)
+    norms = np.sqrt((centered**2).sum(0))
+    unit = centered / norms
+    coefficients: Array = np.sqrt(np.diag(np.linalg.inv(unit.T @ unit))) / norms
+    return coefficients
 
 
 def uniform_second_moment(
-    ranges: tuple[float, float], correlation: float = 0.0, *, centred: bool = False, bias: bool = False
+    ranges: tuple[float, float], correlation: float = 0.0, *, centered: bool = False, bias: bool = False
 ) -> Tensor:
     """E[x~ x~'] of two uniform features, float64 [2, 2], or [3, 3] with the ones of the bias last.
 
@@ -211,11 +211,11 @@ def uniform_second_moment(
     Args:
         ranges: r and s.
         correlation: rho, from -1 (x2 = s - s x1 / r) to 1 (x2 = s x1 / r).
-        centred: whether the means are subtracted.
+        centered: whether the means are subtracted.
         bias: whether there is a bias.
     """
     r = torch.tensor(ranges, dtype=torch.float64)
-    mean = torch.zeros_like(r) if centred else r / 2
+    mean = torch.zeros_like(r) if centered else r / 2
     shape = torch.tensor([[1.0, correlation], [correlation, 1.0]], dtype=torch.float64)
     targets = r.new_zeros(0)  # none: the Hessian does not depend on them
     return Moments(1, mean, torch.outer(r, r) / 12 * shape, r.new_zeros(2, 0), targets).second_moment(bias)
@@ -225,7 +225,7 @@ def uniform_second_moment(
 def uniform_hessian(
     *, ranges: tuple[PositiveFloat, PositiveFloat] = (1.0, 1000.0), correlation: float = 0.0
 ) -> list[dict[str, Any]]:
-    """The closed form: entries, largest eigenvalue and condition number, centred or not, with and without a bias.
+    """The closed form: entries, largest eigenvalue and condition number, centered or not, with and without a bias.
 
     Columns: ``inputs`` (``as they are`` or ``centred``), ``bias`` (``with`` or ``without``), ``correlation``;
     ``first``, ``mixed`` and ``second``, that is E[x1^2], E[x1 x2] and E[x2^2]; ``lambda_max``; ``condition``, infinite
@@ -236,12 +236,12 @@ def uniform_hessian(
         correlation: of the features.
     """
     rows = []
-    for centred in (False, True):
+    for centered in (False, True):
         for bias in (False, True):
-            found = spectrum(matrix := uniform_second_moment(ranges, correlation, centred=centred, bias=bias))
-            row: dict[str, Any] = {"inputs": _inputs(centred), "bias": _bias(bias), "correlation": correlation}
+            hessian = spectrum(matrix := uniform_second_moment(ranges, correlation, centered=centered, bias=bias))
+            row: dict[str, Any] = {"inputs": _inputs(centered), "bias": _bias(bias), "correlation": correlation}
             row |= {"first": matrix[0, 0].item(), "mixed": matrix[0, 1].item(), "second": matrix[1, 1].item()}
-            rows.append({**row, "lambda_max": found.lambda_max, "condition": found.full_condition_number})
+            rows.append({**row, "lambda_max": hessian.lambda_max, "condition": hessian.full_condition_number})
     return rows
 
 
@@ -249,7 +249,7 @@ def uniform_hessian(
 def sampled_hessian(
     *, ranges: tuple[PositiveFloat, PositiveFloat] = (1.0, 1000.0), samples: int = 500_000, seed: int = 0
 ) -> list[dict[str, Any]]:
-    """The same from independent draws, by :func:`normlab.linear_hessian`.
+    """The Hessian of :func:`uniform_hessian` from independent draws, by :func:`normlab.linear_hessian`.
 
     Columns as in :func:`uniform_hessian`, each number with its 95% interval (Student's t over 50 groups of draws) in
     ``NUMBER_low`` and ``NUMBER_high``; ``samples``.
@@ -262,8 +262,8 @@ def sampled_hessian(
     generator = torch.Generator().manual_seed(seed)
     draws = torch.rand(GROUPS, samples // GROUPS, 2, dtype=torch.float64, generator=generator) * torch.tensor(ranges)
     rows = []
-    for centred in (False, True):
-        x = draws - draws.mean((0, 1)) if centred else draws
+    for centered in (False, True):
+        x = draws - draws.mean((0, 1)) if centered else draws
         entries = torch.einsum("gni,gnj->gij", x, x) / x.shape[1]
         for bias in (False, True):
             # Each group is a data set; linear_hessian adds the ones of the bias.
@@ -272,10 +272,10 @@ def sampled_hessian(
                 "first": entries[:, 0, 0].tolist(),
                 "mixed": entries[:, 0, 1].tolist(),
                 "second": entries[:, 1, 1].tolist(),
-                "lambda_max": [found.lambda_max for found in spectra],
-                "condition": [found.full_condition_number for found in spectra],
+                "lambda_max": [one.lambda_max for one in spectra],
+                "condition": [one.full_condition_number for one in spectra],
             }
-            row: dict[str, Any] = {"inputs": _inputs(centred), "bias": _bias(bias), "samples": x.shape[1] * GROUPS}
+            row: dict[str, Any] = {"inputs": _inputs(centered), "bias": _bias(bias), "samples": x.shape[1] * GROUPS}
             for name, values in numbers.items():
                 interval = mean_interval(values)
                 row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
@@ -283,8 +283,8 @@ def sampled_hessian(
     return rows
 
 
-def _inputs(centred: bool) -> str:
-    return "centred" if centred else "as they are"
+def _inputs(centered: bool) -> str:
+    return "centred" if centered else "as they are"
 
 
 def _bias(bias: bool) -> str:

@@ -1,4 +1,4 @@
-"""The first layer at initialisation: how its gradients, its saturation and its scale follow from the inputs.
+"""The first layer at initialization: how its gradients, its saturation and its scale follow from the inputs.
 
 Claims A01, A14, A17 and A18.
 
@@ -31,11 +31,11 @@ from normlab.theory.activations import (
     second_moments,
 )
 
-SATURATED = 5.0  # a pre-activation beyond it leaves the sigmoid less than 2.7% of its largest derivative
+SATURATED = 5.0  # absolute pre-activation beyond which the sigmoid's derivative is below 2.7% of its largest value
 
 
 def sigmoid_derivative(x: Tensor) -> Tensor:
-    """s'(x) = s(x) (1 - s(x)) = s(x) s(-x), which does not cancel where the sigmoid is near 1.
+    """s'(x) = s(x) (1 - s(x)) = s(x) s(-x), which loses no digits where the sigmoid is near 1.
 
     >>> sigmoid_derivative(torch.tensor([0.0, 5.0], dtype=torch.float64))
     tensor([0.2500, 0.0066], dtype=torch.float64)
@@ -44,7 +44,7 @@ def sigmoid_derivative(x: Tensor) -> Tensor:
 
 
 def initial_std(init: str, fan_in: int, fan_out: int) -> float:
-    """Standard deviation of the initial weights by a rule's name, or a number as it is.
+    """Standard deviation of the initial weights: by the name of a rule, or a number given as text.
 
     ``lecun``: 1/sqrt(fan_in) (LeCun et al. 1998, section 4.6). ``xavier``: sqrt(2/(fan_in + fan_out)) (Glorot & Bengio
     2010, eq. 12). ``he``: sqrt(2/fan_in) (He et al. 2015, eq. 10).
@@ -61,25 +61,26 @@ def initial_std(init: str, fan_in: int, fan_out: int) -> float:
     try:
         return float(init)
     except ValueError:
-        raise ConfigError(f"inits: {init} is no number; choose one, or from {', '.join(rules)}") from None
+        raise ConfigError(f"inits: {init} is not a number; choose a number, or one of {', '.join(rules)}") from None
 
 
 @measurement
 def gradients_by_brightness(
     *, data: dict[str, Any], norms: Sequence[str] = ("raw", "dataset"), weight_std: float = 0.01, seed: int = 0
 ) -> list[dict[str, Any]]:
-    """The gradient at each pixel of a linear model at its start, beside the brightness of that pixel.
+    """The gradient at each pixel of a linear model at its start, versus the brightness of that pixel.
 
     Outputs W x with weights from N(0, weight_std^2) and squared error against one-hot labels. The gradient of one
     image's loss in the weight from pixel d to output c is e_c x_d, e = W x - y (LeCun et al. 1998, "Efficient
-    BackProp", section 4.3). Pixels are ordered by the root mean square of x/255, over the training images, in every
-    row: a pixel is bright or dark by the picture, whatever the scheme makes of it.
+    BackProp", section 4.3). In every row, pixels are ordered by the root mean square of x/255 over the training
+    images: bright and dark are properties of the picture, not of the scheme.
 
     Returns:
-        A row a scheme: ``correlation`` (Pearson) over pixels between the root mean square of the gradient, over
-        images and outputs, and that of the input; ``dark_to_bright``, its mean over the darkest tenth of the pixels
-        over that of the brightest tenth, and ``input_dark_to_bright``, the same of the input; ``step_dark_to_bright``,
-        the same of the gradient of the mean loss, which is what a step of descent takes. NaN of constants.
+        A row for each scheme: ``correlation`` (Pearson) over pixels between the root mean square of the gradient, over
+        images and outputs, and that of the input; ``dark_to_bright``, the gradient's mean over the darkest tenth
+        of the pixels divided by its mean over the brightest tenth; ``input_dark_to_bright``, the same ratio for the
+        input; ``step_dark_to_bright``, the same ratio for the gradient of the mean loss, which a step of descent
+        follows. NaN for constants.
     """
     rows = []
     for name, (count, gradient, rms, step, order) in _by_pixel(data, norms, weight_std, seed):
@@ -102,7 +103,7 @@ def gradients_by_brightness(
 def gradient_profile(
     *, data: dict[str, Any], norms: Sequence[str] = ("raw", "dataset"), weight_std: float = 0.01, seed: int = 0
 ) -> list[dict[str, Any]]:
-    """The same along the brightness of the pixels, for a picture.
+    """The gradients of :func:`gradients_by_brightness` by tenths of the pixels, for a figure.
 
     Returns:
         A row for each scheme and tenth of the pixels, from the darkest, 1, to the brightest, 10: ``gradient``, the mean
@@ -126,7 +127,7 @@ def gradient_profile(
 def _by_pixel(
     data: dict[str, Any], norms: Sequence[str], weight_std: float, seed: int
 ) -> Iterator[tuple[str, tuple[int, Tensor, Tensor, Tensor, Tensor]]]:
-    """For each scheme: images, RMS of gradient and input, gradient of the mean loss, pixels from dark to bright."""
+    """For each scheme: number of images, RMS of gradient and input, mean-loss gradient, pixels from dark to bright."""
     loaded = dataset(**data)
     targets = one_hot(loaded.train, len(loaded.classes))
     bright = second_moments([loaded.train.images], normalization("unit")).flatten()
@@ -137,12 +138,12 @@ def _by_pixel(
         errors = x @ weights - targets
         gradient, rms = pixel_gradients(x, errors), x.square().mean(0).sqrt()
         step = (errors.T @ x / len(x)).square().mean(0).sqrt()
-        order = bright.repeat(len(rms) // len(bright)).argsort()  # a scheme may repeat a grey channel
+        order = bright.repeat(len(rms) // len(bright)).argsort()  # a scheme may repeat a gray channel
         yield name, (len(x), gradient, rms, step, order)
 
 
 def _ends(values: Tensor) -> float:
-    """Mean of the first tenth over that of the last."""
+    """Mean of the first tenth divided by the mean of the last tenth."""
     tenth = max(1, len(values) // 10)
     return (values[:tenth].mean() / values[-tenth:].mean()).item()
 
@@ -152,8 +153,8 @@ def sigmoid_derivatives(*, points: Sequence[float] = (-5.0, 0.0, 5.0), steps: in
     """The derivative of the sigmoid at some points.
 
     Returns:
-        A row a point: ``x``; ``derivative``; ``of_peak``, its share of the largest derivative that a grid of ``steps``
-        points from -10 to 10 finds.
+        A row for each point: ``x``; ``derivative``; ``of_peak``, its share of the largest derivative on a grid of
+        ``steps`` points from -10 to 10.
     """
     peak = sigmoid_derivative(torch.linspace(-10, 10, steps, dtype=torch.float64)).max().item()
     derivatives = sigmoid_derivative(torch.tensor(points, dtype=torch.float64)).tolist()
@@ -173,7 +174,7 @@ def saturated_units(
     """How many sigmoid units of a fully connected first layer start saturated, on training images.
 
     Pre-activations z = W (factor x), weights normal with the standard deviation of :func:`initial_std`, no bias. With
-    ``factor`` 255 the scheme ``dataset_mean`` is pixels of 0..255 that are centred and not scaled.
+    ``factor`` 255 the scheme ``dataset_mean`` is pixels of 0..255 that are centered and not scaled.
 
     Returns:
         A row for each scheme, factor and rule: ``centred``, yes if the mean of all inputs is within a tenth of their
@@ -184,7 +185,7 @@ def saturated_units(
     rows = []
     for name in norms:
         x = normalized(fitted(loaded, name), loaded.train.images).flatten(1)
-        centred = abs(x.mean().item()) <= 0.1 * x.std().item()
+        centered = abs(x.mean().item()) <= 0.1 * x.std().item()
         generator = torch.Generator().manual_seed(seed)
         normal = torch.randn(x.shape[1], units, dtype=x.dtype, generator=generator)
         outputs = x @ normal
@@ -197,7 +198,7 @@ def saturated_units(
                         "norm": name,
                         "factor": factor,
                         "init": init,
-                        "centred": "yes" if centred else "no",
+                        "centred": "yes" if centered else "no",
                         "input_rms": factor * x.square().mean().sqrt().item(),
                         "rms": z.square().mean().sqrt().item(),
                         "saturated": (z.abs() > SATURATED).double().mean().item(),
@@ -217,9 +218,9 @@ def gradient_factors(
     dL/dz and x, so that its norm is the product of theirs. A convolution sums such products over places.
 
     Returns:
-        A row an architecture: ``ratio``, the mean over images of |dL/dW| / (|x| |dL/dz|), and ``spread``, the largest
-        over the smallest: 1 where the one is proportional to the other. In float64, cross-entropy, each image alone,
-        batch statistics (if any) as at evaluation.
+        A row for each architecture: ``ratio``, the mean over images of |dL/dW| / (|x| |dL/dz|), and ``spread``, the
+        largest over the smallest ratio: 1 if gradient and product are proportional. In float64, cross-entropy, each
+        image alone, batch statistics (if any) as at evaluation.
     """
     loaded = dataset(**data)
     scheme = fitted(loaded, norm)
@@ -264,11 +265,11 @@ def input_scaling(
     images: int = 64,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """How activations and gradients of each layer grow at initialisation when all inputs are multiplied by ``factor``.
+    """How activations and gradients of each layer grow at initialization when all inputs are multiplied by ``factor``.
 
-    With r the quotient of a norm after and before, the exponent is log r / log factor: 1 where the one is proportional
-    to the other, 0 where it does not feel it. A network of ReLU layers without biases is positively homogeneous: f(s x)
-    = s f(x) for s > 0, at every layer.
+    With r the quotient of a norm after and before, the exponent is log r / log factor: 1 if the norm is proportional to
+    the inputs' scale, 0 if it does not depend on it. A network of ReLU layers without biases is positively homogeneous:
+    f(s x) = s f(x) for s > 0, at every layer.
 
     Returns:
         A row for each architecture, loss and layer: ``place`` is first, inner or last; ``activation_exponent`` of the
@@ -308,7 +309,7 @@ def layers_by_scheme(
     images: int = 256,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Activations and gradients of every layer at initialisation, with the same weights under every scheme.
+    """Activations and gradients of every layer at initialization, with the same weights under every scheme.
 
     Returns:
         A row for each scheme and layer: ``input_rms`` of the normalized images; ``activation_rms`` of the layer's
@@ -344,17 +345,18 @@ def output_variances(
     draws: int = 10,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """The variance of the first layer's output over draws of its initial weights, beside three predictions of it.
+    """The variance of the first layer's output over draws of its initial weights, versus three predictions.
 
     A layer with weights of mean 0 and variance v has the output variance v * sum E[x^2] over the inputs it sees (He et
     al. 2015, eq. 5, with E[x^2] for each input). ``second_moment`` predicts with the scheme's own E[x^2], ``variance``
-    with the variance of the pixels of a channel instead, and ``unit`` with 1, which is what the rules are made for.
+    with the variance of the pixels of a channel instead, and ``unit`` with 1, for which the rules of initialization are
+    derived.
 
     Returns:
         A row for each architecture and scheme: ``measured``, the mean over draws of the mean square over images,
-        units and places; ``to_second_moment``, ``to_variance`` and ``to_unit``, its quotient with each prediction, with
-        95% intervals over draws (Student's t) in the columns ``_low`` and ``_high``; ``times_off``, how many
-        times ``measured`` is larger or smaller than the ``unit`` prediction.
+        units and places; ``to_second_moment``, ``to_variance`` and ``to_unit``, ``measured`` divided by each
+        prediction, with 95% intervals over draws (Student's t) in the columns ``_low`` and ``_high``; ``times_off``,
+        how many times ``measured`` is larger or smaller than the ``unit`` prediction.
     """
     loaded = dataset(**data)
     rows = []
@@ -364,19 +366,19 @@ def output_variances(
         seen = x.square().mean(0)
         spread = x.var((0, 2, 3), correction=0)[:, None, None].expand_as(seen)
         for arch in archs:
-            found: dict[str, list[float]] = {"to_second_moment": [], "to_variance": [], "to_unit": []}
+            quotients: dict[str, list[float]] = {"to_second_moment": [], "to_variance": [], "to_unit": []}
             measured = []
             for draw in range(draws):
                 layer = first_layer(network_at_start(loaded, scheme, arch, seed + draw).body.double())
                 with torch.no_grad():
                     output = layer(x.flatten(1) if isinstance(layer, nn.Linear) else x)
                 measured.append(output.square().mean().item())
-                for key, moments in zip(found, (seen, spread, torch.ones_like(seen)), strict=True):
-                    found[key].append(measured[-1] / predicted_output_variance(layer, moments))
-            unit = sum(found["to_unit"]) / draws
+                for key, moments in zip(quotients, (seen, spread, torch.ones_like(seen)), strict=True):
+                    quotients[key].append(measured[-1] / predicted_output_variance(layer, moments))
+            unit = sum(quotients["to_unit"]) / draws
             row = {"data": data_label(data), "arch": arch_label(arch), "norm": name, "draws": draws}
             row |= {"measured": sum(measured) / draws}
-            for key, values in found.items():
+            for key, values in quotients.items():
                 interval = mean_interval(values)
                 row |= {key: interval.estimate, f"{key}_low": interval.low, f"{key}_high": interval.high}
             rows.append({**row, "times_off": max(unit, 1 / unit)})

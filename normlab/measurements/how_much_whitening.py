@@ -1,4 +1,4 @@
-"""What standardizing and whitening do to the Hessian of the linear model, step by step: claim A09."""
+"""The effect of standardizing and whitening on the Hessian of the linear model, step by step: claim A09."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def hessians_by_step(
 ) -> list[dict[str, Any]]:
     """The Hessian of the linear model with squared error under one scheme after the other.
 
-    It is S = E[x~ x~'], x~ the inputs and a 1 for the bias (LeCun et al. 1998, "Efficient BackProp", section 5.1). Of
-    standardized features S is their correlation matrix: the identity if they are uncorrelated.
+    The Hessian is S = E[x~ x~'], with x~ the inputs and a 1 for the bias (LeCun et al. 1998, "Efficient BackProp",
+    section 5.1). Of standardized features S is their correlation matrix: the identity if they are uncorrelated.
 
     Args:
-        data: whose training images the schemes are fitted on, and S is taken over.
+        data: options of :func:`normlab.dataset`; schemes and S are computed on its training images.
         norms: in the order of the steps.
         bias: whether the model has a bias.
-        whitening_eps: of ``pca`` and ``zca``; None: their default, which bounds the smallest eigenvalues.
+        whitening_eps: ``eps`` of ``pca`` and ``zca``; None: their default, which bounds the smallest eigenvalues.
 
     Returns:
-        A row a scheme: ``rank`` of ``weights``; ``lambda_max``; ``condition_number`` on the range; ``rate``,
-        1/lambda_max; ``from_identity``, the largest absolute entry of S - I, features that are constant left out;
+        A row for each scheme: ``rank`` of ``weights``; ``lambda_max``; ``condition_number`` on the range; ``rate``,
+        1/lambda_max; ``from_identity``, the largest absolute entry of S - I, without constant features;
         ``largest_correlation``, the largest absolute correlation of two features; ``step_gain``, the condition number
         of the row before over this one, and ``whole_gain``, that of the first row over this one.
 
@@ -47,13 +47,13 @@ def hessians_by_step(
     for name in norms:
         moments = image_moments(loaded.train.images, fitted(loaded, name, whitening_eps=whitening_eps))
         matrix = moments.second_moment(bias)
-        found = spectrum(matrix, moments.count)
+        hessian = spectrum(matrix, moments.count)
         deviations = moments.covariance.diagonal().clamp(min=0).sqrt()
         varying = deviations > 1e-9 * deviations.max()
         kept = torch.cat([varying, torch.ones(1, dtype=torch.bool)]) if bias else varying
         part = matrix[kept][:, kept]
         correlation = (moments.covariance / torch.outer(deviations, deviations))[varying][:, varying]
-        number = found.condition_number
+        number = hessian.condition_number
         before = rows[-1]["condition_number"] if rows else number
         first = rows[0]["condition_number"] if rows else number
         rows.append(
@@ -62,10 +62,10 @@ def hessians_by_step(
                 "norm": name,
                 "images": moments.count,
                 "weights": len(matrix),
-                "rank": found.rank,
-                "lambda_max": found.lambda_max,
+                "rank": hessian.rank,
+                "lambda_max": hessian.lambda_max,
                 "condition_number": number,
-                "rate": 1 / found.lambda_max,
+                "rate": 1 / hessian.lambda_max,
                 "from_identity": (part - torch.eye(len(part), dtype=part.dtype)).abs().max().item(),
                 "largest_correlation": (correlation - torch.eye(len(correlation), dtype=part.dtype)).abs().max().item(),
                 "step_gain": before / number,

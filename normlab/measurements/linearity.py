@@ -32,18 +32,18 @@ def linearized_steps(
     images: PositiveInt = 512,
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
 ) -> list[dict[str, Any]]:
-    """What one step of full-batch descent from the start does to the loss, beside the linear and quadratic prediction.
+    """The change of the loss by one step of full-batch descent, versus the linear and the quadratic prediction.
 
-    Columns: ``data``, ``arch``, ``norm``, ``seed``; ``rate``, eta in units of 2/lambda_max, the most that is stable
-    where the loss is quadratic; ``change``, of the loss; ``first_order`` and ``second_order``, predicted changes;
-    ``first_order_error`` and ``second_order_error``, their distance from the change over its absolute value.
+    Columns: ``data``, ``arch``, ``norm``, ``seed``; ``rate``, eta in units of 2/lambda_max, the largest stable rate
+    of a quadratic loss; ``change``, of the loss; ``first_order`` and ``second_order``, predicted changes;
+    ``first_order_error`` and ``second_order_error``, their distance from ``change``, divided by its absolute value.
 
     Args:
         data: options of :func:`normlab.dataset`.
         archs: name and options of each network.
         norms: schemes.
         rates: eta over 2/lambda_max.
-        images: in the batch.
+        images: number of images in the batch.
         seeds: of the initial weights.
 
     Raises:

@@ -1,7 +1,7 @@
 """A trained network under other normalizations than its own, without training: claim C13.
 
-Schemes that are fitted are fitted on the images, whose labels they do not see; pca and zca whiten patches of 8 pixels,
-because the matrix for whole images is too large. learned is not trained here, so it equals unit.
+Schemes are fitted on these images, without their labels. pca and zca whiten patches of 8 pixels, because the matrix for
+whole images is too large. learned is not trained here, so it equals unit.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from normlab.norms import Learned, Normalization, normalization
 from normlab.statistics import Interval, bootstrap_interval, share_interval
 
 EXPECTED = "expected"  # the row of the network's own normalization
-
-
 SYNSET = re.compile(r"n\d{8}")
-
-
 UNKNOWN = Interval(math.nan, math.nan, math.nan, 0)
-
-
-UNUSED = ("batch_size", "validation", "test", "stream", "memory_gb", "workers", "cache")  # keys of data, of a run alone
-
-
+UNUSED = (
+    "batch_size",
+    "validation",
+    "test",
+    "stream",
+    "memory_gb",
+    "workers",
+    "cache",
+)  # keys of data that only a run uses
 PATCHES = {"pca": 8, "zca": 8}  # pixels; whole images of 224 pixels would take a matrix of 169 GiB
 
 
@@ -49,9 +49,9 @@ def mismatches(
     """A trained network under every normalization: a row for each scheme, and one for the network's own.
 
     Columns: ``model``, ``data``, ``norm``, ``images``; ``accuracy``, ``confidence`` (mean of the largest probability),
-    ``agreement`` (share of images with the same answer as under the expected scheme) and ``difference`` (of accuracies,
-    less the expected one), each with the ends of its 95% interval over images. Accuracy and difference are NaN where
-    the images' classes are none of the network's.
+    ``agreement`` (share of images with the same answer as under the expected scheme) and ``difference`` (accuracy minus
+    the expected scheme's accuracy), each with the ends of its 95% interval over images. Accuracy and difference are NaN
+    if the images' classes are not classes of the network.
 
     Args:
         data: options of a folder.
@@ -59,28 +59,28 @@ def mismatches(
         norms: schemes.
 
     Raises:
-        DataError: if the images are missing, or only some of their classes are the network's.
+        DataError: if the images are missing, or only some of their classes are classes of the network.
     """
     try:
-        found = weights(model)
-    except NormlabError as error:  # a package that is not installed is like data that is not here
+        trained = weights(model)
+    except NormlabError as error:  # a missing package is treated like missing data
         raise DataError(str(error)) from None
-    rows, notes = under_each({**defaults("data", data["name"]), **data}, found, norms)
+    rows, notes = under_each({**defaults("data", data["name"]), **data}, trained, norms)
     for note in notes:
         print(note, file=sys.stderr)
     return [{"model": model, "data": data_label(data), **row} for row in rows]
 
 
 def under_each(
-    data: dict[str, Any], found: Weights, norms: Sequence[str] | None = None, batch: int = 50, resamples: int = 2000
+    data: dict[str, Any], trained: Weights, norms: Sequence[str] | None = None, batch: int = 50, resamples: int = 2000
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """A row for each scheme; and lines that say what has none, or is no result of its own.
+    """A row for each scheme; and notes on schemes without a row, or without a result of their own.
 
     Args:
         data: all values of the group.
-        found: the network and what it expects.
-        norms: schemes; all if not given.
-        batch: images at once.
+        trained: the network and the input that it expects.
+        norms: schemes; None: all.
+        batch: number of images at once.
         resamples: of the bootstrap.
 
     Raises:
@@ -89,10 +89,10 @@ def under_each(
     """
     from tqdm import tqdm
 
-    images, labels = pictures(data, found)
+    images, labels = pictures(data, trained)
     notes = ["the classes are not ImageNet's: no accuracy"] if labels is None else []
-    network = found.network.eval()
-    expected = fixed(found)
+    network = trained.network.eval()
+    expected = fixed(trained)
     reference = answers(network, expected, images, batch)
     rows = [row(EXPECTED, reference, reference, labels, resamples)]
     names = norms or choices("norm")
@@ -103,40 +103,38 @@ def under_each(
             norm = normalization(name, **({"patch": patch} if patch else {})).fit(images.split(batch))
             rows.append(row(label, answers(network, norm, images, batch), reference, labels, resamples))
             if isinstance(norm, Learned):
-                notes.append(f"{label}: not trained, so at its start, {norm.start}")
+                notes.append(f"{label}: not trained here, so it is at its start, {norm.start}")
         except NormlabError as error:
             notes.append(f"{label}: {error}")
     return rows, notes
 
 
-def fixed(found: Weights) -> Normalization:
+def fixed(trained: Weights) -> Normalization:
     """The normalization that a network expects."""
-    return normalization("imagenet", mean=list(found.expectation.mean), std=list(found.expectation.std))
+    return normalization("imagenet", mean=list(trained.expectation.mean), std=list(trained.expectation.std))
 
 
-def pictures(data: dict[str, Any], found: Weights) -> tuple[Tensor, Tensor | None]:
+def pictures(data: dict[str, Any], trained: Weights) -> tuple[Tensor, Tensor | None]:
     """All images as the network takes them, uint8 [N, 3, S, S], and the numbers of their classes, int64 [N].
 
-    No image is held back: all splits of the source are one here, and ``data.limit`` takes so many at most of it, drawn
-    at random, the same at each call. None for the classes where they are none of the network's.
+    All splits of the source form one split; ``data.limit`` is the largest number of images, drawn at random but the
+    same at each call. The classes are None if they are not classes of the network.
 
     Raises:
-        ConfigError: for ``data.image_size``, or another key that would change nothing.
-        DataError: for a source that is no folder, or classes of which only some are the network's.
+        ConfigError: for ``data.image_size``, or another key that has no effect here.
+        DataError: for a source that is not a folder, or if only some of the classes are classes of the network.
     """
     config: Data = parse_group("data", data)
-    size = found.expectation.image_size
+    size = trained.expectation.image_size
     if config.image_size is not None:
-        raise ConfigError(
-            f"data.image_size={config.image_size}: leave it out; the network's own size, {size}, is taken"
-        )
+        raise ConfigError(f"data.image_size={config.image_size}: leave it out; the network's own size, {size}, is used")
     usual = defaults("data", config.name)
     if given := [key for key in UNUSED if data.get(key) != usual.get(key)]:
-        raise ConfigError(f"data.{given[0]}={data[given[0]]}: leave it out; it would change nothing here")
-    paths, labels, skip = files(config, found.classes)
+        raise ConfigError(f"data.{given[0]}={data[given[0]]}: leave it out; it has no effect here")
+    paths, labels, skip = files(config, trained.classes)
     order = torch.randperm(len(paths), generator=torch.Generator().manual_seed(config.split_seed))
     chosen = order[: config.limit].sort().values
-    images, kept, _ = decode([paths[place] for place in chosen.tolist()], found.expectation.resize, skip)
+    images, kept, _ = decode([paths[place] for place in chosen.tolist()], trained.expectation.resize, skip)
     images = images.repeat(1, 3 // images.shape[1], 1, 1)
     margin = round((images.shape[2] - size) / 2)  # as torchvision's CenterCrop
     images = images[..., margin : margin + size, margin : margin + size].contiguous()
@@ -153,7 +151,7 @@ def files(config: Data, classes: int) -> tuple[list[Path], Tensor | None, bool]:
     if config.name == "folder" and given is not None:
         root = find(given, "data=folder")
         top = root / "train" if (root / "train").is_dir() else root
-        if class_numbers(sub_folders(top), classes) is None:  # then the folders mean nothing, and may be anything
+        if class_numbers(sub_folders(top), classes) is None:  # the folders are not classes
             paths = all_images(root, skip)
             if deep := {path.parent for path in paths if SYNSET.fullmatch(path.parent.name)} - {root}:
                 synset = min(deep)
@@ -161,21 +159,21 @@ def files(config: Data, classes: int) -> tuple[list[Path], Tensor | None, bool]:
             return paths, None, skip
     source: Source = config.build()
     parts = [part for part in (source.train, source.validation, source.test) if part is not None]
-    found = [part.pictures for part in parts if isinstance(part.pictures, Files)]
-    if len(found) < len(parts):
-        raise DataError(f"data={config.name}: image files are wanted, as in data=folder data.root=FOLDER")
+    groups = [part.pictures for part in parts if isinstance(part.pictures, Files)]
+    if len(groups) < len(parts):
+        raise DataError(f"data={config.name}: image files are required: use data=folder data.root=FOLDER")
     numbers = class_numbers(source.classes, classes)
     labels = None if numbers is None else numbers[torch.cat([part.labels for part in parts])]
-    return [path for part in found for path in part.paths], labels, skip
+    return [path for part in groups for path in part.paths], labels, skip
 
 
 def class_numbers(names: Sequence[str], classes: int) -> Tensor | None:
-    """Numbers of the network's classes, int64, from ImageNet's synsets or from numbers; None if all names are others.
+    """Numbers of the network's classes, int64, from ImageNet's synsets or from numbers; None if no name is either.
 
     ImageNet-1k counts its synsets in the order of their names.
 
     Raises:
-        DataError: for another name among them, or for synsets and a network of other than ImageNet-1k's classes.
+        DataError: if only some names are synsets or numbers, or for synsets if the classes are not ImageNet-1k's.
     """
     synsets = {name for name in names if SYNSET.fullmatch(name)}
     numbers = {name for name in names if name.isdecimal() and int(name) < classes}
@@ -186,26 +184,26 @@ def class_numbers(names: Sequence[str], classes: int) -> Tensor | None:
     if len(synsets) < len(names):
         odd = next(name for name in names if name not in (synsets or numbers))
         raise DataError(
-            f"class {odd!r}: other sub-folders are classes of ImageNet, and then all are to be named by its synsets "
+            f"class {odd!r}: other sub-folders are classes of ImageNet, so name all of them by its synsets "
             f"(n01440764), or all by numbers below {classes}"
         )
-    if classes != 1000:  # its numbers are others: 1001 with a background first, or the classes of a fine-tuning
+    if classes != 1000:  # such as 1001 with a background first, or the classes of a fine-tuned network
         raise DataError(
-            f"class {names[0]}: the network has {classes:,} classes, not the 1,000 of ImageNet-1k, so that its "
-            f"numbers of the synsets are not known: name the sub-folders by numbers below {classes}"
+            f"class {names[0]}: the network has {classes:,} classes, not the 1,000 of ImageNet-1k, so the class "
+            f"numbers of synsets are unknown: name the sub-folders by numbers below {classes}"
         )
     try:
         from timm.data import ImageNetInfo
     except ImportError:
-        raise DataError("synsets need the list that comes with timm: pip install 'normlab[timm]'") from None
+        raise DataError("synsets need the list in the package timm: pip install 'normlab[timm]'") from None
     place = {synset: number for number, synset in enumerate(ImageNetInfo().label_names())}
     if unknown := [name for name in names if name not in place]:
-        raise DataError(f"class {unknown[0]} is none of ImageNet-1k's")
+        raise DataError(f"class {unknown[0]} is none of ImageNet-1k's classes")
     return torch.tensor([place[name] for name in names])
 
 
 def answers(network: torch.nn.Module, norm: Normalization, images: Tensor, batch: int) -> Tensor:
-    """Probabilities, [N, classes]."""
+    """Probabilities of the classes for each image, [N, classes]."""
 
     def parts() -> Iterator[Tensor]:
         with torch.no_grad():
@@ -215,9 +213,9 @@ def answers(network: torch.nn.Module, norm: Normalization, images: Tensor, batch
     return torch.cat(list(parts()))
 
 
-def row(name: str, found: Tensor, reference: Tensor, labels: Tensor | None, resamples: int) -> dict[str, Any]:
-    """One scheme's numbers with their intervals; the expected one agrees with itself for certain."""
-    confidence, answer = (value.numpy() for value in found.max(1))
+def row(name: str, probabilities: Tensor, reference: Tensor, labels: Tensor | None, resamples: int) -> dict[str, Any]:
+    """One scheme's numbers with their intervals; the expected scheme agrees with itself by definition."""
+    confidence, answer = (value.numpy() for value in probabilities.max(1))
     usual = reference.argmax(1).numpy()
     same = answer == usual
     generator = np.random.default_rng(0)

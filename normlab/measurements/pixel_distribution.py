@@ -25,7 +25,7 @@ from normlab.statistics.channels import channel_names
 
 @measurement
 def mean_image_departures(*, data: dict[str, Any]) -> list[dict[str, Any]]:
-    """How far the mean image departs from one mean for each channel.
+    """The difference between the mean image and one mean for each channel.
 
     Args:
         data: see :func:`normlab.measurements.training_images.training_images`; of images of one size.
@@ -33,8 +33,8 @@ def mean_image_departures(*, data: dict[str, Any]) -> list[dict[str, Any]]:
     Returns:
         A row for each channel, in units of the channel's pooled standard deviation s: ``departure``, root mean square
         over places of (mean image - channel mean)/s, whose square is the share of the pixels' variance that the mean
-        image takes away beyond the channel mean (law of total variance); ``noise``, the departure that sampling alone
-        gives a flat mean image, about 1/sqrt(N); ``largest``, the largest absolute departure of a place.
+        image removes in addition to the channel mean (law of total variance); ``noise``, the departure of a flat mean
+        image by sampling alone, about 1/sqrt(N); ``largest``, the largest absolute departure of a place.
     """
     features: FeatureSums | None = None
     for images in images_of_one_size(data):
@@ -59,7 +59,7 @@ def mean_image_departures(*, data: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def shape_of(values: NDArray, counts: NDArray) -> dict[str, float]:
-    """Moments of a distribution and its distance to normal ones.
+    """Moments of a distribution and its distance to normal distributions.
 
     >>> shape_of(np.array([-1.0, 1.0]), np.array([5, 5]))["excess_kurtosis"]
     -2.0
@@ -71,8 +71,8 @@ def shape_of(values: NDArray, counts: NDArray) -> dict[str, float]:
     Returns:
         ``mean``; ``std`` (ddof 0); ``skewness``, E[z^3], and ``excess_kurtosis``, E[z^4] - 3, of z = (x - mean)/std;
         ``distance``, the Kolmogorov-Smirnov distance sup |F(x) - Phi(z)| to the normal of the same mean and standard
-        deviation (a uniform distribution has 0.057, a single value 0.5 or more); ``distance_standard``, that to the
-        normal of mean 0 and standard deviation 1. For a constant, what z enters is NaN.
+        deviation (a uniform distribution has 0.057, a single value 0.5 or more); ``distance_standard``, the
+        distance to the normal of mean 0 and standard deviation 1. For a constant, the numbers that depend on z are NaN.
     """
     share = counts / counts.sum()
     mean = float(values @ share)
@@ -81,7 +81,7 @@ def shape_of(values: NDArray, counts: NDArray) -> dict[str, float]:
 
     def distance(z: NDArray) -> float:
         normal = stats.norm.cdf(z)
-        # At a step, the distribution function has two values.
+        # At each step, both values of the empirical distribution function count.
         return float(max(np.abs(reached - normal).max(), np.abs(reached - share - normal).max()))
 
     z = (values - mean) / std if std > 0 else np.full_like(values, math.nan)
@@ -124,30 +124,30 @@ def pixel_shapes(*, data: dict[str, Any], norms: Sequence[str]) -> list[dict[str
 
 @measurement
 def spreads_across_images(*, data: dict[str, Any], norms: Sequence[str]) -> list[dict[str, Any]]:
-    """How much images differ from each other in brightness, in contrast and in their whole distribution of pixels.
+    """Differences between images in brightness, in contrast and in their whole distribution of pixels.
 
     Args:
         data: see :func:`normlab.measurements.training_images.training_images`; of images of one size.
         norms: schemes, fitted on these images; the first is what the others are compared with.
 
     Returns:
-        A row for each scheme: ``brightness``, the variance over images of a channel's mean, and ``contrast``, that of
-        its standard deviation, each averaged over channels; ``distance``, the mean over images of the 1-Wasserstein
-        distance between an image's pixels (all channels) and the distribution whose quantiles are the images' average
-        quantiles; ``largest``, the largest absolute value; and the ratios ``brightness_ratio``, ``contrast_ratio`` and
-        ``distance_ratio`` to the values under the first scheme.
+        A row for each scheme: ``brightness``, the variance over images of a channel's mean, and ``contrast``, the
+        variance of its standard deviation, each averaged over channels; ``distance``, the mean over images of the
+        1-Wasserstein distance between an image's pixels (all channels) and the distribution whose quantiles are the
+        images' average quantiles; ``largest``, the largest absolute value; and the ratios ``brightness_ratio``,
+        ``contrast_ratio`` and ``distance_ratio`` to the values under the first scheme.
     """
     images = torch.cat(list(images_of_one_size(data)))
     rows: list[dict[str, Any]] = []
     for name in norms:
         x = normalized(normalization(name).fit(images.split(1024)), images).flatten(2)
         quantiles = x.flatten(1).sort(1).values
-        found = {
+        spreads = {
             "brightness": x.mean(2).var(0, correction=0).mean().item(),
             "contrast": x.std(2, correction=0).var(0, correction=0).mean().item(),
             "distance": (quantiles - quantiles.mean(0)).abs().mean().item(),
         }
         about = {"data": data_label(data), "images": len(images), "norm": name}
-        ratios = {f"{key}_ratio": value / (rows[0] if rows else found)[key] for key, value in found.items()}
-        rows.append({**about, **found, "largest": x.abs().max().item(), **ratios})
+        ratios = {f"{key}_ratio": value / (rows[0] if rows else spreads)[key] for key, value in spreads.items()}
+        rows.append({**about, **spreads, "largest": x.abs().max().item(), **ratios})
     return rows

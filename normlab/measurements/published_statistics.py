@@ -1,4 +1,4 @@
-"""Channel statistics that were published, and those of the images themselves: claims B01, B02, PS1, PS2 and PS3."""
+"""Published channel statistics versus the statistics of the images: claims B01, B02, PS1, PS2 and PS3."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def published_statistics(
     resamples: int = 1000,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Measured channel statistics beside constants from print, by either estimator.
+    """Measured channel statistics versus published constants, by both estimators.
 
     Args:
         data: see :func:`training_images`; all its training images.
-        published: what the constants are called.
+        published: name of the constants.
         mean: of each channel, in units of u.
-        std: likewise.
-        crop: centre crop in pixels.
+        std: of each channel, in units of u.
+        crop: center crop in pixels.
         resamples: of the bootstrap.
         seed: of the bootstrap.
 
@@ -44,13 +44,13 @@ def published_statistics(
     Raises:
         DataError: if the images are missing, or have another number of channels than the constants.
     """
-    found = sums(data, crop)
-    names = channel_names(found.total.shape[1])
+    image_sums = sums(data, crop)
+    names = channel_names(image_sums.total.shape[1])
     if len({len(names), len(mean), len(std)}) != 1:
         raise DataError(f"{len(mean)} means and {len(std)} deviations for images of {len(names)} channels")
     rows = []
     for estimator in ESTIMATORS:
-        measured, drawn = found.statistics(estimator), found.resampled(estimator, resamples, seed)
+        measured, drawn = image_sums.statistics(estimator), image_sums.resampled(estimator, resamples, seed)
         for which, constants in enumerate((mean, std)):
             for channel, (name, constant) in enumerate(zip(names, constants, strict=True)):
                 value = measured[which][channel].item()
@@ -58,7 +58,7 @@ def published_statistics(
                     {
                         "data": data_label(data),
                         "preparation": preparation(data, crop),
-                        "images": len(found),
+                        "images": len(image_sums),
                         "published": published,
                         "estimator": estimator,
                         "statistic": ("mean", "std")[which],
@@ -76,31 +76,29 @@ def published_statistics(
 def channel_differences(
     *, data: dict[str, Any], crop: int | None = None, resamples: int = 1000, seed: int = 0
 ) -> list[dict[str, Any]]:
-    """How the channels of colour images differ: blue's standard deviation from the others', red's mean from green's.
+    """Differences between channels of color images: blue minus red and green in std, red minus green in mean.
 
     Args:
         data: see :func:`training_images`.
-        crop: centre crop in pixels.
+        crop: center crop in pixels.
         resamples: of the bootstrap.
         seed: of the bootstrap.
 
     Returns:
-        A row for each estimator and pair: the ``difference`` of ``statistic``, first less second channel, in units of
-        u, with the 95% percentile bootstrap interval over images, ``difference_low`` to ``difference_high``. Both
+        A row for each estimator and pair: the ``difference`` of ``statistic``, first minus second channel, in units
+        of u, with the 95% percentile bootstrap interval over images, ``difference_low`` to ``difference_high``. Both
         channels come from the same resampled images.
 
     Raises:
-        DataError: if the images are missing or greyscale.
+        DataError: if the images are missing, or do not have three channels.
     """
-    found = sums(data, crop)
-    names = channel_names(found.total.shape[1])
+    image_sums = sums(data, crop)
+    names = channel_names(image_sums.total.shape[1])
     if len(names) != 3:
-        raise DataError(
-            f"{data_label(data)}: {len(names)} channels; the order of red, green and blue needs colour images"
-        )
+        raise DataError(f"{data_label(data)}: {len(names)} channels; comparing red, green and blue needs color images")
     rows = []
     for estimator in ESTIMATORS:
-        measured, drawn = found.statistics(estimator), found.resampled(estimator, resamples, seed)
+        measured, drawn = image_sums.statistics(estimator), image_sums.resampled(estimator, resamples, seed)
         for statistic, first, second in (("std", "blue", "red"), ("std", "blue", "green"), ("mean", "red", "green")):
             which, one, other = int(statistic == "std"), names.index(first), names.index(second)
             values = drawn[which][:, one] - drawn[which][:, other]
@@ -109,7 +107,7 @@ def channel_differences(
                 {
                     "data": data_label(data),
                     "preparation": preparation(data, crop),
-                    "images": len(found),
+                    "images": len(image_sums),
                     "estimator": estimator,
                     "statistic": statistic,
                     "pair": f"{first} - {second}",

@@ -1,4 +1,4 @@
-"""Measurements by their names: what a study's file calls, wherever the function stands."""
+"""Measurements by their names, which a study's file calls, whatever module the function is in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from normlab.config import unknown_choice
 from normlab.errors import ConfigError
 
-Rows = list[dict[str, Any]]  # a row: labels and numbers by the names of their columns
+Rows = list[dict[str, Any]]  # each row: labels and numbers by column
 F = TypeVar("F", bound=Callable[..., Rows])
 
 _REGISTERED: dict[str, Callable[..., Rows]] = {}
@@ -20,7 +20,7 @@ def measurement(function: F) -> F:
     """Register a function under its own name, as a decorator.
 
     Args:
-        function: takes keywords only, with values that YAML can write, and returns rows.
+        function: with keyword-only parameters, whose values YAML can express; returns rows.
 
     Raises:
         ConfigError: if another function has that name.
@@ -46,7 +46,7 @@ def measurement_by_name(name: str) -> Callable[..., Rows]:
     {'error': 'independent of x', 'mean': 0.0, 'product': 0.0, 'covariance': 0.0}
 
     Raises:
-        ConfigError: for an unknown name, with the nearest one.
+        ConfigError: for an unknown name; suggests the nearest name.
     """
     if name not in _REGISTERED:
         _import_all()
@@ -63,5 +63,5 @@ def _import_all() -> None:
 
 
 def _place(function: Callable[..., Rows]) -> tuple[str, int]:
-    """Where the function is written: a module that is imported anew defines no second function."""
+    """The file and line of the function, by which a module that is imported again registers the same function."""
     return function.__code__.co_filename, function.__code__.co_firstlineno

@@ -2,9 +2,9 @@
 
 Claims RS1 to RS4.
 
-With h = W x, W' = W / s and x' = s x give the same h. The gradient in W' is s times that in W, so a step of rate
-eta / s^2 in W' is the step of rate eta in W, over s: the functions stay the same, momentum or not. Adam divides the
-gradient by its own size, so there the rate goes over s, not s^2 (up to its eps).
+With h = W x, W' = W / s and x' = s x give the same h. The gradient in W' is s times the gradient in W. So a step of
+rate eta / s^2 in W' is the step of rate eta in W divided by s: the functions stay the same, with or without momentum.
+Adam divides the gradient by its own size, so for Adam the rate is divided by s, not by s^2 (up to its eps).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from normlab.config import Config, PositiveFloat, PositiveInt, compose, data_lab
 from normlab.measurements.registry import measurement
 
 Compensated = Literal["nothing", "weights", "rate", "both"]
-LEARNING_RATES = {"sgd": 0.01, "adam": 0.001}  # the usual ones, as in configs/optim/
+LEARNING_RATES = {"sgd": 0.01, "adam": 0.001}  # the defaults of configs/optim/
 
 
 @measurement
@@ -32,12 +32,12 @@ def traced_functions(
     precision: Literal["32", "64"] = "32",
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """The recorded loss curves of u - 0.5 and of ``scale`` times that, whole runs of the harness, one beside the other.
+    """The loss curves of runs of the harness with inputs u - 0.5, versus runs with ``scale`` times these inputs.
 
-    Columns: ``data``, ``arch``, ``optim``; ``compensated``, what of the larger inputs was put right in the first layer:
+    Columns: ``data``, ``arch``, ``optim``; ``compensated``, what compensates for the larger inputs in the first layer:
     ``nothing``, its initial ``weights`` over s, its learning ``rate`` over s^2 (over s for Adam), or ``both``;
-    ``steps``; ``largest_gap``, between the two training losses at the same step, over the loss; ``last_gap``, of the
-    validation losses at the end. Infinite if one of the two diverged alone.
+    ``steps``; ``largest_gap``, the largest difference of the two training losses at one step, divided by the loss;
+    ``last_gap``, the same for the validation losses at the end. Infinite if only one of the two runs diverged.
 
     Args:
         data: options of :func:`normlab.dataset`.
@@ -74,16 +74,16 @@ def traced_functions(
 
 
 def gaps(first: Sequence[float], second: Sequence[float]) -> list[float]:
-    """Relative distances of two curves, step by step; infinite where one ends, or is not finite, and the other is.
+    """Relative distances of two curves at each step; infinite where a curve has ended or is not finite.
 
     >>> gaps([2.0, 1.0], [2.0, 1.5]), gaps([1.0, math.inf], [1.0])
     ([0.0, 0.5], [0.0, inf])
     """
-    found = []
+    distances = []
     for place in range(max(len(first), len(second))):
         one, other = (curve[place] if place < len(curve) else math.nan for curve in (first, second))
-        found.append(abs(other - one) / abs(one) if math.isfinite(one) and math.isfinite(other) else math.inf)
-    return found
+        distances.append(abs(other - one) / abs(one) if math.isfinite(one) and math.isfinite(other) else math.inf)
+    return distances
 
 
 def _config(
@@ -110,13 +110,13 @@ def _config(
 
 
 def _losses(config: Config) -> dict[str, list[float]]:
-    """Training and validation losses of a run, in a folder of its own that is thrown away."""
+    """Training and validation losses of a run, whose folder is temporary."""
     from normlab.record import Curve
-    from normlab.run import run  # loads Lightning, which most measurements do without
+    from normlab.run import run  # here, because it imports Lightning, which most measurements do not need
 
     with tempfile.TemporaryDirectory() as folder:
-        found = run(config.model_copy(update={"runs": Path(folder)}), progress="none")
-        rows = Curve.read(Path(found["path"]) / "curve.csv")
+        result = run(config.model_copy(update={"runs": Path(folder)}), progress="none")
+        rows = Curve.read(Path(result["path"]) / "curve.csv")
     return {
         split: [row.value for row in rows if row.split == split and row.metric == "loss"]
         for split in ("train", "validation")

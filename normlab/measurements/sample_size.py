@@ -1,4 +1,4 @@
-"""How well a sample or a batch of images gives the channel statistics of all: claims B03, B04 and SS1."""
+"""The error of channel statistics from a sample or a batch of the images: claims B03, B04 and SS1."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from normlab.statistics.channels import relative_error, sample_for
 def images_for_mean(
     *, data: dict[str, Any], precision: float = 0.01, population: int | None = None
 ) -> list[dict[str, Any]]:
-    """How many images, drawn at random without replacement, give the channel means of the training set.
+    """The number of images, drawn at random without replacement, that give the channel means of the training set.
 
     Args:
         data: see :func:`training_images`; of images of one size.
         precision: largest relative error of a mean, in 95% of samples.
-        population: images in the training set, where these are a sample of it; else these are all of it.
+        population: number of images in the whole training set, if these are a sample; None: these are all.
 
     Returns:
         One row: ``spread``, the standard deviation over images (ddof 1) of an image's mean, relative to the mean, of
-        the channel where it is largest; ``needed``, the sample size by :func:`sample_for`; ``share``, the part of the
-        population that this is.
+        the channel where it is largest; ``needed``, the sample size by :func:`sample_for`; ``share``, this size
+        as a share of the population.
     """
     means, _ = sums(data).images
-    found = population or len(means)
+    population_size = population or len(means)
     spread = (means.std(0) / means.mean(0)).max().item()
-    needed = sample_for(spread, precision, found)
-    row = {"data": data_label(data), "images": found, "spread": spread, "precision": precision}
-    return [{**row, "needed": needed, "share": needed / found}]
+    needed = sample_for(spread, precision, population_size)
+    row = {"data": data_label(data), "images": population_size, "spread": spread, "precision": precision}
+    return [{**row, "needed": needed, "share": needed / population_size}]
 
 
 @measurement
@@ -48,7 +48,7 @@ def mean_errors(
 
     Args:
         data: see :func:`training_images`; of images of one size.
-        sizes: of samples; those not below the number of images are left out.
+        sizes: of samples; only sizes below the number of images are used.
         draws: samples of each size, without replacement.
         seed: of the draws.
 
@@ -75,12 +75,12 @@ def mean_errors(
 def batch_statistics(
     *, data: dict[str, Any], batch_sizes: Sequence[int], epochs: int = 20, seed: int = 0
 ) -> list[dict[str, Any]]:
-    """Channel statistics of shuffled batches beside those of the whole training set.
+    """Channel statistics of shuffled batches versus those of the whole training set.
 
     Args:
         data: see :func:`training_images`; of images of one size.
         batch_sizes: images in a batch; an epoch's remainder is dropped. Sizes above the number of images are left out.
-        epochs: shuffles.
+        epochs: number of shuffles.
         seed: of the shuffles.
 
     Returns:
@@ -90,11 +90,11 @@ def batch_statistics(
 
         The mean has no bias. The variance has: E = pooled^2 - Var(batch mean), by the law of total variance.
     """
-    found = sums(data)
-    n, generator = len(found), np.random.default_rng(seed)
-    pixels, total, squares = found.pixels.numpy(), found.total.numpy(), found.squares.numpy()
-    truth = [value.numpy() for value in found.statistics("pooled")]
-    means = found.images[0].numpy()
+    image_sums = sums(data)
+    n, generator = len(image_sums), np.random.default_rng(seed)
+    pixels, total, squares = image_sums.pixels.numpy(), image_sums.total.numpy(), image_sums.squares.numpy()
+    truth = [value.numpy() for value in image_sums.statistics("pooled")]
+    means = image_sums.images[0].numpy()
     variation = math.sqrt(((means.std(0, ddof=1) / means.mean(0)) ** 2).mean())
     rows = []
     for size in (size for size in batch_sizes if size <= n):

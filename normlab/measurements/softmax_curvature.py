@@ -27,10 +27,11 @@ def hessian_candidates(
 
     Returns:
         A row for each formula and weight_std: ``formula``, J' (diag(p) - p p') J or J' diag(p)(I - p p') J; ``error``,
-        its distance from the Hessian by automatic differentiation over the norm of that (Frobenius), as is
-        ``asymmetry``, of its distance from its own transpose; ``eigenvalue_error``, the same of the eigenvalues, those
-        of a matrix that is not symmetric taken of its symmetric part; ``lambda_max_ratio``, its largest eigenvalue
-        over the true one; ``zero_eigenvalues``, how many are 0 to rounding.
+        its distance from the Hessian by automatic differentiation, divided by the norm of that Hessian (Frobenius);
+        ``asymmetry``, its distance from its own transpose, divided by its norm; ``eigenvalue_error``, the relative
+        distance of the eigenvalues (of the symmetric part, if the matrix is not symmetric); ``lambda_max_ratio``, its
+        largest eigenvalue divided by the true one; ``zero_eigenvalues``, the number of eigenvalues that are 0 up to
+        rounding.
 
     Raises:
         ValueError: if the matrix would have more than MAX_SIZE rows.
@@ -47,18 +48,18 @@ def hessian_candidates(
         truth = _by_differentiation(weights, x, labels)
         true_values = torch.linalg.eigvalsh(truth)
         for formula, scaled in (("J' (diag(p) - p p') J", False), ("J' diag(p)(I - p p') J", True)):
-            found = softmax_hessian(weights, x, scaled)
-            values = torch.linalg.eigvalsh((found + found.T) / 2)
+            candidate = softmax_hessian(weights, x, scaled)
+            values = torch.linalg.eigvalsh((candidate + candidate.T) / 2)
             rows.append(
                 {
                     "data": data_label(data),
                     "images": len(x),
                     "classes": classes,
-                    "weights": len(found),
+                    "weights": len(candidate),
                     "weight_std": weight_std,
                     "formula": formula,
-                    "error": ((found - truth).norm() / truth.norm()).item(),
-                    "asymmetry": ((found - found.T).norm() / found.norm()).item(),
+                    "error": ((candidate - truth).norm() / truth.norm()).item(),
+                    "asymmetry": ((candidate - candidate.T).norm() / candidate.norm()).item(),
                     "eigenvalue_error": ((values - true_values).norm() / true_values.norm()).item(),
                     "lambda_max_ratio": (values[-1] / true_values[-1]).item(),
                     "zero_eigenvalues": int((values.abs() < 1e-12 * values[-1]).sum()),
@@ -68,7 +69,7 @@ def hessian_candidates(
 
 
 def _by_differentiation(weights: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
-    """Hessian of the mean cross-entropy in W.flatten(), a row at a time, so that nothing larger than it is held."""
+    """Hessian of the mean cross-entropy in W.flatten(), computed row by row to save memory."""
     flat = weights.flatten().requires_grad_()
     loss = F.cross_entropy(inputs @ flat.reshape(weights.shape).T, labels)
     (gradient,) = torch.autograd.grad(loss, flat, create_graph=True)

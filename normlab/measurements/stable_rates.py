@@ -1,10 +1,10 @@
-"""The largest learning rate at which full-batch descent is stable, and what the curvature predicts: claims A11 and C12.
+"""The largest learning rate at which full-batch descent is stable, measured and predicted: claims A11 and C12.
 
 A rate counts as unstable if the training loss is not finite, or larger than at the start: for the linear model after
-the last step, because with momentum the loss may rise at first and yet converge; for a network at any of them, because
-it may rise far, lose its hidden units and end low all the same.
+the last step, because with momentum the loss may rise at first and still converge; for a network after any step,
+because the loss may rise far, and end low only because the hidden units are dead.
 
-Each run leaves its record, so a measurement that was stopped goes on where it was.
+Each run writes its record, so a measurement continues after an interruption.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from normlab.norms import Affine, normalization
 from normlab.record import Curve
 from normlab.theory.stability import largest_stable_rate, stable_rate
 
-PROBED = 2000  # training images at most, over which a network's Hessian is taken
+PROBED = 2000  # largest number of training images for a network's Hessian
 
 
 @measurement
@@ -37,7 +37,7 @@ def stable_rates(
     resolution: float,
     seeds: Sequence[int] = (0,),
 ) -> list[dict[str, Any]]:
-    """The largest stable rate by bisection on real runs, and the one that the curvature at the start predicts.
+    """The largest stable rate, by bisection on real runs and predicted by the curvature at the start.
 
     Args:
         data: name and options of the data set.
@@ -50,8 +50,8 @@ def stable_rates(
 
     Returns:
         A row for each seed, scheme and momentum: data, arch, seed, and the columns of :func:`measured_rate`.
-        ``ratio_low`` and ``ratio_high`` are the ends of the bracket over the prediction: the highest rate that was
-        stable, the lowest that was not.
+        ``ratio_low`` and ``ratio_high`` are the ends of the bracket divided by the prediction: the highest stable rate
+        and the lowest unstable rate.
     """
     groups = {"data": {**defaults("data", data["name"]), **data}, "arch": {**defaults("arch", arch["name"]), **arch}}
     about = {"data": data_label(groups["data"]), "arch": arch["name"]}
@@ -81,10 +81,10 @@ def measured_rates(
     resolution: float,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """A row for each scheme and momentum, see :func:`measured_rate`; a line on stderr for a scheme that has none.
+    """A row for each scheme and momentum, see :func:`measured_rate`; a line on stderr for a scheme without one.
 
     Raises:
-        DataError: if no scheme has one.
+        DataError: if no scheme has a row.
     """
     from tqdm import tqdm
 
@@ -115,8 +115,8 @@ def measured_rate(
 
     Returns:
         ``scheme``, ``momentum``, ``lambda_max``, at the start; ``predicted``, 2 (1 + momentum) / lambda_max;
-        ``stable_at`` and ``unstable_at``, the ends of the bracket; ``measured``, the middle between them, and
-        ``ratio``, that over the prediction; ``runs``, how many were made.
+        ``stable_at`` and ``unstable_at``, the ends of the bracket; ``measured``, the middle between them;
+        ``ratio``, ``measured`` divided by ``predicted``; ``runs``, the number of runs.
     """
     first = run_record(name, momentum, groups, rate=1e-12, steps=1, seed=seed, probe=True)
     lambda_max = first["metrics"].get("lambda_max", first["metrics"]["lambda_max_at"]["0"])
@@ -126,10 +126,10 @@ def measured_rate(
     def stable(rate: float) -> bool:
         nonlocal runs
         runs += 1
-        found = run_record(name, momentum, groups, rate, steps, seed)
-        if found["status"] == "diverged":
+        result = run_record(name, momentum, groups, rate, steps, seed)
+        if result["status"] == "diverged":
             return False
-        rows = Curve.read(Path(found["path"]) / "curve.csv")
+        rows = Curve.read(Path(result["path"]) / "curve.csv")
         losses = [row.value for row in rows if row.split == "train" and row.metric == "loss"]
         return (losses[-1] if groups["arch"]["name"] == "linear" else max(losses)) <= losses[0]
 
@@ -151,14 +151,14 @@ def measured_rate(
 def run_record(
     name: str, momentum: float, groups: dict[str, Any], rate: float, steps: int, seed: int, probe: bool = False
 ) -> dict[str, Any]:
-    """The record of one run of the harness, from an earlier call or made now."""
-    from normlab.run import run  # loads Lightning, which most measurements do without
+    """The record of one run of the harness; the run is made unless it has a record."""
+    from normlab.run import run  # here, because it imports Lightning, which most measurements do not need
 
-    # The loss at step k is that of the weights after k updates, so one more makes the last of them seen.
+    # One more step, because the loss at step k is the loss of the weights after k updates.
     trainer = {"name": "default", "max_epochs": steps + 1, "eval_every_epochs": steps + 1, "checkpoint": False}
     if probe:
         trainer |= {"probe_steps": [0], "probe_images": PROBED}
     optim = {"name": "gd", "lr": rate, "momentum": momentum}
     config = compose("stability", seed, norm=name, optim=optim, trainer=trainer, **groups)
-    found = record.existing(config) or run(config, progress="none")
-    return found | {"path": str(record.folder(config))}
+    result = record.existing(config) or run(config, progress="none")
+    return result | {"path": str(record.folder(config))}

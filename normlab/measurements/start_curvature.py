@@ -1,4 +1,4 @@
-"""The curvature of the loss at the start and the learning rate that it allows, for the studies that sweep rates."""
+"""The curvature of the loss at the start and the learning rate that it allows, for studies that sweep rates."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def start_curvature(
     images: PositiveInt = 512,
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
 ) -> list[dict[str, Any]]:
-    """The largest eigenvalue of the loss's Hessian at the start, and the learning rate that it would allow a quadratic.
+    """The largest eigenvalue of the loss's Hessian at the start, and the stable learning rate of a quadratic loss.
 
     Columns: ``data``, ``arch``, ``norm``, ``seed``, the options of the architecture by name; ``lambda_max``, of the
     mean cross-entropy over ``images`` training images; ``stable_rate``, 2 (1 + momentum) / lambda_max (Polyak 1964).
@@ -43,7 +43,7 @@ def start_curvature(
         archs: name and options of each network.
         norms: schemes.
         momentum: of heavy ball.
-        images: that the Hessian is taken over.
+        images: number of images for the Hessian.
         seeds: of the initial weights.
 
     Raises:
@@ -63,7 +63,7 @@ def starts(
     images: int,
     seeds: Sequence[int],
 ) -> Iterator[tuple[dict[str, Any], nn.Module, Tensor, Tensor]]:
-    """Every network at its start: what it is, its body, normalized images [B, C, H, W] and labels [B]."""
+    """Every network at its start: labels of the row, body, normalized images [B, C, H, W] and labels [B]."""
     loaded = dataset(**data)
     batch, labels = first_batch(loaded, images)
     for name in norms:
@@ -84,17 +84,17 @@ Look = tuple[dict[str, Any], list[dict[str, Any]], tuple[list[float], list[float
 def networks_at_start(
     data: Dataset, arch: Arch, names: Sequence[str], images: int, seed: int, density: bool
 ) -> Iterator[tuple[str, Look | str]]:
-    """Each scheme with its numbers, or with the reason why it has none."""
+    """Each scheme with its numbers, or with the reason for none."""
     from tqdm import tqdm
 
     for name in tqdm(names, desc="schemes", disable=not sys.stderr.isatty(), leave=False):
         try:
-            yield name, network_at_its_start(name, data, arch, images, seed, density)
+            yield name, measure_start(name, data, arch, images, seed, density)
         except NormlabError as error:
             yield name, str(error)
 
 
-def network_at_its_start(name: str, data: Dataset, arch: Arch, images: int, seed: int, density: bool) -> Look:
+def measure_start(name: str, data: Dataset, arch: Arch, images: int, seed: int, density: bool) -> Look:
     """The numbers of one scheme, of its layers, and its spectral density."""
     norm = fitted(data, name)
     network = network_at_start(data, norm, arch, seed)

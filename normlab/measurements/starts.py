@@ -1,4 +1,4 @@
-"""Networks at their start and the inputs that they see: the ground of every measurement that trains nothing."""
+"""Networks at their start and their inputs, for all measurements that train nothing."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ WHITENING = ("pca", "zca")  # schemes that take an eps relative to the spectrum
 
 
 def fitted(data: Dataset, name: str, *, whitening_eps: float | None = None) -> Normalization:
-    """A scheme by its name, fitted on the training images.
+    """The scheme with this name, fitted on the training images.
 
     Args:
         data: the data set.
         name: of the scheme.
-        whitening_eps: ``eps`` of pca and zca, which no other scheme takes; their default if not given.
+        whitening_eps: ``eps`` of pca and zca, ignored for other schemes; None: the default.
 
     Raises:
         ConfigError: for an unknown scheme.
-        DataError: from a scheme that cannot be fitted on these images.
+        DataError: if the scheme cannot be fitted on these images.
     """
     options = {"eps": whitening_eps} if whitening_eps is not None and name in WHITENING else {}
     return normalization(name, **options).fit(data.training_images())
@@ -67,16 +67,16 @@ def first_batch(data: Dataset, images: int) -> tuple[Tensor, Tensor]:
 
     Args:
         data: the data set.
-        images: B, or all that there are.
+        images: B; all images if there are fewer.
     """
     return next(iter(Loader(data.train, min(images, len(data.train)), shuffle_seed=0)))
 
 
 def network_at_start(data: Dataset, norm: Normalization, arch: Arch | dict[str, Any], seed: int) -> Network:
-    """The network behind a scheme, with the same initial weights under every scheme that keeps the images' shape.
+    """The network for a scheme, with the same initial weights under every scheme that keeps the images' shape.
 
     Args:
-        data: that the network is for.
+        data: gives the shape of the images and the classes.
         norm: fitted.
         arch: the architecture, checked, or its name and options.
         seed: of the initial weights.
@@ -90,7 +90,7 @@ def network_at_start(data: Dataset, norm: Normalization, arch: Arch | dict[str, 
 
 
 def arch_label(arch: dict[str, Any]) -> str:
-    """The architecture and the options that it was given.
+    """A label of the architecture: its name and the given options.
 
     >>> arch_label({"name": "mlp", "internal_norm": "batch"})
     'mlp internal_norm=batch'

@@ -1,4 +1,4 @@
-"""The training images that a measurement looks at, and the exact sums of their pixels."""
+"""The training images for a measurement, and the exact sums of their pixels."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from normlab.config import Data, choose, data_label
-from normlab.data import Files, Source, cache, read
-from normlab.data.images import resize
+from normlab.data import Files, Source, cache
+from normlab.data.images import read, resize
 from normlab.errors import DataError
 from normlab.norms.moments import image_sums
 from normlab.statistics.channels import ImageSums
@@ -21,9 +21,9 @@ def training_images(data: dict[str, Any], crop: int | None = None) -> Iterator[T
 
     Args:
         data: options of a data source, as for :func:`normlab.dataset`. Of these, ``image_size`` resizes the shorter
-            side and cuts out the centre, and ``limit`` draws so many images at random by ``split_seed``. Without
-            ``image_size``, files may differ in size. Files become RGB.
-        crop: then cut out the centre of so many pixels.
+            side and cuts out the center, and ``limit`` is the number of images that are drawn at random by
+            ``split_seed``. Without ``image_size``, files may differ in size. Files become RGB.
+        crop: side in pixels of the center that is cut out after the resizing; None: nothing is cut out.
 
     Raises:
         DataError: if the images are missing, or smaller than the crop.
@@ -33,10 +33,10 @@ def training_images(data: dict[str, Any], crop: int | None = None) -> Iterator[T
 
 
 def images_of_one_size(data: dict[str, Any]) -> Iterator[Tensor]:
-    """The same, refusing images that differ in size.
+    """All training images, as :func:`training_images` gives them, refusing images that differ in size.
 
     Raises:
-        DataError: if they differ in size.
+        DataError: if the images differ in size.
     """
     shape = None
     for images in training_images(data):
@@ -50,7 +50,7 @@ def _images(config: Data, source: Source, crop: int | None) -> Iterator[Tensor]:
     pictures, chosen = source.train.pictures, _chosen(config, len(source.train))
     if isinstance(pictures, Files):
         for position in chosen.tolist():
-            yield _cropped(read(pictures.paths[position], config.image_size, colour=True)[0][None], crop)
+            yield _cropped(read(pictures.paths[position], config.image_size, color=True)[0][None], crop)
     else:
         for index in chosen.split(1024):
             images = pictures[index]
@@ -75,7 +75,7 @@ def _cropped(images: Tensor, crop: int | None) -> Tensor:
 
 
 def sums(data: dict[str, Any], crop: int | None = None) -> ImageSums:
-    """Exact sums of all training images, in one pass; those of files are kept in the cache. See training_images."""
+    """Exact sums of all training images, in one pass; sums of files are cached. See :func:`training_images`."""
     config = choose("data", **data)
     source: Source = config.build()
 
@@ -93,7 +93,7 @@ def sums(data: dict[str, Any], crop: int | None = None) -> ImageSums:
 
 
 def preparation(data: dict[str, Any], crop: int | None) -> str:
-    """What rows say of the size of the images."""
+    """A label for the size of the images, such as "shorter side 256, centre 224"; recorded, so its spelling stays."""
     size = data.get("image_size")
     cut = crop or size
     return ("as stored" if size is None else f"shorter side {size}") + (f", centre {cut}" if cut else "")

@@ -22,18 +22,18 @@ def pipeline_statistics(*, data: dict[str, Any], norms: Sequence[str]) -> list[d
 
     Args:
         data: options of a data source, as for :func:`normlab.dataset`.
-        norms: the stages; each scheme is the whole pipeline up to it.
+        norms: the stages; each scheme stands for the pipeline up to its stage.
 
     Returns:
         A row for each stage, split and channel: ``mean``, ``std`` (ddof 0), ``smallest`` and ``largest``, in float64
-        over the float32 values that a network would see.
+        over the float32 values that a network gets.
     """
-    found = dataset(**data)
+    loaded = dataset(**data)
     rows = []
     for name in norms:
-        scheme = fitted(found, name)
+        scheme = fitted(loaded, name)
         for split in ("train", "test"):
-            part = found.splits[split]
+            part = loaded.splits[split]
             values = _statistics(scheme, (images for images, _ in part.batches(64)))
             for channel, row in zip(channel_names(len(values)), values, strict=True):
                 about = {
@@ -56,7 +56,7 @@ def _statistics(scheme: Normalization, batches: Iterator[Tensor]) -> list[dict[s
             low, high = x.aminmax(dim=1)
             x = x.double()
             mean = x.mean(1)
-            # Centred in the batch, and put together by the law of total variance: raw squares would cancel.
+            # Centered in the batch, and put together by the law of total variance: raw squares would cancel.
             parts.append(
                 torch.stack([torch.full_like(mean, x.shape[1]), mean, (x - mean[:, None]).square().mean(1), low, high])
             )

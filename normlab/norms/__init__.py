@@ -1,13 +1,11 @@
 """The subject: every normalization scheme, from uint8 images to the floats that a network sees.
 
-A new scheme is one class here, with :meth:`Normalization.normalize` as its formula, and one file in
-``configs/norm/`` that names it.
+A new scheme is one class in a file of this folder, with :meth:`Normalization.normalize` as its formula, and one file in
+``configs/norm/`` that names the class.
 """
 
-from typing import Any
-
-from normlab.config import choose
 from normlab.norms.base import Affine, Normalization
+from normlab.norms.by_name import normalization
 from normlab.norms.channel import ChannelStatistics, FeatureStatistics, Fixed
 from normlab.norms.image import MinMax, PerImage, PerRegion
 from normlab.norms.learned import Adaptive, Learned
@@ -27,21 +25,3 @@ __all__ = [
     "Whitening",
     "normalization",
 ]
-
-
-def normalization(name: str, **options: Any) -> Normalization:
-    """A scheme by its config name, unfitted.
-
-    >>> import torch
-    >>> images = torch.tensor([0, 255], dtype=torch.uint8).reshape(1, 1, 1, 2)
-    >>> normalization("inception").fit([images])(images).flatten()
-    tensor([-1.,  1.])
-
-    Args:
-        name: a file of ``configs/norm/``, without its ending.
-        options: changes to the file's options.
-
-    Raises:
-        ConfigError: for an unknown name, an unknown option or a value out of range.
-    """
-    return choose("norm", name, **options).build()

@@ -14,16 +14,16 @@ from normlab.errors import DataError
 class Normalization(nn.Module):
     """Maps uint8 images [B, C, H, W] to floats [B, C', H, W]; the first layer of every network here.
 
-    A scheme that learns nothing from data writes only :meth:`normalize`. One that does adds :meth:`update`, called
-    with each batch of training images, and :meth:`finish`, which turns what was gathered into buffers; those are
-    saved in a checkpoint and never change afterwards.
+    A scheme that learns nothing from data defines :meth:`normalize` only. A scheme that learns from data also defines
+    :meth:`update`, called with each batch of training images, and :meth:`finish`, which turns the gathered statistics
+    into buffers. The buffers are saved in a checkpoint and never change afterwards.
     """
 
     output_like: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        # Follows `.double()` and the like, so that the output has the type of the network's weights.
+        # This buffer changes type with `.double()` and `.to()`, so that the output has the type of the weights.
         self.register_buffer("output_like", torch.empty(0), persistent=False)
 
     def fit(self, batches: Iterable[Tensor]) -> Self:
@@ -56,12 +56,12 @@ class Normalization(nn.Module):
 
     @property
     def is_fitted_from_data(self) -> bool:
-        """Whether :meth:`fit` looks at images at all."""
+        """Whether :meth:`fit` reads the images."""
         return type(self).update is not Normalization.update
 
     @property
     def is_fitted(self) -> bool:
-        """Whether the fitted tensors are there."""
+        """Whether the fitted tensors have values."""
         tensors = [*self._parameters.values(), *self._buffers.values()]
         return any(tensor is not None and tensor.numel() > 0 for tensor in tensors)
 
@@ -72,7 +72,7 @@ class Normalization(nn.Module):
         """Gather statistics from one batch, uint8 [B, C, H, W]."""
 
     def finish(self, count: int) -> None:
-        """Turn what was gathered from ``count`` images into buffers."""
+        """Turn the statistics gathered from ``count`` images into buffers."""
 
     def normalize(self, images: Tensor) -> Tensor:
         """The formula: uint8 [B, C, H, W] to floats of :attr:`dtype`."""
@@ -82,7 +82,7 @@ class Normalization(nn.Module):
         """Normalize uint8 [B, C, H, W] to float32 [B, C', H, W].
 
         Raises:
-            DataError: for another type or shape, which would be scaled wrongly in silence, or before :meth:`fit`.
+            DataError: for images of another type or shape, or before :meth:`fit`.
         """
         check_images(images)
         if self.is_fitted_from_data and not self.is_fitted:
@@ -90,7 +90,7 @@ class Normalization(nn.Module):
         return self.normalize(images)
 
     def trained(self) -> dict[str, float]:
-        """What training made of the scheme's own parameters, by name, for the record."""
+        """The values of the scheme's own trained parameters, by name, for the record."""
         return {}
 
     @property
@@ -99,7 +99,7 @@ class Normalization(nn.Module):
         return self.output_like.dtype
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        # The shapes of fitted tensors come from the data, so an unfitted scheme takes those of the checkpoint.
+        # The shapes of fitted tensors come from the data, so an unfitted scheme takes the shapes in the checkpoint.
         for name, tensor in [*self.named_parameters(recurse=False), *self.named_buffers(recurse=False)]:
             saved = state_dict.get(prefix + name)
             if saved is not None and saved.shape != tensor.shape:
@@ -108,21 +108,21 @@ class Normalization(nn.Module):
 
 
 def check_images(images: Tensor) -> None:
-    """Refuse what is not a batch of uint8 images.
+    """Refuse anything but a batch of uint8 images.
 
     Raises:
-        DataError: naming the type and shape that came.
+        DataError: naming the actual type and shape.
     """
     if not isinstance(images, Tensor) or images.dtype != torch.uint8 or images.ndim != 4:
-        came = f"{images.dtype} {list(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
-        raise DataError(f"a normalization takes uint8 images [B, C, H, W], not {came}")
+        actual = f"{images.dtype} {list(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+        raise DataError(f"a normalization takes uint8 images [B, C, H, W], not {actual}")
 
 
 class Affine(Normalization):
     """A scheme that is scale * x + shift with x in 0..255, elementwise.
 
     ``scale`` and ``shift`` are float64 buffers that broadcast against [B, C, H, W]; theory, compensation experiments
-    and export use these very numbers. ``mean`` and ``std`` say the same in units of u = x/255.
+    and export use the same numbers. ``mean`` and ``std`` say the same in units of u = x/255.
     """
 
     scale: Tensor
@@ -138,14 +138,14 @@ class Affine(Normalization):
 
         Args:
             mean: float64 in units of u, broadcastable to [C, H, W].
-            std: float64 in units of u; zeros, of constant features, count as 1.
+            std: float64 in units of u; a zero, of a constant feature, counts as 1.
         """
         std = torch.where(std == 0, torch.ones_like(std), std)
         self.scale = 1 / (255 * std)
         self.shift = -mean / std
 
     def require_shape(self, images: Tensor) -> None:
-        """Refuse images that the fitted tensors would broadcast against without belonging to them."""
+        """Refuse images of another shape than the scheme was fitted on, which broadcasting would accept."""
         channels, height, width = self.scale.shape
         if images.shape[1] != channels or ((height, width) != (1, 1) and images.shape[2:] != (height, width)):
             fitted = f"{channels} channels" if (height, width) == (1, 1) else f"images of {list(self.scale.shape)}"
@@ -153,12 +153,12 @@ class Affine(Normalization):
 
     @property
     def mean(self) -> Tensor:
-        """What is subtracted, in units of u."""
+        """The mean that is subtracted, in units of u."""
         return -self.shift / (255 * self.scale)
 
     @property
     def std(self) -> Tensor:
-        """What is divided by, in units of u."""
+        """The standard deviation that is divided by, in units of u."""
         return 1 / (255 * self.scale)
 
     def normalize(self, images: Tensor) -> Tensor:
@@ -169,6 +169,6 @@ class Affine(Normalization):
         """
         self.require_shape(images)
         scale, shift = self.scale.to(self.dtype), self.shift.to(self.dtype)
-        if len(scale) > images.shape[1]:  # greyscale under constants for three channels
+        if len(scale) > images.shape[1]:  # grayscale under constants for three channels
             images = images.expand(-1, len(scale), -1, -1)
         return images.to(self.dtype).mul_(scale).add_(shift)  # in place: a new tensor costs more than the arithmetic

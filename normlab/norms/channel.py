@@ -22,9 +22,9 @@ class Fixed(Affine):
 
     Args:
         mean: one number, or one for each channel, in units of u = x/255.
-        std: likewise, above 0.
+        std: one number, or one for each channel, in units of u, above 0.
 
-    Three constants make three channels of a greyscale image, by repeating it.
+    A grayscale image under three constants is repeated to three channels.
     """
 
     def __init__(self, *, mean: float | Numbers, std: PositiveFloat | Constants) -> None:
@@ -35,7 +35,7 @@ class Fixed(Affine):
         self.set_statistics(*torch.broadcast_tensors(*columns))
 
     def require_shape(self, images: Tensor) -> None:
-        """Refuse images of other than one channel or as many as there are constants."""
+        """Refuse images unless they have one channel, or as many channels as there are constants."""
         channels, constants = images.shape[1], len(self.scale)
         if constants not in (1, channels) and channels != 1:
             raise DataError(f"images of {channels} channels under a normalization with {constants} constants")
@@ -47,7 +47,7 @@ class ChannelStatistics(Affine):
     Args:
         estimator: of the standard deviation; ``pooled`` over all pixels of all images, or ``per_image``, the mean of
             the images' own standard deviations (see :meth:`ChannelSums.statistics`).
-        scale: divide by s_c; otherwise only subtract.
+        scale: divide by s_c; False: only subtract.
     """
 
     def __init__(self, *, estimator: Literal["pooled", "per_image"] = "pooled", scale: bool = True) -> None:
@@ -70,7 +70,7 @@ class FeatureStatistics(Affine):
     """(u - m_chw)/s_chw: every pixel of every channel by its own statistics over the training images.
 
     Args:
-        scale: divide by s_chw, a constant feature by 1; otherwise only subtract the mean image.
+        scale: divide by s_chw (a constant feature by 1); False: only subtract the mean image.
     """
 
     def __init__(self, *, scale: bool = True) -> None:

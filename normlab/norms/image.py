@@ -15,11 +15,11 @@ from normlab.norms.moments import image_sums, mean_and_std
 
 
 class ImageStatistics(Normalization):
-    """(u - center)/(spread + eps), with both taken from the image itself.
+    """(u - center)/(spread + eps), with center and spread of the image itself.
 
     Args:
-        per_channel: statistics of each channel; otherwise of all channels together.
-        eps: in units of u = x/255. A constant image gives zeros, whatever eps is.
+        per_channel: statistics of each channel; False: of all channels together.
+        eps: in units of u = x/255. A constant image gives zeros for every eps.
         clip: largest absolute output, or None.
     """
 
@@ -30,7 +30,7 @@ class ImageStatistics(Normalization):
         self.per_channel, self.eps, self.clip = per_channel, eps, clip
 
     def center_and_spread(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """What is subtracted and divided by, float64 [B, C] or [B, 1] each, in units of u."""
+        """The center to subtract and the spread to divide by, float64 [B, C] or [B, 1] each, in units of u."""
         raise TypeError(f"{type(self).__name__} defines no center_and_spread(images)")
 
     def normalize(self, images: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ class MinMax(ImageStatistics):
     """(u - min)/(max - min + eps) with the extremes of the image itself."""
 
     def center_and_spread(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Minimum, and maximum less minimum."""
+        """Minimum, and maximum minus minimum."""
         values = images.flatten(2) if self.per_channel else images.flatten(1)[:, None]
         low, high = (extreme.to(torch.float64) / 255 for extreme in torch.aminmax(values, dim=2))
         return low, high - low
@@ -69,8 +69,8 @@ class PerRegion(PerImage):
     """Each region of a grid by its own mean and standard deviation.
 
     Args:
-        grid: regions along each side; sides that it does not divide are cut as evenly as pixels allow.
-        per_channel: statistics of each channel of a region; otherwise of all channels together.
+        grid: regions along each side; a side that the grid does not divide is cut as evenly as whole pixels allow.
+        per_channel: statistics of each channel of a region; False: of all channels together.
         eps: in units of u = x/255.
         clip: largest absolute output, or None.
     """
@@ -90,7 +90,7 @@ class PerRegion(PerImage):
         """uint8 [B, C, H, W] to floats of the same shape."""
         height, width = images.shape[2:]
         if self.grid > min(height, width):
-            raise DataError(f"norm.grid={self.grid} regions along a side of {min(height, width)} pixels")
+            raise DataError(f"norm.grid={self.grid}: the image's shorter side has only {min(height, width)} pixels")
         output = torch.empty_like(images, dtype=self.dtype)
         for rows in self._bands(height):
             for columns in self._bands(width):

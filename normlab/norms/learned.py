@@ -47,12 +47,12 @@ class Learned(Normalization):
 
     @property
     def scale(self) -> Tensor:
-        """Present factor on x, [C, 1, 1]."""
+        """The current factor on x, [C, 1, 1]."""
         return torch.exp(-self.log_sigma).reshape(-1, 1, 1) / 255
 
     @property
     def shift(self) -> Tensor:
-        """Present summand, [C, 1, 1]."""
+        """The current summand, [C, 1, 1]."""
         return (-self.mu * torch.exp(-self.log_sigma)).reshape(-1, 1, 1)
 
     def trained(self) -> dict[str, float]:
@@ -70,12 +70,12 @@ class Learned(Normalization):
 class Adaptive(Normalization):
     """(u - m_kc)/s_kc with the statistics of the domain k that the image belongs to.
 
-    The detector assigns an image to the nearest of K centres in the space of its channels' means and standard
-    deviations, each standardized; the centres come from k-means over the training images (Lloyd 1982, by
-    scikit-learn) and stay as they are afterwards.
+    The detector assigns an image to the nearest of K centers in the space of its channels' means and standard
+    deviations, each standardized; the centers come from k-means over the training images (Lloyd 1982, by
+    scikit-learn) and do not change afterwards.
 
     Args:
-        domains: K, the number of domains looked for.
+        domains: K, the number of domains.
     """
 
     centers: Tensor
@@ -102,10 +102,10 @@ class Adaptive(Normalization):
         from sklearn.cluster import KMeans  # only this scheme needs it, and it is slow to import
 
         if count < self.domains:
-            raise DataError(f"norm.domains={self.domains}, but only {count} training images to find them in")
+            raise DataError(f"norm.domains={self.domains}, but there are only {count} training images")
         total, squares = (torch.cat(column) for column in zip(*self.gathered, strict=True))  # [N, C]
         del self.gathered
-        # In an order of their own: k-means starts from random rows, and the images may come in any order.
+        # Sorted by value: k-means starts from random rows, and the result must not depend on the order of the images.
         order = np.lexsort(torch.cat([total, squares], 1).T.numpy())
         total, squares = total[order], squares[order]
         features = torch.cat(mean_and_std(self.pixels, total, squares), 1)  # [N, 2C]
@@ -113,16 +113,16 @@ class Adaptive(Normalization):
         self.feature_std[self.feature_std == 0] = 1
         standardized = (features - self.feature_mean) / self.feature_std
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of fewer distinct images than domains, which is dealt with below
-            found = KMeans(self.domains, n_init=10, random_state=0).fit(standardized.numpy())
-        self.centers = torch.from_numpy(found.cluster_centers_).to(torch.float64)
+            warnings.simplefilter("ignore")  # about fewer distinct images than domains; empty domains are dropped below
+            clusters = KMeans(self.domains, n_init=10, random_state=0).fit(standardized.numpy())
+        self.centers = torch.from_numpy(clusters.cluster_centers_).to(torch.float64)
         member = torch.cdist(standardized, self.centers).argmin(1)
         statistics = [
             mean_and_std(self.pixels * int((member == k).sum()), total[member == k].sum(0), squares[member == k].sum(0))
             for k in range(self.domains)
             if (member == k).any()
         ]
-        # k-means finds fewer domains than asked for where images repeat; the empty ones go.
+        # Where images repeat, k-means may leave domains empty: these are dropped.
         kept = [k for k in range(self.domains) if (member == k).any()]
         self.centers = self.centers[kept]
         self.means = torch.stack([mean for mean, _ in statistics])  # [K, C], units of u

@@ -22,25 +22,25 @@ def image_sums(images: Tensor) -> tuple[Tensor, Tensor]:
 def mean_and_std(count: int | Tensor, total: Tensor, squares: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (ddof 0) in units of u = x/255, from exact sums of x and x^2.
 
-    The sums are first moved, as integers, to the integer part of the mean, so that nothing cancels and a constant
-    input gives a standard deviation of exactly zero.
+    The sums are first shifted, as integers, by the integer part of the mean. So no digits cancel, and a constant input
+    gives a standard deviation of exactly zero.
 
     >>> x = torch.tensor([0, 255, 255, 0])
     >>> mean_and_std(4, x.sum(), (x * x).sum())
     (tensor(0.5000, dtype=torch.float64), tensor(0.5000, dtype=torch.float64))
 
     Args:
-        count: numbers summed, n.
+        count: n, how many numbers were summed.
         total: int64, sum of x.
         squares: int64, sum of x^2.
     """
     n = torch.as_tensor(count, device=total.device)
     whole = torch.div(total, n, rounding_mode="floor")
     rest = total - n * whole  # sum of (x - whole), in 0..n-1
-    centred_squares = squares - 2 * whole * total + n * whole * whole  # sum of (x - whole)^2
+    centered_squares = squares - 2 * whole * total + n * whole * whole  # sum of (x - whole)^2
     mean = (whole + rest / n.to(torch.float64)) / 255
     offset = rest.to(torch.float64) / n
-    variance = centred_squares.to(torch.float64) / n - offset * offset
+    variance = centered_squares.to(torch.float64) / n - offset * offset
     return mean, variance.clamp(min=0).sqrt() / 255
 
 
@@ -67,8 +67,8 @@ class ChannelSums:
 
         Args:
             estimator: ``pooled``, the standard deviation of all pixels of all images; or ``per_image``, the mean over
-                images of each image's own standard deviation. The second is smaller: it leaves out how the images'
-                means differ.
+                images of each image's own standard deviation. ``per_image`` is smaller: it leaves out how the
+                images' means differ.
         """
         mean, pooled = mean_and_std(self.images * self.pixels, self.total, self.squares)
         return mean, pooled if estimator == "pooled" else self.std_sum / self.images
@@ -119,9 +119,9 @@ class SecondMoment:
         if not self._waiting:
             return
         for block in torch.cat(self._waiting).split(self.BLOCK):
-            centred = block.to(torch.float32) - 128
-            self.products += centred.T @ centred
-            self.total += centred.sum(0)
+            centered = block.to(torch.float32) - 128
+            self.products += centered.T @ centered
+            self.total += centered.sum(0)
             self.rows += len(block)
         self._waiting = []
 

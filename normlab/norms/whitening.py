@@ -24,9 +24,9 @@ class Whitening(Normalization):
     Krizhevsky 2009, "Learning multiple layers of features from tiny images", appendix A, for its use on images.
 
     Args:
-        rotate_back: ZCA; the result is the whitened image that is nearest to the image. Otherwise PCA; the output's
-            features are components in falling order of variance, laid out as [C, H, W], with the sign that makes the
-            largest entry of each eigenvector positive.
+        rotate_back: True for ZCA, whose result is the whitened image that is nearest to the image. False for PCA, whose
+            output features are components in falling order of variance, laid out as [C, H, W], with the sign that makes
+            the largest entry of each eigenvector positive.
         eps: added to every eigenvalue, as a share of the largest one.
         patch: side in pixels of the squares that are whitened, all by one matrix; None whitens whole images.
 
@@ -44,7 +44,7 @@ class Whitening(Normalization):
         self.register_buffer("center", torch.zeros(0, dtype=torch.float64))  # [D], units of u
         self.register_buffer("matrix", torch.zeros(0, dtype=torch.float64))  # [D, D], output = matrix (u - center)
         self.rank: int | None = None
-        self._cast: Tensor | None = None  # the matrix in the type of the output: casting it takes longer than using it
+        self._cast: Tensor | None = None  # the matrix in the output's type: casting takes longer than multiplying
 
     def begin(self, channels: int, height: int, width: int) -> None:  # noqa: D102
         if self.patch and (height % self.patch or width % self.patch):
@@ -67,11 +67,11 @@ class Whitening(Normalization):
         values, vectors = torch.linalg.eigh(covariance)
         values, vectors = values.flip(0), vectors.flip(1)  # falling order
         features, largest = len(values), values[0].item()
-        # numpy.linalg.matrix_rank's rule: below this an eigenvalue is rounding.
+        # numpy.linalg.matrix_rank's rule: an eigenvalue at or below the threshold is rounding.
         threshold = max(largest, 0.0) * features * torch.finfo(torch.float64).eps
         self.rank = int((values > threshold).sum())
         if largest <= 0:
-            raise DataError("whitening needs images that differ; these are all the same")
+            raise DataError("whitening needs images that differ; all of these are equal")
         if self.rank < features:
             why = f"{rows} samples of {features} features" if rows <= features else "constant or dependent features"
             if self.eps == 0:
@@ -80,7 +80,11 @@ class Whitening(Normalization):
                     f"use norm.eps=1e-5, more images, or norm.patch"
                 )
             log.warning(
-                "whitening: rank %d of %d (%s); norm.eps=%g bounds the rest", self.rank, features, why, self.eps
+                "whitening: rank %d of %d (%s); norm.eps=%g bounds the scale of the other directions",
+                self.rank,
+                features,
+                why,
+                self.eps,
             )
         signs = vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
         vectors = vectors * signs

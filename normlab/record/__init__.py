@@ -1,4 +1,4 @@
-"""The record of a run: what it holds, where it lies, what it is known by, and the records that a study keeps."""
+"""The record of a run: its fields, its folder, its fingerprint, and the records that a study keeps."""
 
 from normlab.record.answers import pack, unpack
 from normlab.record.curve import Curve, Measurement, divergence

@@ -1,4 +1,4 @@
-"""Which test images a run classified rightly, one bit an image."""
+"""Which test images a run classified correctly, one bit for each image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def pack(correct: ArrayLike) -> str:
-    """Whether a run is right on each test image, in their order, as base64 of one bit an image.
+    """Whether a run is correct on each test image, in the order of the images, as base64 of one bit for each image.
 
     >>> pack([True, False, True]), unpack(pack([True, False, True]), 3).tolist()
     ('oA==', [True, False, True])
@@ -19,17 +19,17 @@ def pack(correct: ArrayLike) -> str:
 
 
 def unpack(packed: str, images: int) -> NDArray[np.bool_]:
-    """What :func:`pack` packed: bool [images].
+    """The inverse of :func:`pack`: bool [images].
 
     Raises:
-        ValueError: if it is not base64, or not of so many images.
+        ValueError: if the text is not base64, or belongs to another number of images.
     """
     try:
         raw = base64.b64decode(packed, validate=True)
     except (binascii.Error, ValueError) as error:
         raise ValueError(f"per-image correctness is not base64: {error}") from None
     if len(raw) != -(-images // 8):
-        raise ValueError(f"per-image correctness has {len(raw)} bytes, {images} images take {-(-images // 8)}")
+        raise ValueError(f"per-image correctness has {len(raw)} bytes, but {images} images take {-(-images // 8)}")
     bits = np.unpackbits(np.frombuffer(raw, dtype=np.uint8))
     if bits[images:].any():
         raise ValueError(f"per-image correctness has set bits beyond its {images} images")

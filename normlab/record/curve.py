@@ -1,4 +1,4 @@
-"""The curve of a run: every measurement, in the order in which it was made."""
+"""The curve of a run: all its measurements, in the order in which they were made."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Measurement(NamedTuple):
 
     Attributes:
         step: updates made before the measurement; the loss at step k is the loss of the weights after k updates.
-        epoch: passes over the training images, whole or in part, made before it.
-        split: train, validation, test; start, for what is measured once on the first batch; probe, for curvature and
-            layers (see :class:`normlab.training.probe.Probe`); or theory, for what was predicted.
+        epoch: passes over the training images before the measurement; may be a fraction.
+        split: train, validation, test; start, for measurements on the first batch; probe, for curvature and layers (see
+            :class:`normlab.training.probe.Probe`); or theory, for predictions.
         metric: such as loss, accuracy, gradient_norm.
-        value: NaN and infinities included.
+        value: may be NaN or infinite.
     """
 
     step: int
@@ -30,10 +30,10 @@ class Measurement(NamedTuple):
 
 
 class Curve:
-    """Rows that are gathered in memory and appended to a file now and then.
+    """Rows that are gathered in memory and appended to a file at each :meth:`flush`.
 
     Args:
-        path: of the file, which :meth:`create` begins.
+        path: of the file, which :meth:`create` writes with its header.
     """
 
     def __init__(self, path: Path) -> None:
@@ -42,7 +42,7 @@ class Curve:
         self._written = 0
 
     def create(self) -> None:
-        """Begin the file, with its header alone."""
+        """Write a file with the header only."""
         with self.path.open("w", newline="") as file:
             csv.writer(file).writerow(COLUMNS)
 
@@ -51,7 +51,7 @@ class Curve:
         self.rows.append(Measurement(step, epoch, split, metric, value))
 
     def flush(self) -> None:
-        """Append what is new to the file."""
+        """Append the new rows to the file."""
         self.append(self.rows[self._written :])
         self._written = len(self.rows)
 
@@ -62,7 +62,7 @@ class Curve:
 
     @classmethod
     def read(cls, path: Path) -> list[Measurement]:
-        """All rows of a file; floats come back exactly as they were."""
+        """All rows of a file; floats are read back exactly."""
         with path.open(newline="") as file:
             return [
                 Measurement(int(row["step"]), float(row["epoch"]), row["split"], row["metric"], float(row["value"]))

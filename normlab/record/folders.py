@@ -29,21 +29,21 @@ DONE = ("finished", "diverged")
 
 
 def folder(config: Config, content: str | None = None) -> Path:
-    """The folder of a run: its choices in words, and its fingerprint.
+    """The folder of a run, named by its choices and its fingerprint.
 
     Args:
         config: of the run.
-        content: of its data, where it is known; see :func:`normlab.record.fingerprint`.
+        content: of its data, if known; see :func:`normlab.record.fingerprint`.
     """
     words = [config.data.name, config.arch.name, config.norm.name, config.optim.name, f"seed{config.seed}"]
     return config.runs / "-".join([*words, fingerprint(config, content)])
 
 
 def existing(config: Config, content: str | None = None) -> dict[str, Any] | None:
-    """The record of the same run, if it finished or diverged before.
+    """The record of this run, if it finished or diverged before; else None.
 
     Raises:
-        ConfigError: if a record has the same fingerprint but other options: a default has changed since.
+        ConfigError: if the record has the same fingerprint but other options, because a default has changed since.
     """
     place = folder(config, content)
     try:
@@ -51,7 +51,7 @@ def existing(config: Config, content: str | None = None) -> dict[str, Any] | Non
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, NormlabError) as error:
-        log.warning("%s: %s is damaged (%s), so the run counts as not made", place, RECORD, error)
+        log.warning("%s: %s is damaged (%s), so the run counts as missing", place, RECORD, error)
         return None
     if record.get("status") not in DONE:
         return None
@@ -60,7 +60,7 @@ def existing(config: Config, content: str | None = None) -> dict[str, Any] | Non
 
 
 def _require_agreement(stored: Mapping[str, Any], now: Mapping[str, Any], place: Path) -> None:
-    """Refuse a record whose options differ in what its fingerprint leaves out as a default of a signature."""
+    """Refuse a record with another value of an option that the fingerprint left out as a default of a signature."""
     for group in GROUPS:
         left_out = {"_target_", *OPERATIONAL.get(group, ())}
         schema = schema_of(group, now[group]["name"], now[group].get("_target_"))
@@ -68,17 +68,17 @@ def _require_agreement(stored: Mapping[str, Any], now: Mapping[str, Any], place:
             if stored[group][key] != now[group][key] and not is_place(schema, key):
                 raise ConfigError(
                     f"{place} was made with {group}.{key}={stored[group][key]}, not {now[group][key]}: a default has "
-                    f"changed since. Say which is meant with {group}.{key}=VALUE, or run it again with rerun=true"
+                    f"changed since. Choose the value with {group}.{key}=VALUE, or run it again with rerun=true"
                 )
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The record in a folder; NaN and infinities come back as they were written.
+    """The record in a folder, with NaN and infinities.
 
     Raises:
-        OSError: if there is none.
-        ValueError: if it is damaged.
-        NormlabError: if a newer release has written it.
+        OSError: if there is no record.
+        ValueError: if the record is damaged.
+        NormlabError: if a newer release wrote the record.
     """
     stored = json.loads((path / RECORD).read_text())
     if not isinstance(stored, dict) or not {"fingerprint", "status", "config"} <= stored.keys():
@@ -87,21 +87,21 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def read_all(path: Path) -> list[dict[str, Any]]:
-    """All records below a folder, each with the ``path`` of its own; a damaged one is named and left out."""
-    found = []
+    """All records below a folder, each with its folder as ``path``; a damaged record is left out, with a warning."""
+    records = []
     for place in find(path):
         try:
-            found.append({"path": str(place), **read(place)})
+            records.append({"path": str(place), **read(place)})
         except (OSError, ValueError, NormlabError) as error:
             log.warning("%s: left out, its %s cannot be read (%s)", place, RECORD, error)
-    return found
+    return records
 
 
 def write(path: Path, record: Mapping[str, Any]) -> None:
     """Check a record and write it whole or not at all.
 
     Raises:
-        ValueError: if it is not as :class:`normlab.record.Record` has it.
+        ValueError: if it does not match :class:`normlab.record.Record`.
     """
     write_whole(path / RECORD, json.dumps(Record.model_validate(record).plain(), indent=2))
 
@@ -110,8 +110,8 @@ def require_writable(folder: Path, option: str = "runs") -> None:
     """Refuse a folder that cannot be written, before any work is done.
 
     Args:
-        folder: made if it is not there.
-        option: that it came from, for the message.
+        folder: created if it does not exist.
+        option: the option that named the folder, for the message.
 
     Raises:
         ConfigError: with the reason.
@@ -122,24 +122,24 @@ def require_writable(folder: Path, option: str = "runs") -> None:
             pass
     except OSError as error:
         raise ConfigError(
-            f"{option}={folder}: cannot be written ({error.strerror}); choose another with {option}=FOLDER"
+            f"{option}={folder}: cannot be written ({error.strerror}); choose another folder with {option}=FOLDER"
         ) from None
 
 
 @contextmanager
 def opened(config: Config, again: bool = True, content: str | None = None) -> Iterator[Path]:
-    """A folder for a run that is in progress, which takes its final name when all went well.
+    """A temporary folder for a run in progress, which gets its final name when the run ends without an exception.
 
-    Until then an earlier record of the same run stays. A user's mistake leaves nothing behind; another exception leaves
-    a record with status ``failed`` and its traceback, unless there is a better one.
+    An earlier record of the same run stays until then. After a user's mistake the temporary folder is deleted. After
+    another exception it becomes a record with status ``failed`` and a traceback, unless a finished record is kept.
 
     Args:
         config: of the run.
-        again: make a run that has a record once more.
-        content: of its data, where it is known.
+        again: run it again if it has a record.
+        content: of its data, if known.
 
     Raises:
-        RunningError: if another process is making this run, or has made it, where it is not to be made again.
+        RunningError: if another process is running this run, or (unless ``again``) has finished it.
     """
     if content is None:
         content = open_content(config)
@@ -147,11 +147,11 @@ def opened(config: Config, again: bool = True, content: str | None = None) -> It
     path = final.with_name(final.name + PARTIAL)
     with _alone(final):
         earlier = final.with_name(final.name + EARLIER)
-        if earlier.exists() and not final.exists():  # killed while one folder took the other's place
+        if earlier.exists() and not final.exists():  # a process was killed while it replaced the folder
             earlier.rename(final)
         if not again and existing(config, content):
             raise RunningError(f"{final}: another process has made this run")
-        shutil.rmtree(path, ignore_errors=True)  # of a run that was killed
+        shutil.rmtree(path, ignore_errors=True)  # left by a run that was killed
         path.mkdir(parents=True)
         try:
             yield path
@@ -180,18 +180,18 @@ def _has_result(place: Path) -> bool:
 
 @contextmanager
 def _alone(final: Path) -> Iterator[None]:
-    """Keep two processes from making the same run at once; the lock of a process that was killed falls with it."""
+    """Keep two processes from running the same run at once; the lock of a killed process is released."""
     locks = final.parent / ".locks"
     locks.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(locks / final.name, timeout=0):
             yield
     except Timeout:
-        raise RunningError(f"{final}: another process is making this run") from None
+        raise RunningError(f"{final}: another process is running this run now") from None
 
 
 def _replace(path: Path, final: Path) -> None:
-    """Move a folder to its final name, in place of an earlier one."""
+    """Move a folder to its final name, replacing an earlier folder."""
     earlier = final.with_name(final.name + EARLIER)
     shutil.rmtree(earlier, ignore_errors=True)
     if final.exists():
@@ -201,7 +201,7 @@ def _replace(path: Path, final: Path) -> None:
 
 
 def find(path: Path) -> list[Path]:
-    """Folders of records below a folder, without those of runs in progress or replaced."""
+    """Folders with records below a folder, without runs that are in progress or replaced."""
     return sorted(file.parent for file in path.rglob(RECORD) if not file.parent.name.endswith((PARTIAL, EARLIER)))
 
 

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def records(path: str | Path = "runs") -> pd.DataFrame:
-    """All records below a folder, a row a run.
+    """All records below a folder, a row for each run.
 
-    A damaged record is named in a warning and left out.
+    A damaged record is left out, with a warning that names it.
 
     Columns: ``path`` of the run's folder and the fields of :class:`normlab.record.Record`; of
-    :class:`normlab.record.Metrics` each by its own name (``test_accuracy``), what is nested with a point
+    :class:`normlab.record.Metrics` each by its own name (``test_accuracy``), nested fields with a dot
     (``epochs_to.0.7``, ``config.optim.lr``, ``normalized.mean``, ``provenance.commit``). A missing number is NaN.
     """
     return frame(read_all(Path(path)))
@@ -38,7 +38,7 @@ def frame(records: Iterable[dict[str, Any]]) -> pd.DataFrame:
 
 
 def curves(path: str | Path = "runs") -> pd.DataFrame:
-    """All curves below a folder, a row a measurement.
+    """All curves below a folder, a row for each measurement.
 
     Columns: path, fingerprint, study, norm, arch, data, optim, lr, seed of the run; then step, epoch, split, metric
     and value.

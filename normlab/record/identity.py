@@ -1,14 +1,14 @@
-"""What a run is: the names of its choices, options that differ from their defaults, its seed, its data's content.
+"""The identity of a run: the names of its choices, options that differ from defaults, seed, and content of the data.
 
-A class may be renamed or moved, and a key may be added with a default, without a change of any older fingerprint:
+Renaming or moving a class, or adding a key with a default, changes no older fingerprint:
 
 - A choice counts by its NAME in ``configs/``, never by the Python address behind it.
-- An option counts only where it differs from a *versioned* default. Those of version 2 stand in ``defaults.json``,
+- An option counts only if it differs from a *versioned* default. The defaults of version 2 are in ``defaults.json``,
   which is never edited: after a change of a default in ``configs/``, runs with the new value differ from the file, and
-  get another fingerprint than the older runs. A key that the file does not know, because it was added later or belongs
-  to a user's own scheme, counts where it differs from the default in the signature of its class or function.
+  get another fingerprint than the older runs. A key that is not in the file, because it was added later or belongs to
+  a user's own scheme, counts if it differs from the default in the signature of its class or function.
 - Data count by their content (:attr:`normlab.data.Source.content`), initial weights by the bytes of their file. Paths
-  have no part in the fingerprint.
+  are not part of the fingerprint.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ VERSION = 2  # of the defaults, part of every fingerprint
 DEFAULTS = Path(__file__).with_name("defaults.json")
 GROUPS = ("data", "augment", "norm", "arch", "optim", "trainer")
 
-# Keys that change where or how fast a run is computed, but not its result.
+# Keys that decide where or how fast a run is computed, but not its result.
 OPERATIONAL = {
     "": ("logger", "study", "runs", "rerun"),
     "data": ("workers", "cache"),
@@ -36,15 +36,15 @@ OPERATIONAL = {
 
 
 def fingerprint(config: Config, content: str | None = None) -> str:
-    """Hash of what decides the result of a run; 12 hexadecimal digits.
+    """Hash of everything that decides the result of a run; 12 hexadecimal digits.
 
     Args:
         config: of the run.
-        content: of its data, where it is known; else they are opened and hashed.
+        content: of its data, if known; None: the data are opened and hashed.
 
     Raises:
-        CheckpointError: if the initial weights are not there.
-        DataError: if the data are not there.
+        CheckpointError: if the file of initial weights is missing.
+        DataError: if the data are missing.
     """
     content = content or open_content(config)
     parts: dict[str, Any] = {"version": VERSION, "data_content": content, **differences(config.plain(), places=False)}
@@ -56,12 +56,12 @@ def fingerprint(config: Config, content: str | None = None) -> str:
 
 
 def open_content(config: Config) -> str:
-    """The content of a run's data: opened, and hashed where that was not done before.
+    """The content of a run's data, which are opened, and hashed unless the hash is cached.
 
     Raises:
-        DataError: if they are not there.
+        DataError: if the data are missing.
     """
-    from normlab.data import open_source  # here, because it brings PyTorch
+    from normlab.data import open_source  # here, because it imports PyTorch
 
     return open_source(config.data).content
 
@@ -69,14 +69,14 @@ def open_content(config: Config) -> str:
 def differences(plain: Mapping[str, Any], places: bool = True) -> dict[str, Any]:
     """The names of a run's choices, and its options that differ from the versioned defaults.
 
-    It is what a study's committed records hold of a configuration, and what tells whether a record belongs to a study.
+    A study's committed records store this part of a configuration, and it decides whether a record belongs to a study.
 
     >>> differences({"norm": {"name": "centered", "mean": 0.4, "std": 1.0}, "seed": 3, "runs": "somewhere"})
     {'norm': {'name': 'centered', 'mean': 0.4}, 'seed': 3}
 
     Args:
-        plain: a configuration as :meth:`normlab.config.Config.plain` gives it, or its differences.
-        places: include paths, by their last names alone.
+        plain: the result of :meth:`normlab.config.Config.plain`, or its differences.
+        places: include paths, by their last names only.
     """
     result: dict[str, Any] = {}
     for group, value in plain.items():
@@ -108,9 +108,9 @@ def _of_group(group: str, part: Mapping[str, Any], places: bool) -> dict[str, An
 
 
 def with_defaults(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """The whole configuration of a run whose differences from the defaults are given.
+    """The whole configuration of a run, from its differences from the defaults.
 
-    Keys that were added after the versioned defaults have the values of their signatures, as they had in effect.
+    Keys that were added after the versioned defaults get the defaults of their signatures, which were in effect.
     """
     result: dict[str, Any] = {"study": "default", "weights": None}
     for group, value in stored.items():
@@ -143,7 +143,7 @@ _NO_DEFAULT = object()
 
 
 def _signature_default(schema: type[Section] | None, key: str) -> Any:
-    """As JSON has it; a value of its own, which nothing equals, where there is none."""
+    """The default of an option in JSON types; ``_NO_DEFAULT``, which equals no value, if there is none."""
     field = schema.model_fields.get(key) if schema else None
     if field is None or field.is_required():
         return _NO_DEFAULT

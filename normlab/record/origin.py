@@ -1,4 +1,4 @@
-"""Where a record comes from: commit, versions, machine."""
+"""The origin of a record: commit, versions, machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PACKAGES = (
     "scikit-image",
     "pillow",
 )
-# Installed under another name, with the same code and numbers; records keep the first name, so that all compare.
+# Installed under another name, with the same code; records keep the first name, so that they can be compared.
 INSTALLED_AS = {"lightning": "pytorch-lightning"}
 
 
@@ -37,7 +37,7 @@ def provenance() -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             versions[name] = "not installed"
     commit = _git("rev-parse", "HEAD")
-    # What a run is made of; a scheme that is not tracked yet counts too.
+    # The files that decide a run; a new scheme that git does not track yet counts, too.
     changes = (
         _git("status", "--porcelain", "--", "configs", "experiments", "hydra_plugins", "normlab") if commit else None
     )
@@ -51,7 +51,7 @@ def provenance() -> dict[str, Any]:
 
 
 def _git(*arguments: str) -> str | None:
-    """Answer of git about the checkout that this package lies in; None for an installed package."""
+    """Output of git in the checkout of this package; None if the package is installed without a checkout."""
     root = PACKAGE.parent
     if not (root / ".git").exists():
         return None

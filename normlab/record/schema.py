@@ -1,6 +1,6 @@
 """The record of a run, field by field: what ``record.json`` holds.
 
-Version 2 (``"schema": 2``). Records of version 1, which have no such key, still read: they lack what came later.
+Version 2 (``"schema": 2``). Records of version 1, which lack this key, can still be read; they lack the later fields.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class _Part(BaseModel):
 
 
 class Metrics(_Part):
-    """What training measured; NaN where nothing was measured, infinity where a target was never reached.
+    """The measurements of training; NaN if not measured, infinity for a target that was never reached.
 
     Attributes:
         test_accuracy, test_loss: at the end, over all test images; NaN for a run that diverged.
@@ -30,14 +30,14 @@ class Metrics(_Part):
         best_validation_accuracy, best_epoch, best_validation_loss: over all evaluations.
         train_loss, best_train_loss: of the last step, and the smallest of any step (means over one batch).
         validation_area_under_curve: mean validation accuracy over epochs, 0..1.
-        epochs, steps: trained.
+        epochs, steps: how long the run trained.
         epochs_to, steps_to: until each target of ``trainer.targets`` was first reached on validation images.
         training_seconds, images_per_second: of training with its evaluations on validation images.
 
-    Others have keys of their own: ``first_layer_activation_rms``, ``first_layer_gradient_norm`` and ``gradient_norm``
-    at the start; ``lambda_max_at``, ``layers_at_start`` and ``layers_at_end`` where ``trainer.probe_steps`` asked for
-    them; ``accuracy_under`` by shift and severity; ``lambda_max``, ``condition_number``, ``rank`` and
-    ``predicted_iterations`` beside ``measured_iterations`` for a linear model; what a scheme learned.
+    Further keys: ``first_layer_activation_rms``, ``first_layer_gradient_norm`` and ``gradient_norm``
+    at the start; ``lambda_max_at``, ``layers_at_start`` and ``layers_at_end`` with ``trainer.probe_steps``;
+    ``accuracy_under`` by shift and severity; ``lambda_max``, ``condition_number``, ``rank``, ``predicted_iterations``
+    and ``measured_iterations`` for a linear model; the trained values of a scheme.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
@@ -61,17 +61,17 @@ class Metrics(_Part):
 
 
 class Provenance(_Part):
-    """What made the record: no host name, no path.
+    """Code, packages and machine that made the record, without host name and paths.
 
     Attributes:
-        commit, dirty: of the checkout that normlab ran from, and whether it had changes; None if it was installed.
+        commit, dirty: of the checkout of normlab, and whether it had changes; None for an installed package.
         versions: of Python and the packages that a result depends on.
         processor, cores: of the machine.
-        device, device_name: that PyTorch trained on, and the name of a GPU.
+        device, device_name: the device that PyTorch trained on, and the name of the GPU if it is one.
         threads: of PyTorch.
         data_key: hash of the images, labels and splits as they were trained on.
-        data_notes: what was done to the files.
-        images: in each split.
+        data_notes: how the files were changed.
+        images: number of images in each split.
     """
 
     commit: str | None
@@ -91,23 +91,23 @@ class Record(_Part):
     """One run.
 
     Attributes:
-        schema: version of this list, 2.
-        fingerprint: what the run is; see :mod:`normlab.record.identity`.
-        status: ``diverged`` is a result (the loss was not finite), ``failed`` is none (an exception ended the run).
+        schema: version of this list of fields, 2.
+        fingerprint: identity of the run; see :mod:`normlab.record.identity`.
+        status: ``diverged`` is a result (the loss was not finite), ``failed`` is not (an exception ended the run).
         error: the exception of a failed run.
         diverged_at: step of the first loss that was not finite.
         study: group of the run.
         norm, arch, data, optim, seed: chosen names, and the seed.
-        lr: the learning rate; ``auto`` in a failed run that did not come to choose one.
-        data_content: hash of what the data are made of; None in records of version 1.
+        lr: the learning rate; ``auto`` in a failed run that ended before the rate was chosen.
+        data_content: hash of the source's images and labels; None in records of version 1.
         config: the resolved configuration.
-        normalized: mean, std, min and max of the training images as the network first sees them, over ``images`` of
-            them; ``shape`` C, H, W.
-        metrics: what was measured.
-        correct: which test images were classified rightly at the end, in the order of the test split: base64 of
-            numpy.packbits; None where the processes of several devices shared the images, or the run diverged.
-        provenance: what made the record.
-        seconds: by stage of the run.
+        normalized: mean, std, min and max of the normalized training images at the start, over ``images`` images;
+            ``shape``: C, H, W.
+        metrics: the measurements.
+        correct: which test images were classified correctly at the end, in the order of the test split: base64 of
+            numpy.packbits; None if several processes shared the images, or the run diverged.
+        provenance: code, packages and machine that made the record.
+        seconds: duration of each stage of the run.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), populate_by_name=True)
@@ -131,7 +131,7 @@ class Record(_Part):
     normalized: dict[str, Any] = Field(default_factory=dict)
     correct: str | None = None
     seconds: dict[str, float] = Field(default_factory=dict)
-    path: str | None = Field(None, exclude=True)  # of the run's folder, known to whoever read it
+    path: str | None = Field(None, exclude=True)  # of the run's folder, added when the record is read
 
     def plain(self) -> dict[str, Any]:
         """The record as JSON types; NaN and infinities stay numbers."""
@@ -139,12 +139,12 @@ class Record(_Part):
 
 
 def upgrade(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """A record as version 2 has it, from one of version 1 or 2.
+    """A record in version 2 of the schema, from one of version 1 or 2.
 
     Raises:
-        NormlabError: for a version that this release does not know.
+        NormlabError: for an unknown version.
     """
     version = stored.get("schema", 1)
     if version not in (1, SCHEMA):
-        raise NormlabError(f"a record of schema {version}, which a newer normlab has written")
+        raise NormlabError(f"the record has schema {version}, of a newer normlab: update normlab to read it")
     return {"data_content": None, "correct": None, **stored, "schema": SCHEMA}

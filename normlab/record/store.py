@@ -1,10 +1,10 @@
-"""The records that a clone carries: RESULTS/STUDY/records.jsonl and curves.csv.gz.
+"""The committed records of studies: RESULTS/STUDY/records.jsonl and curves.csv.gz.
 
-Each run lies there once, with the study that made it first; every study lists the runs that it rests on in runs.txt, by
-their fingerprints, and finds those of others in their folders. A line of
-records.jsonl is a record whose configuration is told by its differences from the versioned defaults, and whose
-provenance is the name of an earlier line: there is one for each commit, machine and set of images. Curves are thinned.
-There are no paths and no host names, and the same runs give the same bytes.
+Each run is stored once, with the study that made it first. Every study lists in runs.txt the fingerprints of all runs
+that it rests on; some of them may be stored with other studies. A line of records.jsonl is a record. Its configuration
+is stored as the differences from the versioned defaults. Its provenance is the name of an earlier line, one for each
+commit, machine and set of images. Curves are thinned. There are no paths and no host names, and the same runs give the
+same bytes.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RECORDS, CURVES, LIST = "records.jsonl", "curves.csv.gz", "runs.txt"
-TRAIN_POINTS = 50  # of the training loss of a run that are kept
-DIGITS = 6  # significant ones of a point of a curve
-SECONDS_DIGITS = 3  # behind the point
+TRAIN_POINTS = 50  # points of a run's training loss that are kept
+DIGITS = 6  # significant digits of a point of a curve
+SECONDS_DIGITS = 3  # digits after the decimal point
 NOT_KEPT = ("schema", "path", "study")
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A record, and where its curve lies.
+    """A record, and the folder of its curve.
 
     Attributes:
-        record: as :class:`normlab.record.Record` has it, with its whole configuration.
+        record: with the fields of :class:`normlab.record.Record` and the whole configuration.
         place: the folder of the run, or of a study's results.
     """
 
@@ -58,7 +58,7 @@ class Stored:
 
 
 def key(config: Mapping[str, Any]) -> str:
-    """What tells the runs of a study apart, and finds them among records: all but the content of their data.
+    """The key of a run among the records of a study: its whole identity but for the content of the data.
 
     Args:
         config: a whole configuration, or its differences from the versioned defaults.
@@ -77,13 +77,13 @@ def _find_runs(runs: Path, _changed: int) -> dict[str, list[Stored]]:
 
 
 def find_kept(results: Path) -> dict[str, list[Stored]]:
-    """Runs that lie with the results of any study, by :func:`key`.
+    """Runs that are stored with the results of any study, by :func:`key`.
 
     Args:
         results: the folder of all studies' results.
 
     Raises:
-        DataError: naming a file that is damaged.
+        DataError: if a file is damaged, with its name.
     """
     return _find_kept(*(_version(file) for file in sorted(results.glob(f"*/{RECORDS}"))))
 
@@ -94,10 +94,10 @@ def _find_kept(*versions: tuple[Path, int, int]) -> dict[str, list[Stored]]:
 
 
 def rests_on(study: Path) -> list[Stored]:
-    """The runs that a study's results rest on, wherever they lie.
+    """The runs that a study's results rest on, wherever they are stored.
 
     Args:
-        study: folder of its results, with those of the others around it.
+        study: folder of its results, next to the folders of the other studies.
     """
     if not (study / LIST).is_file():
         return []
@@ -107,14 +107,14 @@ def rests_on(study: Path) -> list[Stored]:
 
 
 def _by_key(runs: Iterable[Stored]) -> dict[str, list[Stored]]:
-    found: dict[str, list[Stored]] = {}
+    grouped: dict[str, list[Stored]] = {}
     for stored in runs:
-        found.setdefault(key(stored.record["config"]), []).append(stored)
-    return found
+        grouped.setdefault(key(stored.record["config"]), []).append(stored)
+    return grouped
 
 
 def read_kept(study: Path) -> tuple[Stored, ...]:
-    """The runs that lie in the folder of one study's results.
+    """The runs that are stored in the folder of one study's results.
 
     Raises:
         DataError: if the file is damaged.
@@ -124,7 +124,7 @@ def read_kept(study: Path) -> tuple[Stored, ...]:
 
 @functools.lru_cache(maxsize=256)
 def _read_kept(file: Path, _changed: int, _size: int) -> tuple[Stored, ...]:
-    found: list[Stored] = []
+    kept: list[Stored] = []
     provenances: dict[str, Any] = {}
     try:
         for line in file.read_text().splitlines():
@@ -133,10 +133,10 @@ def _read_kept(file: Path, _changed: int, _size: int) -> tuple[Stored, ...]:
                 provenances |= entry
                 continue
             entry |= {"config": with_defaults(entry["config"]), "provenance": provenances[entry["provenance"]]}
-            found.append(Stored(upgrade({"schema": 2, "study": file.parent.name, **entry}), file.parent))
+            kept.append(Stored(upgrade({"schema": 2, "study": file.parent.name, **entry}), file.parent))
     except (OSError, ValueError, KeyError, TypeError, NormlabError) as error:
         raise DataError(f"{file} is damaged ({error}): restore it, or delete it and make its runs again") from None
-    return tuple(found)
+    return tuple(kept)
 
 
 def _version(file: Path) -> tuple[Path, int, int]:
@@ -155,17 +155,19 @@ def _kept_curves(file: Path, _changed: int, _size: int) -> dict[str, pd.DataFram
         table = pd.read_csv(file, dtype={"fingerprint": str})
         return {str(name): part.drop(columns="fingerprint") for name, part in table.groupby("fingerprint", sort=False)}
     except (OSError, ValueError, EOFError, KeyError) as error:
-        raise DataError(f"{file} is damaged ({error}): restore it, or delete it and {RECORDS} beside it") from None
+        raise DataError(
+            f"{file} is damaged ({error}): restore it, or delete it and {RECORDS} in the same folder"
+        ) from None
 
 
 def keep(study: Path, runs: Iterable[Stored]) -> None:
-    """Write a study's runs compactly into its folder, without those that lie with another study.
+    """Write a study's runs compactly into its folder, without runs that are stored with another study.
 
-    Records that lie there already stay, also if they are not of today's grid.
+    Records in the folder stay, even if they are not part of the current grid.
 
     Args:
         study: folder of the study's results.
-        runs: of the study, from wherever they were found.
+        runs: of the study, wherever they are stored.
     """
     study.mkdir(parents=True, exist_ok=True)
     runs = list(runs)
@@ -206,9 +208,9 @@ def _packed(runs: Iterable[Stored]) -> bytes:
 
 
 def thin(rows: Iterable[Any]) -> pd.DataFrame:
-    """A curve as it is kept: fewer points of the training loss, and rounded.
+    """A curve as it is stored: fewer points of the training loss, and rounded.
 
-    A figure then does not depend on where a run was found.
+    A figure therefore does not depend on where a run is stored.
     """
     import pandas as pd
 

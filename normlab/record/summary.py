@@ -1,4 +1,4 @@
-"""The metrics of a record, from the curve of its run."""
+"""The metrics of a record, computed from the curve of its run."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import math
 
 from normlab.record.curve import Measurement, divergence
 
-UNDER = "accuracy_under."  # before the shift and its severity, in the metric of a test under another light
+UNDER = "accuracy_under."  # prefix of a metric that names a shift of the light and its severity
 
 
 def summarize(rows: list[Measurement], targets: tuple[float, ...]) -> dict[str, float | dict[str, float]]:
-    """The metrics of a record, from its curve alone.
+    """The metrics of a record, computed from its curve only.
 
-    A target that was never reached takes infinitely long. What was never measured is NaN.
+    The time to a target that was never reached is infinite. A metric that was never measured is NaN.
 
     Args:
         rows: of one run.
@@ -22,10 +22,9 @@ def summarize(rows: list[Measurement], targets: tuple[float, ...]) -> dict[str, 
     Returns:
         Final and best loss and accuracy by split; epochs and steps to each target, by the first evaluation that
         reaches it; area under the validation accuracy from the start to the last evaluation, divided by the epochs
-        between them (0..1); the Hessian's largest eigenvalue at probed steps, and the layers' statistics at the
-        first and the last of them; test accuracy under each shift and
-        severity, and the mean over a shift's severities; what was measured at the start. Of a diverged run, up to its
-        divergence.
+        between them (0..1); the Hessian's largest eigenvalue at probed steps, and the layers' statistics at the first
+        and the last of these steps; test accuracy under each shift and severity, and the mean over a shift's
+        severities; the measurements at the start. For a diverged run, everything up to its divergence.
     """
     diverged_at = divergence(rows)
     if diverged_at is not None:
@@ -58,8 +57,8 @@ def summarize(rows: list[Measurement], targets: tuple[float, ...]) -> dict[str, 
     probed = {str(row.step): row.value for row in series("probe", "lambda_max")}
     if probed:
         metrics["lambda_max_at"] = probed
-    looks = [row.step for row in rows if row.split == "probe"]
-    for place, step in (("start", min(looks)), ("end", max(looks))) if looks else ():
+    probe_steps = [row.step for row in rows if row.split == "probe"]
+    for place, step in (("start", min(probe_steps)), ("end", max(probe_steps))) if probe_steps else ():
         metrics[f"layers_at_{place}"] = {
             row.metric: row.value
             for row in rows
@@ -78,7 +77,7 @@ def _last(rows: list[Measurement]) -> float:
 
 
 def _area(rows: list[Measurement]) -> float:
-    """Trapezoids over epochs, divided by their span; a single measurement stands for itself."""
+    """Area by trapezoids over epochs, divided by the span of epochs; the value itself for a single measurement."""
     span = rows[-1].epoch - rows[0].epoch if rows else 0.0
     if span == 0:
         return _last(rows)

@@ -1,4 +1,4 @@
-"""What a handful of paired seeds can say: intervals, tests, times to a target."""
+"""Statistics for a few paired seeds: intervals, tests, times to a target."""
 
 from normlab.statistics.crossed import crossed_interval, crossed_test, packed_interval
 from normlab.statistics.intervals import Interval, bootstrap_interval, mean_interval, paired_difference, share_interval

@@ -1,11 +1,11 @@
-"""Channel statistics of images: two estimators of the standard deviation, and how well a sample gives them.
+"""Channel statistics of images: two estimators of the standard deviation, and the error of a sample.
 
 All of it follows from three exact integers of each image and channel: its pixels, their sum and their sum of squares.
 Everything is in units of u = x/255.
 
-The standard deviation is either *pooled*, that of all pixels of all images, or *per image*, the mean of the images'
-own. The second is smaller: by the law of total variance, pooled^2 = mean of the images' variances + variance of their
-means, and a mean of roots is at most the root of the mean.
+The standard deviation is either *pooled*, over all pixels of all images, or *per image*, the mean of the images' own
+standard deviations. The per-image value is smaller: by the law of total variance, pooled^2 = mean of the images'
+variances + variance of their means, and a mean of roots is at most the root of the mean.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class ImageSums:
     def resampled(self, estimator: Estimator, resamples: int, seed: int) -> tuple[NDArray, NDArray]:
         """The statistics of bootstrap resamples of the images, float64 [resamples, C] each.
 
-        A seed gives the same resamples for both estimators.
+        The same seed gives the same resamples for both estimators.
         """
         n, channels = self.total.shape
         if estimator == "pooled":
@@ -83,7 +83,7 @@ class ImageSums:
 
 
 def channel_names(channels: int) -> tuple[str, ...]:
-    """Of one channel or three, else numbers."""
+    """The names of one channel or of three channels; numbers for any other count."""
     return {1: ("grey",), 3: ("red", "green", "blue")}.get(channels, tuple(map(str, range(channels))))
 
 

@@ -1,7 +1,8 @@
-"""Intervals over seeds and test images at once: what another seed and other images would have given.
+"""Intervals over seeds and test images at once, for the result with other seeds and other images.
 
 Every run is tested on the same images, so seeds and images are crossed: a run is right on an image or it is not. An
-interval over seeds alone says nothing of other images; one over images alone nothing of other seeds.
+interval over seeds alone says nothing about other images; an interval over images alone says nothing about other
+seeds.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def crossed_interval(first: ArrayLike, second: ArrayLike, confidence: float = 0.
         confidence: in (0, 1).
 
     Returns:
-        Its ``n`` is the number of seeds. Of one seed or one image the ends are NaN.
+        ``n`` is the number of seeds. The ends are NaN for one seed or one image.
 
     Raises:
         ValueError: if the shapes differ or are not [seeds, images], a value is not finite, or the confidence is out of
@@ -52,13 +53,13 @@ def crossed_interval(first: ArrayLike, second: ArrayLike, confidence: float = 0.
 
 
 def crossed_mean(first: ArrayLike, second: ArrayLike) -> tuple[float, float, float]:
-    """The mean of :func:`crossed_interval`, its standard error and the degrees of freedom of that.
+    """The mean of :func:`crossed_interval`, its standard error, and the degrees of freedom of the standard error.
 
     Returns:
-        The error is NaN of one seed or one image, and 0 where all differences are the same.
+        The error is NaN for one seed or one image, and 0 if all differences are equal.
 
     Raises:
-        ValueError: as there.
+        ValueError: as :func:`crossed_interval` does.
     """
     found = _differences(first, second)
     seeds, images = found.shape
@@ -74,14 +75,14 @@ def crossed_mean(first: ArrayLike, second: ArrayLike) -> tuple[float, float, flo
 
 
 def crossed_test(first: ArrayLike, second: ArrayLike) -> float:
-    """Two-sided p that the mean over seeds and images is 0, of the model of :func:`crossed_interval`.
+    """Two-sided p of the test that the mean over seeds and images is 0, by the model of :func:`crossed_interval`.
 
     Args:
         first: [seeds, images].
         second: [seeds, images].
 
     Raises:
-        ValueError: as there.
+        ValueError: as :func:`crossed_interval` does.
     """
     mean, error, degrees = crossed_mean(first, second)
     if error == 0:
@@ -120,7 +121,7 @@ def pigeonhole_interval(
         second: [seeds, images].
         generator: draws the resamples.
         confidence: in (0, 1).
-        resamples: how many.
+        resamples: number of resamples.
     """
     found = _differences(first, second)
     seeds, images = found.shape
@@ -132,7 +133,7 @@ def pigeonhole_interval(
 
 
 def packed_interval(first: list[str], second: list[str], images: int, confidence: float = 0.95) -> Interval:
-    """:func:`crossed_interval` of packed correctness, a string a seed; seed i stands at i in both."""
+    """:func:`crossed_interval` of packed correctness, a string for each seed; position i in both lists is seed i."""
     one, other = (np.stack([unpack(packed, images) for packed in side]) for side in (first, second))
     return crossed_interval(one, other, confidence)
 

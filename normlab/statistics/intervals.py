@@ -1,4 +1,4 @@
-"""Intervals of means, of paired differences and of shares, over a handful of seeds."""
+"""Intervals of means, of paired differences and of shares, over a few seeds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-ROUNDING = 2.0**-46  # 64 units in the last place: what a few operations in float64 leave behind, relative
+ROUNDING = 2.0**-46  # 64 units in the last place: relative rounding of a few operations in float64
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,10 @@ class Interval:
     """An estimate between two ends.
 
     Attributes:
-        estimate: of the mean, the share or the statistic; NaN of no values at all.
-        low: the lower end; NaN of fewer than 2 values, unless the interval is of a share, for which 1 is enough.
-        high: the upper end, NaN where the lower one is.
-        n: values, pairs or trials that the estimate rests on.
+        estimate: of the mean, the share or the statistic; NaN without values.
+        low: the lower end; NaN for fewer than 2 values (for a share, without trials).
+        high: the upper end; NaN if the lower end is NaN.
+        n: number of values, pairs or trials.
     """
 
     estimate: float
@@ -150,8 +150,8 @@ def share_interval(successes: int, n: int, confidence: float = 0.95) -> Interval
 def differences(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
     """The difference first - second of each pair, float64 [n].
 
-    Differences that are all the same but for rounding are made the same, and 0 if they are nothing but rounding.
-    Otherwise 0.1 + 0.2 against 0.3, for every seed, would be a difference without variance: as significant as can be.
+    Differences that are equal up to rounding are set to one value, and to 0 if they are only rounding. Otherwise
+    0.1 + 0.2 versus 0.3, for every seed, would be a difference without variance, with the highest significance.
 
     >>> differences([0.1 + 0.2, 0.3], [0.3, 0.1 + 0.2]).tolist()
     [0.0, 0.0]
@@ -180,7 +180,7 @@ def differences(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
 
 
 def scale(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """The largest magnitude among pairs, to which rounding is relative."""
+    """The largest magnitude among pairs; rounding is relative to it."""
     return float(max(np.abs(first).max(), np.abs(second).max()))
 
 

@@ -1,4 +1,4 @@
-"""Tests of a difference between two schemes over paired seeds: that there is one, that there is none that matters."""
+"""Tests over paired seeds: that two schemes differ, or that no difference matters."""
 
 from __future__ import annotations
 

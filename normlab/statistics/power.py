@@ -1,4 +1,4 @@
-"""The power of the tests of paired differences, and the pairs that it takes to have enough."""
+"""The power of the tests of paired differences, and the number of pairs for enough power."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scipy import integrate, stats
 
 from normlab.statistics.level import ALPHA, POWER
 
-MOST_PAIRS = 1_000_000  # beyond it nobody runs
+MOST_PAIRS = 1_000_000  # largest number of pairs that is tried
 
 
 def power(truth: float, low: float, high: float, deviation: float, n: int, alpha: float = ALPHA) -> float:
@@ -61,7 +61,7 @@ def power(truth: float, low: float, high: float, deviation: float, n: int, alpha
 def pairs_needed(
     truth: float, low: float, high: float, deviation: float, alpha: float = ALPHA, wanted: float = POWER
 ) -> float:
-    """The fewest pairs whose :func:`power` is enough; infinite where no number is.
+    """The smallest number of pairs with enough :func:`power`; infinite if no number is enough.
 
     >>> pairs_needed(truth=1.0, low=0.0, high=math.inf, deviation=1.0)
     11

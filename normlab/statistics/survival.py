@@ -1,7 +1,7 @@
 """Epochs, steps or seconds to a target that some runs never reach.
 
-Every run that misses was trained up to the same horizon, so nothing is censored before it, and what survival analysis
-needs an estimator for is a plain mean or median here.
+Every run that misses the target was trained up to the same horizon, so nothing is censored before the horizon, and a
+plain mean or median replaces the estimators of survival analysis.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from normlab.statistics.intervals import Interval, paired_difference
 
 @dataclass(frozen=True)
 class TimeToTarget:
-    """When runs reached a target. All but ``n`` are NaN of no runs at all.
+    """When runs reached a target. Without runs, all fields but ``n`` are NaN.
 
     Attributes:
         median: of all n times, in which a miss counts as infinite; of an even n the mean of the middle two.
@@ -33,7 +33,7 @@ class TimeToTarget:
 
 
 def time_to_target(times: ArrayLike, horizon: float) -> TimeToTarget:
-    """Times to a target in brief, misses included.
+    """Summary of the times to a target, misses included.
 
     The restricted mean is the area under the share of runs still short of the target, up to the horizon (Royston and
     Parmar 2013, BMC Med. Res. Methodol. 13:152); it is finite however many missed.
@@ -70,7 +70,7 @@ def restricted_difference(first: ArrayLike, second: ArrayLike, horizon: float, c
 
     Args:
         first: [n], 0 or above, infinite for a miss; the time of seed i stands at i in both.
-        second: [n], likewise.
+        second: [n], 0 or above, infinite for a miss.
         horizon: above 0 and finite, how long every run was trained, in the unit of the times.
         confidence: in (0, 1).
 

@@ -1,1 +1,1 @@
-"""Theory: what the Hessian of a model predicts about its training, to be set beside what training did."""
+"""Theory: what the Hessian of a model predicts about its training, to compare with the training itself."""

@@ -1,4 +1,4 @@
-"""What a normalization does to the layers of a network: activations, gradients, and what theory says of the first.
+"""Activations and gradients of a network's layers under a normalization, and the prediction for the first layer.
 
 The scale of the first layer's output follows from the scheme's second moments: for weights drawn independently with
 mean 0 and variance v, the output at one position has variance v * sum of E[x_d^2] over the inputs d that it sees (He et
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from normlab.norms import Normalization
 from normlab.theory.curvature import Loss, training_copy
 
-LAYERS = (nn.Linear, nn.Conv2d, nn.MultiheadAttention)  # whose activations and gradients are told apart
+LAYERS = (nn.Linear, nn.Conv2d, nn.MultiheadAttention)  # layers whose activations and gradients are measured
 
 
 def second_moments(batches: Iterable[Tensor], norm: Normalization) -> Tensor:
@@ -38,7 +38,7 @@ def second_moments(batches: Iterable[Tensor], norm: Normalization) -> Tensor:
 def predicted_output_variance(layer: nn.Linear | nn.Conv2d, moments: Tensor) -> float:
     """Variance of the layer's output over images, positions and draws of the weights.
 
-    The variance of the weights is taken as their mean square, that of the biases likewise.
+    The mean squares of the weights and of the biases are taken as their variances.
 
     >>> layer = nn.Linear(2, 1000, bias=False)
     >>> _ = nn.init.constant_(layer.weight, 0.5)  # a mean square of 1/4
@@ -53,7 +53,7 @@ def predicted_output_variance(layer: nn.Linear | nn.Conv2d, moments: Tensor) -> 
     if isinstance(layer, nn.Linear):
         seen = moments.sum()
     else:
-        # With the layer's own stride and padding, because fewer inputs are seen at a border of zeros.
+        # With the layer's own stride and padding, because a position at a border of zeros sees fewer inputs.
         ones = nn.Conv2d(
             layer.in_channels,
             layer.groups,
@@ -80,10 +80,11 @@ class LayerStatistics:
         name: its place in the network.
         activation_rms: root mean square of its output.
         activation_offset: root mean square of its channels' means, over that of their standard deviations, both over
-            images and places: 0 if every channel is centred, large if the layer says the same of every image.
+            images and places: 0 if every channel is centered, large if the layer's output is nearly the same
+            for every image.
         gradient_norm: of the mean loss in its weights and biases.
-        gradient_spread: standard deviation of log10 g^2 over its weights, zeros left out: the decades that Adam evens
-            out, which divides by the root of g^2. NaN if all are zero.
+        gradient_spread: standard deviation of log10 g^2 over its weights, without zeros: the decades that Adam
+            evens out, because it divides by the root of g^2. NaN if all are zero.
         zero_gradients: share of its weights whose gradient is exactly 0.
     """
 
@@ -99,10 +100,10 @@ def layer_statistics(body: nn.Module, loss: Loss, inputs: Tensor, targets: Tenso
     """Activations and gradients of every layer with weights, from input to output.
 
     Args:
-        body: the network behind its normalization; not changed.
+        body: the network after its normalization; not changed.
         loss: mean over the batch.
         inputs: normalized, [B, ...].
-        targets: what the loss takes, [B, ...].
+        targets: second argument of the loss, [B, ...].
     """
     body = training_copy(body)
     layers = {name: module for name, module in body.named_modules() if isinstance(module, LAYERS)}
@@ -118,8 +119,8 @@ def layer_statistics(body: nn.Module, loss: Loss, inputs: Tensor, targets: Tenso
     for name, module in layers.items():
         module.register_forward_hook(gather(name))
     loss(body(inputs), targets).backward()
-    # A layer inside another's computation, such as attention's projection, is counted there.
-    return [_statistics(name, layers[name], *found) for name, found in scales.items()]
+    # A layer inside another layer's computation, such as the projection of attention, counts as part of that layer.
+    return [_statistics(name, layers[name], *scale) for name, scale in scales.items()]
 
 
 def offset(values: Tensor) -> float:
@@ -129,7 +130,10 @@ def offset(values: Tensor) -> float:
     2.828427
 
     Args:
-        values: [B, C, H, W], or [..., C] of a linear layer. Infinite if no channel varies, unless all are zero: NaN.
+        values: [B, C, H, W], or [..., C] of a linear layer.
+
+    Returns:
+        Infinite if no channel varies; NaN if all values are zero.
     """
     by_channel = (values.movedim(1, -1) if values.ndim == 4 else values).flatten(0, -2)
     means, deviations = by_channel.mean(0), by_channel.std(0, correction=0)

@@ -1,9 +1,9 @@
 """Curvature of any network's loss, by Hessian-vector products: largest eigenvalue, trace, spectral density.
 
-Nothing of size parameters squared is held. The algorithms are ARPACK's and curvlinops'; the product H v itself is two
-backward passes (Pearlmutter 1994) through autograd. curvlinops would take it from torch.func, whose second derivatives
-of layer and batch normalization are wrong in torch 2.15.0 (pytorch issues 196699 and 196700: such a Hessian is not even
-symmetric, while autograd's agrees with finite differences).
+No matrix of size parameters x parameters is stored. The algorithms are ARPACK's and curvlinops'; the product H v is two
+backward passes (Pearlmutter 1994) through autograd. curvlinops itself uses torch.func, whose second derivatives of
+layer and batch normalization are wrong in torch 2.15.0 (pytorch issues 196699 and 196700): that Hessian is not
+symmetric, while autograd's Hessian agrees with finite differences.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from normlab.errors import DataError
 
-LARGEST_SPACE = 100  # vectors that ARPACK is given for a spectrum that its usual 20 do not resolve
-MOST_BYTES = 2**31  # that they may take
-MOST_RESTARTS = 100  # of ARPACK, each of about as many products as it has vectors; its own limit is 10 a parameter
+LARGEST_SPACE = 100  # vectors for ARPACK if its usual 20 do not resolve the spectrum
+MOST_BYTES = 2**31  # memory of these vectors
+MOST_RESTARTS = 100  # of ARPACK; a restart takes about one product for each vector (ARPACK's limit: 10 x parameters)
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def training_copy(body: nn.Module) -> nn.Module:
-    """A copy that computes as in training, but whose batch normalization keeps no running averages."""
+    """A copy of a network in training mode, whose batch normalization keeps no running averages."""
     body = copy.deepcopy(body).train().requires_grad_()
     body.zero_grad()
     for module in body.modules():
@@ -41,7 +41,7 @@ def training_copy(body: nn.Module) -> nn.Module:
 
 
 def _curvlinops() -> Any:
-    """The library, imported late and without the warnings of its own imports."""
+    """The library curvlinops, imported when needed, without the warnings of its own imports."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import curvlinops
@@ -49,7 +49,7 @@ def _curvlinops() -> Any:
 
 
 class _MeanLoss(nn.Module):
-    """A loss as curvlinops wants it: a module that says how it is reduced."""
+    """A loss in the form that curvlinops requires: a module with the attribute ``reduction``."""
 
     reduction = "mean"
 
@@ -62,26 +62,26 @@ class _MeanLoss(nn.Module):
 
 
 class Curvature:
-    """The Hessian of the mean loss over given images, in all parameters of a network, at its present weights.
+    """The Hessian of the mean loss over given images, in all parameters of a network, at its current weights.
 
-    The images are one batch. Batch normalization takes its statistics from that batch, as it does in training, and its
-    running averages are left alone.
+    The images are one batch. Batch normalization takes its statistics from that batch, as in training, and its running
+    averages do not change.
 
     >>> layer = nn.Linear(2, 1, bias=False).double()
     >>> x = torch.tensor([[2.0, 0.0], [0.0, 1.0]]).double()
     >>> half_square = lambda scores, targets: 0.5 * (scores - targets).square().sum(1).mean()
-    >>> found = Curvature(layer, half_square, x, torch.zeros(2, 1).double())  # its Hessian is diag(2, 1/2)
-    >>> round(found.lambda_max(), 6)
+    >>> curvature = Curvature(layer, half_square, x, torch.zeros(2, 1).double())  # its Hessian is diag(2, 1/2)
+    >>> round(curvature.lambda_max(), 6)
     2.0
 
     Args:
-        body: the network behind its normalization; copied, not changed.
+        body: the network after its normalization; copied, not changed.
         loss: mean over the batch, twice differentiable almost everywhere.
         inputs: normalized, [B, ...].
-        targets: what the loss takes, [B, ...].
+        targets: second argument of the loss, [B, ...].
 
     Raises:
-        DataError: if a score is not finite, where there is no Hessian.
+        DataError: if a score is not finite, so that there is no Hessian.
     """
 
     def __init__(self, body: nn.Module, loss: Loss, inputs: Tensor, targets: Tensor) -> None:
@@ -103,7 +103,7 @@ class Curvature:
             yield operator
 
     def _products(self, inputs: Tensor, targets: Tensor, matrix: list[Tensor]) -> list[Tensor]:
-        """H V for the columns of V, which lie along the last dimension of each part; by autograd, see above."""
+        """H V by autograd; the columns of V lie along the last dimension of each part."""
         with torch.enable_grad():
             loss = self.loss(self.body(inputs), targets)
             gradients = torch.autograd.grad(loss, self.parameters, create_graph=True)
@@ -125,8 +125,8 @@ class Curvature:
             tolerance: relative, at which ARPACK stops.
 
         Raises:
-            DataError: if ARPACK does not find it: where many eigenvalues lie close together at the upper end, or the
-                largest is lost in the rounding of one of the other sign.
+            DataError: if ARPACK does not converge: many eigenvalues lie close together at the upper end, or the largest
+                is smaller than the rounding of a negative eigenvalue.
         """
         from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, eigsh
 
@@ -142,18 +142,18 @@ class Curvature:
             larger = min(LARGEST_SPACE, self.size, MOST_BYTES // (self.size * begin.itemsize))
             for space in (usual, max(usual, larger)):
                 try:
-                    found = eigsh(
+                    eigenvalues = eigsh(
                         operator, k=1, which="LA", tol=tolerance, v0=begin, ncv=space, maxiter=MOST_RESTARTS,
                         return_eigenvectors=False,
                     )  # fmt: skip
-                    return float(found[0])
+                    return float(eigenvalues[0])
                 except ArpackNoConvergence:
                     continue
                 except ArpackError as error:
                     raise DataError(f"the Hessian's largest eigenvalue was not found: {error}") from None
         raise DataError(
             f"the largest eigenvalue of the Hessian was not found to {tolerance:.0e} in {MOST_RESTARTS} restarts of "
-            "ARPACK: many eigenvalues lie close to it, or it is lost in the rounding of a far larger negative one; "
+            "ARPACK: many eigenvalues lie close to it, or it is smaller than the rounding of a negative eigenvalue; "
             "accept a larger tolerance, or compute in double precision (trainer.precision=64)"
         )
 
@@ -161,7 +161,7 @@ class Curvature:
         """Estimate of the trace, and its standard error (Hutchinson 1990, with Rademacher vectors).
 
         Args:
-            products: H v that are spent; 2 at least.
+            products: number of products H v; 2 or more.
         """
         generator = torch.Generator().manual_seed(0)
         like = self.parameters[0].detach()
@@ -175,12 +175,12 @@ class Curvature:
     def density(self, products: int = 40, points: int = 512, repeats: int = 1) -> tuple[Tensor, Tensor]:
         """Spectral density by stochastic Lanczos quadrature (Papyan 2020, algorithm 2).
 
-        Each eigenvalue is drawn as a Gaussian bump, so the density shows where eigenvalues lie, not single ones.
+        Each eigenvalue becomes a Gaussian bump, so the density shows where eigenvalues lie, but no single eigenvalues.
 
         Args:
-            products: H v for each random start.
-            points: of the grid.
-            repeats: random starts.
+            products: number of products H v for each random start.
+            points: number of points of the grid.
+            repeats: number of random starts.
 
         Returns:
             Eigenvalues [points], and density [points], which integrates to about 1.

@@ -16,7 +16,7 @@ from normlab.theory.moments import Moments
 from normlab.theory.spectrum import Spectrum, threshold
 from normlab.theory.stability import stable_rate
 
-MOST_STEPS = 10**18  # beyond, a prediction is reported as infinite
+MOST_STEPS = 10**18  # a prediction of more steps is reported as infinite
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class Descent:
 
     @property
     def eigenvalues(self) -> Tensor:
-        """Those above the threshold, in falling order, [rank]."""
+        """The eigenvalues above the threshold, in falling order, [rank]."""
         return self.spectrum.eigenvalues[: self.spectrum.rank]
 
     @property
     def optimum(self) -> float:
-        """L*, the least loss there is."""
+        """L*, the smallest possible loss."""
         return self.initial - 0.5 * self.energy.sum().item()
 
     @property
@@ -79,7 +79,7 @@ class Descent:
 
         Args:
             eps: in (0, 1).
-            rate: learning rate; the excess falls with every step while it is below :meth:`stable_rate`.
+            rate: learning rate; if it is below :meth:`stable_rate`, the excess falls with every step.
         """
         if rate >= self.stable_rate():
             return math.inf
@@ -96,10 +96,10 @@ class Descent:
 
 
 def iterations_by_condition_number(condition_number: float, eps: float) -> float:
-    """Steps to a relative excess loss of eps if nothing but the condition number is known, at the best constant rate.
+    """Largest number of steps to a relative excess loss of eps, by the condition number, at the best constant rate.
 
-    The error shrinks at least by (k - 1)/(k + 1) with each step (Polyak 1964), its square by that squared; for a large
-    condition number k that makes k/4 ln(1/eps) steps.
+    Each step multiplies the error by (k - 1)/(k + 1) at most (Polyak 1964), and the excess loss by the square of this
+    factor. For a large condition number k these are k/4 ln(1/eps) steps.
 
     >>> iterations_by_condition_number(1.0, 1e-3)
     1.0
@@ -110,7 +110,7 @@ def iterations_by_condition_number(condition_number: float, eps: float) -> float
         return condition_number
     if condition_number <= 1:
         return 1.0
-    # log((k + 1)/(k - 1)) = 2 atanh(1/k), which does not cancel for a large k.
+    # log((k + 1)/(k - 1)) = 2 atanh(1/k), which loses no digits for a large k.
     return float(math.ceil(math.log(1 / eps) / (4 * math.atanh(1 / condition_number))))
 
 
@@ -125,11 +125,11 @@ def descent(moments: Moments, bias: bool, start: Tensor | None = None) -> Descen
     matrix, cross = moments.second_moment(bias), moments.cross_moment(bias)
     eigenvalues, vectors = torch.linalg.eigh(matrix)
     eigenvalues, vectors = eigenvalues.flip(0), vectors.flip(1)
-    found = Spectrum(eigenvalues, threshold(eigenvalues, moments.count))
+    spectrum = Spectrum(eigenvalues, threshold(eigenvalues, moments.count))
     residual, initial = cross, 0.5 * moments.targets.sum().item()  # |y|^2 = 1 for a one-hot target
     if start is not None:
         residual = cross - matrix @ start
         initial += (0.5 * start * (matrix @ start) - cross * start).sum().item()
-    gradient = vectors[:, : found.rank].T @ residual  # [rank, C]
-    energy = gradient.square().sum(1) / eigenvalues[: found.rank]
-    return Descent(found, energy, initial)
+    gradient = vectors[:, : spectrum.rank].T @ residual  # [rank, C]
+    energy = gradient.square().sum(1) / eigenvalues[: spectrum.rank]
+    return Descent(spectrum, energy, initial)

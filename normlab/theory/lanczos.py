@@ -1,4 +1,4 @@
-"""Largest eigenvalues of the linear model's Hessian where a dense one does not fit: products with vectors only."""
+"""Largest eigenvalues of the linear model's Hessian without a dense matrix, by products with vectors."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from normlab.errors import DataError
 from normlab.norms import Normalization
 from normlab.theory.spectrum import spectrum
 
-DENSE_SIZE = 2048  # a matrix of this size has all its eigenvalues within seconds on one core
-MOST_BYTES = 2**30  # that the vectors of a method may take
+DENSE_SIZE = 2048  # the dense solver takes seconds for a matrix of this size on one core
+MOST_BYTES = 2**30  # memory of the vectors of a method
 
-EXTRA_VECTORS = 4  # of a block, above the eigenvalues asked for: they speed up convergence in a cluster
-MOST_BLOCKS = 40  # that are kept before a restart; half of them remain after it
+EXTRA_VECTORS = 4  # of a block, in addition to the requested eigenvalues: for faster convergence in a cluster
+MOST_BLOCKS = 40  # before a restart, which keeps half of them
 
 
 def largest_eigenvalues(
@@ -27,9 +27,9 @@ def largest_eigenvalues(
 ) -> Tensor:
     """The largest eigenvalues of S = (1/N) sum x~ x~', in falling order.
 
-    By the dense solver where S, or the Gram matrix of the images, which has the same eigenvalues above 0, is at most
-    ``DENSE_SIZE`` wide; else by :func:`block_lanczos`, which makes one pass over the images a step. The images may
-    stream.
+    The dense solver is used if S, or the Gram matrix of the images (which has the same eigenvalues above 0), is at most
+    ``DENSE_SIZE`` wide; otherwise :func:`block_lanczos`, which makes one pass over the images in each step. The images
+    may stream.
 
     Args:
         split: images.
@@ -42,8 +42,8 @@ def largest_eigenvalues(
         float64 [count].
 
     Raises:
-        DataError: if there are not more features than eigenvalues asked for, a feature is not finite, or block Lanczos
-            does not converge.
+        DataError: if ``count`` is not below the number of features, a feature is not finite, or block Lanczos does not
+            converge.
     """
     norm = copy.deepcopy(norm).double()
 
@@ -57,7 +57,9 @@ def largest_eigenvalues(
         features = norm(next(iter(split.batches(1)))[0]).numel() + bias
     images = len(split)
     if count >= features:
-        raise DataError(f"{count} eigenvalues of a matrix of {features}: take the dense route, linear_hessian")
+        raise DataError(
+            f"{count} eigenvalues of a matrix of {features} rows: use linear_hessian, which computes all eigenvalues"
+        )
     if features <= DENSE_SIZE:
         return _top(sum((x.T @ x for x in batches()), torch.zeros(features, features).double()) / images, count)
     if images <= DENSE_SIZE and images * features * 8 <= MOST_BYTES:
@@ -74,7 +76,7 @@ def largest_eigenvalues(
 
 
 def _top(matrix: Tensor, count: int) -> Tensor:
-    """The largest eigenvalues; zeros follow where the matrix has fewer, as a Gram matrix of few images may."""
+    """The largest eigenvalues, filled up with zeros if the matrix has fewer rows, as a Gram matrix may."""
     eigenvalues = spectrum(matrix).eigenvalues[:count]
     return F.pad(eigenvalues, (0, count - len(eigenvalues)))
 
@@ -84,8 +86,8 @@ def block_lanczos(
 ) -> Tensor:
     """The largest eigenvalues of a symmetric positive semi-definite matrix, multiple and clustered ones included.
 
-    A Krylov space of a block finds an eigenvalue as often as it occurs, up to the width of the block, while that of one
-    vector finds it once; and the largest eigenvalue is approached even where there is no gap below it (Golub and
+    The Krylov space of a block contains an eigenvalue as often as it occurs, up to the width of the block; that of a
+    single vector contains it once. It converges to the largest eigenvalue even if there is no gap below it (Golub and
     Underwood 1977, "The block Lanczos method for computing eigenvalues"; Musco and Musco 2015, "Randomized block Krylov
     methods", theorem 1). The basis is orthogonalized in full, and restarted from its best half (Wu and Simon 2000,
     "Thick-restart Lanczos") when it is large.
@@ -98,20 +100,20 @@ def block_lanczos(
         product: of the matrix with vectors float64 [size, K].
         size: of the matrix.
         count: of eigenvalues, below the size.
-        tolerance: each one's |S v - lambda v| is at most this share of the largest eigenvalue, so an eigenvalue lies
-            as near.
-        most_products: calls of ``product`` before giving up.
+        tolerance: largest |S v - lambda v| of each result, as a share of the largest eigenvalue; a true eigenvalue lies
+            within this distance.
+        most_products: largest number of calls of ``product``.
 
     Returns:
         float64 [count], in falling order.
 
     Raises:
-        DataError: if that tolerance was not reached.
+        DataError: if the tolerance is not reached.
     """
     width = count + EXTRA_VECTORS
     if size <= 2 * width:  # no room for a second block: the first one is a basis of the whole space
         width = size
-    # Vectors of the basis, of which each has its product beside it.
+    # Largest number of vectors in the basis; the product of each is stored, too.
     most = max(2 * width, min(MOST_BLOCKS * width, MOST_BYTES // (16 * size), size))
     block = torch.from_numpy(np.random.default_rng(0).standard_normal((size, width)))
     basis = block.new_zeros(size, 0)
@@ -131,13 +133,13 @@ def block_lanczos(
             basis, products = basis @ vectors[:, : most // 2], products @ vectors[:, : most // 2]
     raise DataError(
         f"the largest eigenvalues are known to {residual / values[0].item():.0e} after {most_products} products, not "
-        f"to {tolerance:.0e}, because many lie close together: accept a larger tolerance, or give fewer features "
-        f"(data.image_size), of which at most {DENSE_SIZE} have a dense matrix"
+        f"to {tolerance:.0e}, because many lie close together: accept a larger tolerance, or fewer features "
+        f"(data.image_size); the dense solver takes up to {DENSE_SIZE}"
     )
 
 
 def _orthonormal(block: Tensor, basis: Tensor) -> Tensor:
-    """An orthonormal block of the same width, orthogonal to the basis; twice, because once leaves rounding behind."""
+    """An orthonormal block of the same width, orthogonal to the basis; two passes, because one leaves rounding."""
     block = F.normalize(block, dim=0)
     for _ in range(2):
         block = torch.linalg.qr(block - basis @ (basis.T @ block)).Q

@@ -1,4 +1,4 @@
-"""Moments of a labelled data set under a normalization: all that the linear model's loss depends on."""
+"""Moments of a labeled data set under a normalization, on which alone the linear model's loss depends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from normlab.norms import Affine, Learned, Normalization, Whitening
 from normlab.norms.base import check_images
 from normlab.norms.moments import SecondMoment
 
-MAX_FEATURES = 8192  # a dense matrix of so many takes 0.5 GiB, its eigenvectors as much again, and minutes
+MAX_FEATURES = 8192  # a dense matrix of this size takes 0.5 GiB, its eigenvectors 0.5 GiB and minutes
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Moments:
         return torch.cat([matrix, self.targets[None]]) if bias else matrix
 
     def mapped(self, scale: Tensor, shift: Tensor) -> Moments:
-        """Moments of scale * x + shift, elementwise, [D'] each; D' is D, or a multiple where channels were repeated."""
+        """Moments of scale * x + shift, elementwise, [D'] each; D' is D, a multiple of D for repeated channels."""
         times = len(scale) // len(self.mean)
         mean, cross = self.mean.repeat(times), self.cross.repeat(times, 1)
         covariance = self.covariance.repeat(times, times)
@@ -114,15 +114,15 @@ def raw_moments(batches: Iterable[tuple[Tensor, Tensor]], classes: int) -> tuple
 
 
 def require_dense(features: int) -> None:
-    """Refuse a dense matrix that would not fit.
+    """Refuse a dense matrix that does not fit into memory.
 
     Raises:
-        DataError: saying what to do instead.
+        DataError: for more than MAX_FEATURES features; says what to do instead.
     """
     if features > MAX_FEATURES:
         raise DataError(
             f"{features} features: a dense Hessian would take {features**2 * 8 / 2**30:.0f} GiB. Give a smaller "
-            f"data.image_size (at most {MAX_FEATURES} features), or take its largest eigenvalues by "
+            f"data.image_size (at most {MAX_FEATURES} features), or compute the largest eigenvalues only, with "
             f"normlab.theory.lanczos"
         )
 
@@ -159,7 +159,7 @@ def streamed_moments(batches: Iterable[tuple[Tensor, Tensor]], norm: Normalizati
         norm: fitted.
         classes: number of classes.
     """
-    norm = copy.deepcopy(norm).double()  # a copy, because the network goes on in its own precision
+    norm = copy.deepcopy(norm).double()  # a copy, because the network keeps its own precision
     count, total = 0, torch.zeros(0)
     products, cross, targets = torch.zeros(0), torch.zeros(0), torch.zeros(classes, dtype=torch.float64)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The prediction for one run of the linear model, and its comparison with what the run did."""
+"""The prediction for one run of the linear model, and its comparison with the measurements of the run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EPS = (0.1, 0.01, 0.001)  # relative excess losses whose iterations are predicte
 
 @dataclass(frozen=True)
 class Prediction:
-    """What theory says about gradient descent on the linear model with squared error.
+    """The theory of gradient descent on the linear model with squared error, for one run.
 
     Attributes:
         descent: the loss in the eigenbasis of the Hessian.
@@ -42,7 +42,7 @@ class Prediction:
     exact: bool
 
     def metrics(self) -> dict[str, Any]:
-        """The numbers of the record that need no run."""
+        """The predicted numbers of the record, which need no run."""
         spectrum, theory = self.descent.spectrum, self.descent
         numbers: dict[str, Any] = {
             "lambda_max": spectrum.lambda_max,
@@ -64,7 +64,7 @@ class Prediction:
         return numbers
 
     def rows(self, rows: list[Measurement]) -> list[Measurement]:
-        """The predicted loss at every step whose training loss was measured; none where the theory is not exact."""
+        """The predicted loss at every step whose training loss was measured, or no rows if the theory is not exact."""
         steps = [row.step for row in rows if row.split == "train" and row.metric == "loss"]
         if not self.exact or not steps:
             return []
@@ -72,11 +72,11 @@ class Prediction:
         return [Measurement(step, float(step), "theory", "loss", curve[step]) for step in steps]
 
     def compare(self, rows: list[Measurement], levels: tuple[float, ...] = EPS) -> dict[str, Any]:
-        """What the run measured of the predicted quantities.
+        """The measured values of the predicted quantities.
 
         ``measured_iterations`` is the first step at which the relative excess over the predicted optimum is at most
-        eps, infinite if none was; ``curve_deviation`` the largest difference between measured and predicted loss, as
-        a share of the initial excess loss.
+        eps, infinite if there is no such step; ``curve_deviation`` is the largest difference between
+        measured and predicted loss, as a share of the initial excess loss.
 
         Args:
             rows: of the run.
@@ -98,10 +98,10 @@ class Prediction:
 
 
 def predict(config: Config, data: Dataset, network: Network) -> Prediction | None:
-    """The prediction for a run; None unless its model is linear and its loss the squared error.
+    """The prediction for a run; None unless the model is linear and the loss is the squared error.
 
     Raises:
-        ConfigError: if the rate is ``auto`` and there is no theory to take it from.
+        ConfigError: if the rate is ``auto`` and there is no prediction.
         DataError: for more features than a dense Hessian can hold.
     """
     options = config.optim
@@ -109,7 +109,7 @@ def predict(config: Config, data: Dataset, network: Network) -> Prediction | Non
         if options.lr == "auto":
             raise ConfigError(
                 "optim.lr=auto is 1/lambda_max of the linear model with squared error (arch=linear "
-                "arch.loss=squared_error); give a number for another"
+                "arch.loss=squared_error); for another model or loss give a number: optim.lr=NUMBER"
             )
         return None
     theory = _descent(config, data, network.norm, network.body.layer)
@@ -127,7 +127,7 @@ def predict(config: Config, data: Dataset, network: Network) -> Prediction | Non
 
 
 def _descent(config: Config, data: Dataset, norm: Normalization, layer: nn.Linear) -> Descent:
-    """From the cache, if the same data, scheme and zero weights were analysed before."""
+    """The theory of descent, from the cache if the weights are zero and data and scheme were analyzed before."""
     bias = layer.bias is not None
     start = torch.cat([layer.weight.T, layer.bias[None]]) if bias else layer.weight.T
     if start.any():
@@ -144,8 +144,8 @@ def _descent(config: Config, data: Dataset, norm: Normalization, layer: nn.Linea
             "initial": theory.initial,
         }
 
-    found = cache.remember("theory-" + hashlib.blake2b(about.encode(), digest_size=16).hexdigest(), make)
-    return Descent(Spectrum(found["eigenvalues"], found["threshold"]), found["energy"], found["initial"])
+    entry = cache.remember("theory-" + hashlib.blake2b(about.encode(), digest_size=16).hexdigest(), make)
+    return Descent(Spectrum(entry["eigenvalues"], entry["threshold"]), entry["energy"], entry["initial"])
 
 
 def dataset_moments(data: Dataset, norm: Normalization, raw: tuple[Moments, Any] | None = None) -> Moments:
@@ -154,7 +154,7 @@ def dataset_moments(data: Dataset, norm: Normalization, raw: tuple[Moments, Any]
     Args:
         data: the data set.
         norm: fitted.
-        raw: :func:`raw_moments` of the training images, where they are known already.
+        raw: :func:`raw_moments` of the training images, if they are known already.
     """
     classes = len(data.classes)
     if not is_affine(norm):

@@ -12,7 +12,7 @@ def class_factor(p: Tensor, scaled: bool = False) -> Tensor:
     """The part of one sample's softmax Hessian between its logits, [C, C].
 
     diag(p) - p p' (Bishop 2006, eq. 4.106), which is symmetric and has the row sums 0. ``scaled`` gives the product
-    diag(p) (I - p p') instead, which is neither: its entry ij is p_i (1[i = j] - p_i p_j).
+    diag(p) (I - p p') instead, which has neither property: its entry ij is p_i (1[i = j] - p_i p_j).
 
     >>> class_factor(torch.tensor([0.5, 0.5]))
     tensor([[ 0.2500, -0.2500],
@@ -23,7 +23,7 @@ def class_factor(p: Tensor, scaled: bool = False) -> Tensor:
 
     Args:
         p: probabilities of one sample, [C].
-        scaled: which of the two.
+        scaled: True for diag(p) (I - p p'), False for diag(p) - p p'.
     """
     outer = torch.outer(p, p)
     return torch.diag(p) @ (torch.eye(len(p), dtype=p.dtype) - outer) if scaled else torch.diag(p) - outer
@@ -43,7 +43,7 @@ def softmax_hessian(weights: Tensor, inputs: Tensor, scaled: bool = False) -> Te
     Args:
         weights: W, [C, D].
         inputs: x, [N, D]; with a column of ones if the model has a bias.
-        scaled: takes the other class factor, which gives no Hessian.
+        scaled: take the other class factor, whose result is not the Hessian.
 
     Returns:
         [C D, C D], with the weights in the order of ``W.flatten()``, in the inputs' type.

@@ -1,8 +1,8 @@
-"""The Hessian of the linear model, and what its spectrum says.
+"""The Hessian of the linear model, and its spectrum.
 
 For outputs W x~ with x~ = [x; 1] and the loss 1/2 mean |W x~ - y|^2, each output has the same Hessian, the second
-moments S = (1/N) sum x~ x~' (LeCun et al. 1998, "Efficient BackProp", section 5.1). Its condition number says how fast
-gradient descent is, and its largest eigenvalue how large a learning rate may be.
+moments S = (1/N) sum x~ x~' (LeCun et al. 1998, "Efficient BackProp", section 5.1). Its condition number determines
+how fast gradient descent is, and its largest eigenvalue how large the learning rate may be.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from normlab.theory.moments import (
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Eigenvalues of a symmetric positive semi-definite matrix, and what follows from them.
+    """Eigenvalues of a symmetric positive semi-definite matrix, and the numbers that follow from them.
 
     Attributes:
-        eigenvalues: float64 [D], in falling order; rounding may leave negative ones where the matrix is singular.
+        eigenvalues: float64 [D], in falling order; rounding may make some negative if the matrix is singular.
         threshold: an eigenvalue at or below it counts as zero.
     """
 
@@ -51,7 +51,7 @@ class Spectrum:
 
     @property
     def lambda_min(self) -> float:
-        """The smallest eigenvalue above the threshold: that of the matrix on its range. NaN for a zero matrix."""
+        """The smallest eigenvalue above the threshold: the smallest on the matrix's range. NaN for a zero matrix."""
         return self.eigenvalues[self.rank - 1].item() if self.rank else math.nan
 
     @property
@@ -68,8 +68,8 @@ class Spectrum:
 def spectrum(matrix: Tensor, samples: int = 1) -> Spectrum:
     """Spectrum of a symmetric positive semi-definite matrix, by the dense solver in float64.
 
-    >>> found = spectrum(torch.diag(torch.tensor([4.0, 1.0, 0.0])))
-    >>> found.rank, found.condition_number, found.full_condition_number
+    >>> singular = spectrum(torch.diag(torch.tensor([4.0, 1.0, 0.0])))
+    >>> singular.rank, singular.condition_number, singular.full_condition_number
     (2, 4.0, inf)
 
     Args:
@@ -85,7 +85,7 @@ def spectrum(matrix: Tensor, samples: int = 1) -> Spectrum:
 
 
 def threshold(eigenvalues: Tensor, samples: int) -> float:
-    """lambda_max * max(D, N) * 2^-52: what rounding may leave of an eigenvalue that is zero.
+    """lambda_max * max(D, N) * 2^-52: the size that rounding may give to an eigenvalue that is zero.
 
     numpy.linalg.matrix_rank has the same rule for the singular values of an N x D matrix.
 
@@ -105,7 +105,7 @@ def linear_hessian(images: Tensor, norm: str | Normalization | None = None, bias
 
     Args:
         images: uint8 [N, C, H, W]; or, without a normalization, features [N, D] of any real type.
-        norm: a scheme by its config name, fitted here on these images; or one that is fitted already.
+        norm: the config name of a scheme, which is then fitted on these images; or a fitted scheme.
         bias: whether the model has a bias.
 
     Raises:
@@ -123,7 +123,7 @@ def linear_hessian(images: Tensor, norm: str | Normalization | None = None, bias
 
 
 def _of_few(images: Tensor, norm: Normalization, bias: bool) -> Spectrum:
-    """The spectrum of S = X~'X~/N from that of X~X~'/N [N, N], which is smaller, and lacks but zeros."""
+    """The spectrum of S = X~'X~/N from the smaller X~X~'/N [N, N]: the same eigenvalues but for zeros."""
     norm = copy.deepcopy(norm).double()
     with torch.no_grad():
         x = torch.cat([norm(part).flatten(1) for part in images.split(256)])
@@ -136,23 +136,23 @@ def _of_few(images: Tensor, norm: Normalization, bias: bool) -> Spectrum:
 
 
 def image_moments(images: Tensor, norm: Normalization) -> Moments:
-    """Moments of unlabelled images, uint8 [N, C, H, W], under a fitted scheme."""
+    """Moments of unlabeled images, uint8 [N, C, H, W], under a fitted scheme."""
     batches = [(batch, torch.zeros(len(batch), dtype=torch.int64)) for batch in images.split(256)]
     return moments_under(norm, *raw_moments(batches, 1)) if is_affine(norm) else streamed_moments(batches, norm, 1)
 
 
 def _feature_moments(features: Tensor) -> Moments:
     if features.ndim != 2 or not len(features):
-        raise DataError(f"features [N, D] are wanted, not {list(features.shape)}; for images, name a normalization")
+        raise DataError(f"expected features [N, D], not {list(features.shape)}; for images, name a normalization")
     require_dense(features.shape[1])
     x = features.to(torch.float64)
     _require_finite(x)
     mean = x.mean(0)
-    centred = x - mean
-    return Moments(len(x), mean, centred.T @ centred / len(x), x.new_zeros(x.shape[1], 1), x.new_zeros(1))
+    centered = x - mean
+    return Moments(len(x), mean, centered.T @ centered / len(x), x.new_zeros(x.shape[1], 1), x.new_zeros(1))
 
 
 def _require_finite(values: Tensor) -> None:
     if not values.isfinite().all():
         place = (~values.isfinite()).nonzero()[0].tolist()
-        raise DataError(f"a value that is not finite, at {place}; theory needs finite inputs")
+        raise DataError(f"the value at {place} is not finite; theory needs finite inputs")

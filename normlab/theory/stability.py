@@ -1,4 +1,4 @@
-"""The largest learning rate at which descent is stable: what curvature predicts, and bisection on real runs."""
+"""The largest learning rate at which descent is stable: predicted by curvature, and by bisection on real runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def stable_rate(lambda_max: float, momentum: float = 0.0) -> float:
     (0.5, 0.95)
 
     Args:
-        lambda_max: largest eigenvalue of the Hessian; infinite rates are stable if it is not positive.
+        lambda_max: largest eigenvalue of the Hessian; if it is not positive, the result is infinite.
         momentum: beta, of heavy ball.
     """
     return 2 * (1 + momentum) / lambda_max if lambda_max > 0 else math.inf
@@ -24,15 +24,15 @@ def largest_stable_rate(
 ) -> tuple[float, float]:
     """A stable rate and an unstable one above it, closer than the resolution.
 
-    The bracket is widened from the guess until its ends are what they should be, so a wrong guess costs time only. If
-    stability does not fall with the rate once and for all, this is one of its limits.
+    The bracket is widened around the guess until one end is stable and the other is not, so a wrong guess costs time
+    only. If there are several limits of stability, the result is one of them.
 
     >>> low, high = largest_stable_rate(lambda rate: rate < 0.7, guess=5.0)
     >>> low < 0.7 <= high < low * 1.005
     True
 
     Args:
-        stable: makes a run at a rate.
+        stable: makes a run at a rate; True if the run is stable.
         guess: a rate above 0.
         resolution: of the answer, relative.
 

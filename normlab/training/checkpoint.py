@@ -1,4 +1,4 @@
-"""Checkpoints: a network with its fitted normalization inside, and the configuration it was built from."""
+"""Checkpoints: a network with its fitted normalization, and the configuration that the network was built from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KEY = "normlab"
 
 
 def description(config: Config, network: Network) -> dict[str, Any]:
-    """What a checkpoint says of its network, in plain types, so that it loads without running code."""
+    """How to build the network of a checkpoint, in plain types, so that loading runs no code from the file."""
     plain = config.plain()
     return {
         "norm": plain["norm"],
@@ -27,9 +27,9 @@ def description(config: Config, network: Network) -> dict[str, Any]:
 
 
 def load(path: str | Path) -> Network:
-    """The network of a checkpoint, in evaluation mode, with its normalization inside; it takes uint8 images.
+    """The network of a checkpoint with its normalization, in evaluation mode; the network takes uint8 images.
 
-    The attribute ``classes`` names its outputs.
+    Its attribute ``classes`` holds the names of the outputs.
 
     Args:
         path: ``checkpoint.ckpt`` in the folder of a run.
@@ -65,11 +65,19 @@ def start_from(network: Network, path: Path) -> None:
     weights = {k.removeprefix(prefix): v for k, v in saved["state_dict"].items() if k.startswith(prefix)}
     own = network.body.state_dict()
     if missing := sorted(own.keys() ^ weights.keys()):
-        raise CheckpointError(_other(path, saved, f"{missing[0]} and {len(missing) - 1} more are in only one of them"))
+        raise CheckpointError(
+            _other(
+                path, saved, f"{missing[0]} and {len(missing) - 1} more parameters are in only one of the two networks"
+            )
+        )
     for name, tensor in own.items():
         if tensor.shape != weights[name].shape:
             raise CheckpointError(
-                _other(path, saved, f"{name} is {list(weights[name].shape)} there and {list(tensor.shape)} here")
+                _other(
+                    path,
+                    saved,
+                    f"{name} is {list(weights[name].shape)} in the checkpoint and {list(tensor.shape)} in this run",
+                )
             )
     network.body.load_state_dict(weights)
 

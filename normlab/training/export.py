@@ -20,7 +20,7 @@ TOLERANCE = 1e-5  # of the scores read back from the file, relative to the large
 def export(path: str | Path, out: str | Path, fold: bool = True) -> str:
     """Write the network of a checkpoint as ONNX or as a torch.export program, taking uint8 [B, C, H, W] of any B.
 
-    The file is read back and must give the same scores, or nothing is left of it; what was there before stays then.
+    The file is read back and must give the same scores; otherwise it is deleted, and an earlier file stays.
 
     Args:
         path: ``checkpoint.ckpt`` in the folder of a run.
@@ -29,41 +29,41 @@ def export(path: str | Path, out: str | Path, fold: bool = True) -> str:
             :func:`normlab.archs.folding.folded`.
 
     Returns:
-        What became of the normalization.
+        A text: whether the normalization is folded into the weights or kept as a layer, and why.
 
     Raises:
         CheckpointError: if the checkpoint cannot be read, its network cannot be exported, or the file gives other
             scores.
-        ConfigError: for another ending, a place that cannot be written, or if a package is missing.
+        ConfigError: for another ending, a path that cannot be written, or a missing package.
     """
     out = Path(out).expanduser()
     writers = {".onnx": _to_onnx, ".pt2": _to_program}
     if out.suffix not in writers:
         raise ConfigError(f"{out}: expected a name that ends in {' or '.join(writers)}")
     if out.is_dir():
-        raise ConfigError(f"{out}: is a folder; expected the name of a file")
+        raise ConfigError(f"{out}: this is a folder; give the name of a file")
     with ExitStack() as stack:
         try:
             temporary = stack.enter_context(replacing(out))
         except OSError as error:
             raise ConfigError(f"{out}: cannot be written ({error.strerror})") from None
         network = load(path)
-        module, what = folded(network) if fold else (network, "kept as a layer")
+        module, text = folded(network) if fold else (network, "kept as a layer")
         images = torch.randint(
             0, 256, (3, *network.input_shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
         )
         with torch.no_grad():
             expected = network(images)
         try:
-            found = writers[out.suffix](module.eval(), images, temporary)
+            actual = writers[out.suffix](module.eval(), images, temporary)
         except NormlabError:
             raise
         except Exception as error:  # torch and onnx raise several kinds for what they cannot trace or write
             raise CheckpointError(f"{out}: cannot be exported: {first_line(error)}") from error
-        gap = ((found - expected).abs().max() / expected.abs().max().clamp(min=1)).item()
+        gap = ((actual - expected).abs().max() / expected.abs().max().clamp(min=1)).item()
         if not gap <= TOLERANCE:
-            raise CheckpointError(f"{out}: its scores differ from the checkpoint's by {gap:.1e}; it was not kept")
-    return what
+            raise CheckpointError(f"{out}: its scores differ from the checkpoint's by {gap:.1e}; the file was deleted")
+    return text
 
 
 def _program(module: nn.Module, images: torch.Tensor) -> Any:

@@ -1,4 +1,4 @@
-"""A copy of the curve and the record in Weights & Biases, for those who look there."""
+"""A copy of the curve and the record in Weights & Biases."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ log = logging.getLogger(__name__)
 
 
 class Mirror(Callback):
-    """Sends measurements to a run of W&B; whatever fails there is reported once and ends only the mirroring."""
+    """Sends measurements to a run of W&B. After a failure there, one warning, and nothing more is sent."""
 
     def __init__(self, run: Any = None) -> None:
         self.run = run
         self._sent = 0
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Send what is new."""
+        """Send the new measurements."""
         assert isinstance(module, Training)
-        if trainer.world_size == 1:  # other processes send nothing; all is sent at the end then
+        if trainer.world_size == 1:  # with several processes, everything is sent at the end
             self.send(module.curve.rows)
 
     def send(self, rows: list[Measurement]) -> None:
         """Send the rows that were not sent before, grouped by step."""
         new, self._sent = rows[self._sent :], max(self._sent, len(rows))
         for step, group in itertools.groupby(new, lambda row: row.step):
-            together = list(group)
-            values = {f"{row.split}/{row.metric}": row.value for row in together}
-            self._attempt("log", {**values, "epoch": together[0].epoch}, step=step)
+            measured = list(group)
+            values = {f"{row.split}/{row.metric}": row.value for row in measured}
+            self._attempt("log", {**values, "epoch": measured[0].epoch}, step=step)
 
     def finish(self, record: dict[str, Any] | None) -> None:
         """Send the record's metrics and end the run; without a record it ends as failed."""
@@ -60,7 +60,7 @@ class Mirror(Callback):
 
 @contextmanager
 def mirrored(config: Config, folder: Path) -> Iterator[Mirror]:
-    """A mirror for one run, ended as failed if an exception passes."""
+    """A mirror for one run; an exception ends it as failed."""
     mirror = Mirror(_start(config, folder) if isinstance(config.logger, Wandb) else None)
     try:
         yield mirror
@@ -82,7 +82,7 @@ def _start(config: Config, folder: Path) -> Any:
             name=folder.name,
             config=config.plain(),
             mode=options.mode,
-            dir=folder.absolute(),  # relative, it would be to the folder in which W&B's service was started
+            dir=folder.absolute(),  # absolute, because W&B's service may run in another folder
             # Jobs of a sweep share one process; each is a run of its own.
             reinit="create_new",
             settings=wandb.Settings(silent=True, console="off"),

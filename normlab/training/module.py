@@ -24,7 +24,7 @@ from normlab.training.checkpoint import KEY, description
 from normlab.training.optimizers import build_optimizer, schedule
 from normlab.training.quiet import hush
 
-READ_LOSSES_EVERY = 50  # steps; at most so many more are made after a divergence, and none of them is recorded
+READ_LOSSES_EVERY = 50  # steps; at most this many follow a divergence, and none of them is recorded
 
 
 class Training(pl.LightningModule):
@@ -53,7 +53,7 @@ class Training(pl.LightningModule):
         self.updates_per_epoch = 1 if self.full_batch else steps_per_epoch
         self.updates = 0  # made so far, as of the last evaluation
         self.first_step_at = math.nan  # by time.perf_counter
-        self.latest: dict[str, float] = {}  # evaluation, for a progress display
+        self.latest: dict[str, float] = {}  # loss and accuracy of the last evaluation, for a progress display
         self.shift: tuple[ShiftName, int] | None = None  # light that test images are put under, and its severity
         self._unread: list[tuple[int, Tensor]] = []  # steps and losses that may still be on a GPU
         self._epoch_loss = torch.zeros(())  # of full-batch descent
@@ -63,7 +63,7 @@ class Training(pl.LightningModule):
     # Optimization
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Arrive, also in a process that Lightning spawned: it imports our code and has none of its settings."""
+        """Unpickle; in a process that Lightning spawned, also silence Lightning there."""
         if multiprocessing.parent_process() is not None:
             hush()
         super().__setstate__(state)
@@ -121,7 +121,7 @@ class Training(pl.LightningModule):
         if self.trainer.world_size > 1:
             loss = self.trainer.strategy.reduce(loss, reduce_op="mean")
         self._unread.append((step, loss))
-        # Reading a loss waits for a GPU to finish, so it is done for many steps at once.
+        # Reading a loss waits for the GPU, so the losses of many steps are read at once.
         if len(self._unread) >= READ_LOSSES_EVERY:
             self.read_losses()
 
@@ -154,7 +154,7 @@ class Training(pl.LightningModule):
         self._first_layer = layer, squares, layer.register_forward_hook(gather)
 
     def _measure_start(self) -> None:
-        """What the normalization does to the network at the start; parameters of the normalization not counted."""
+        """Record activations and gradients of the first step, without the parameters of the normalization."""
         layer, squares, hook = self._first_layer
         hook.remove()
         gradients = [p.grad.norm() for p in self.network.body.parameters() if p.grad is not None]
@@ -168,7 +168,7 @@ class Training(pl.LightningModule):
             self.curve.add(0, 0.0, "start", metric, value)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say how to build the network."""
+        """Add the description from which the network is built."""
         checkpoint[KEY] = description(self.config, self.network)
 
     # Evaluation
@@ -203,7 +203,7 @@ class Training(pl.LightningModule):
     on_test_epoch_start = on_validation_epoch_start
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
-        """Add a batch's loss and correct answers, under another light if one is chosen."""
+        """Add a batch's loss and correct answers, under a shift of the light if one is chosen."""
         images, labels = batch
         self.validation_step((images if self.shift is None else shifted(images, *self.shift), labels), batch_index)
 
@@ -224,7 +224,7 @@ class Training(pl.LightningModule):
         if self.trainer.world_size > 1:
             sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
         loss, correct, count = sums.tolist()
-        # The largest of scores that are not numbers is the first class, which says nothing.
+        # If scores are NaN, argmax gives the first class: the accuracy would mean nothing.
         return loss / count, correct / count if math.isfinite(loss) else math.nan
 
     def _evaluated(self, split: str) -> tuple[float, float]:

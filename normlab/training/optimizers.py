@@ -16,8 +16,8 @@ from normlab.config import Adam, Optim
 def build_optimizer(options: Optim, network: Network) -> torch.optim.Optimizer:
     """The optimizer of a configuration.
 
-    Weight decay leaves out the parameters of a learned normalization: it would pull the statistics towards 0 and 1,
-    and with them the comparison.
+    The parameters of a learned normalization have no weight decay, which would pull the statistics towards 0 and 1
+    and so distort the comparison.
     """
     groups: list[dict[str, Any]] = [{"params": list(network.body.parameters())}]
     if options.first_layer_lr != 1:

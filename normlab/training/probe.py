@@ -1,4 +1,4 @@
-"""Looks at curvature and layers while a network trains."""
+"""Measures curvature and layers while a network trains."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ class Probe(Callback):
     """Records, before chosen updates, the largest eigenvalue of the loss's Hessian and the statistics of each layer.
 
     In the curve their split is ``probe``; the metrics are ``lambda_max`` and, for each layer, ``activation_rms.LAYER``
-    and the like, see ``MEASURED``. They take the same training images,
-    without augmentation, at every step and under every seed. A network whose scores are no longer finite has NaN.
+    and so on, see ``MEASURED``. All are measured on the same training images, without augmentation, at every step and
+    under every seed. ``lambda_max`` is NaN if the network's scores are not finite.
 
     Args:
-        steps: updates made before each look; one after the last update is taken at the end.
+        steps: numbers of updates after which to measure.
         split: training images.
-        count: images that are looked at.
+        count: number of these images to measure on.
     """
 
     def __init__(self, steps: tuple[int, ...], split: Split, count: int) -> None:
-        self._left = set(steps)
+        self._remaining = set(steps)
         self._split, self._count = split, min(count, len(split))
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: object, index: int) -> None:
-        """Look, if this is before a chosen update."""
-        self._look(trainer, module)
+        """Measure, if this is before a chosen update."""
+        self._record(trainer, module)
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Look once more, if the last update is a chosen one."""
-        self._look(trainer, module)
+        """Measure, if the last update is a chosen one."""
+        self._record(trainer, module)
 
-    def _look(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def _record(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         step = trainer.global_step
-        if step not in self._left or not trainer.is_global_zero:
+        if step not in self._remaining or not trainer.is_global_zero:
             return
-        self._left.remove(step)
+        self._remaining.remove(step)
         assert isinstance(module, Training)
-        module.read_losses()  # so that the curve stays in the order of its steps
+        module.read_losses()  # before these rows, so that the curve stays in the order of steps
         for metric, value in self._measure(module).items():
             module.curve.add(step, step / module.updates_per_epoch, "probe", metric, value)
         module.curve.flush()

@@ -1,4 +1,4 @@
-"""What a person sees while a network trains."""
+"""The progress that is shown while a network trains."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from normlab.training.module import Training
 
 
 class Bar(TQDMProgressBar):
-    """Lightning's bar, for a terminal, with the latest evaluation beside it."""
+    """Lightning's progress bar, for a terminal, with the latest evaluation at its end."""
 
     def __init__(self) -> None:
         super().__init__(refresh_rate=10)

@@ -1,4 +1,4 @@
-"""Lightning's chatter, kept out of a run's output without touching the rest of the process."""
+"""Silence Lightning's messages during a run, and change nothing else in the process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MODULES = ("pytorch_lightning", "lightning_fabric", "torch.utils")
 
 
 def hush() -> None:
-    """Silence Lightning in this process for good: for processes that it spawns, which end with the training."""
+    """Silence Lightning until this process ends: for the processes that Lightning spawns."""
     for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     for module in MODULES:
@@ -21,7 +21,7 @@ def hush() -> None:
 
 @contextmanager
 def hushed() -> Iterator[None]:
-    """Silence Lightning for a while: log levels and warning filters are afterwards what they were."""
+    """Silence Lightning inside a ``with`` block or a function; then restore log levels and warning filters."""
     levels = {name: logging.getLogger(name).level for name in LOGGERS}
     with warnings.catch_warnings():
         hush()

@@ -364,7 +364,7 @@ def test_timm_by_name():
 
 
 def test_timm_unknown_model():
-    with pytest.raises(ConfigError, match=r"^arch\.model=resnet10: [^\n]*names like it: [^\n]*resnet10[^\n]*$"):
+    with pytest.raises(ConfigError, match=r"^arch\.model=resnet10: [^\n]*similar names: [^\n]*resnet10[^\n]*$"):
         build("timm", (3, 32, 32), model="resnet10")
     with pytest.raises(ConfigError, match=r"arch\.model=gibberish"):
         build("timm", (3, 32, 32), model="gibberish")

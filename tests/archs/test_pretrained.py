@@ -13,7 +13,7 @@ from torchvision.models._api import WeightsEnum
 
 from normlab.archs.pretrained import LITE0, Expectation, Weights, from_processor, pretrained, weights
 from normlab.errors import ConfigError
-from normlab.mismatch import fixed
+from normlab.measurements.mismatch import fixed
 from normlab.norms import normalization
 from normlab.run import run
 from normlab.training import load
@@ -132,7 +132,7 @@ def test_a_file_without_numbers_is_refused(tmp_path):
         ({**HALF, "rescale_offset": True}, "rescale_offset=true"),
         ({**HALF, "include_top": True}, "include_top=true"),
         ({**HALF, "size": {"longest_edge": 224}}, "size=.*longest_edge"),
-        ({**HALF, "size": {"height": 224, "width": 200}}, "is no square"),
+        ({**HALF, "size": {"height": 224, "width": 200}}, "expected the side of a square"),
         ({**HALF, "size": 224, "crop_size": 256}, "crop_size=256 is larger"),
         ({**HALF, "crop_pct": 0}, "crop_pct=0 is no share"),
         ({**HALF, "crop_pct": 1.5}, "crop_pct=1.5 is no share"),
@@ -325,8 +325,11 @@ def test_a_run_says_when_the_normalization_is_another(make, caplog):
         with caplog.at_level(logging.WARNING):
             assert run(make(norm=norm, **options))["status"] == "finished"
         told[norm] = caplog.text
-    assert "norm=unit is not what the weights were trained with: mean 0.498 and std 0.502" in told["unit"]
+    assert (
+        "norm=unit is not the normalization that the weights were trained with: mean 0.498 and std 0.502"
+        in told["unit"]
+    )
     assert "this run has mean 0.000 and std 1.000 in the first channel" in told["unit"]
-    assert "norm=per_image is not what the weights were trained with" in told["per_image"]
-    assert "this run has what is no fixed scale" in told["per_image"]
+    assert "norm=per_image is not the normalization that the weights were trained with" in told["per_image"]
+    assert "this run has a normalization that is not a fixed scale" in told["per_image"]
     assert "trained with" not in told["inception"]  # (x - 127.5)/127.5, almost its own

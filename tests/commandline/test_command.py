@@ -16,7 +16,7 @@ from PIL import Image
 import normlab as normlab_package
 from normlab import normalization, record
 from normlab.config import CONFIGS, EXPERIMENTS, GROUPS, choices
-from normlab.training import has_loopback
+from normlab.training.trainer import has_loopback
 
 QUICK = ["data=digits", "trainer.max_epochs=1", "logger=none"]
 

@@ -7,8 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from normlab import data
-from normlab.data import dataset
+from normlab.data import dataset, datasets
 
 
 @pytest.fixture
@@ -20,8 +19,8 @@ def root(make_folder):
 def decoded(monkeypatch):
     """How many files each call of decode() was given."""
     calls = []
-    decode = data.decode
-    monkeypatch.setattr(data, "decode", lambda paths, *rest: calls.append(len(paths)) or decode(paths, *rest))
+    decode = datasets.decode
+    monkeypatch.setattr(datasets, "decode", lambda paths, *rest: calls.append(len(paths)) or decode(paths, *rest))
     return calls
 
 
@@ -43,7 +42,7 @@ def test_second_load_decodes_nothing(root, monkeypatch):
     def refuse(*_):
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(data, "decode", refuse)
+    monkeypatch.setattr(datasets, "decode", refuse)
     second = dataset("folder", root=root)
     assert same(first, second)
     assert second.notes == ("1 image: alpha channel, dropped",)

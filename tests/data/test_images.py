@@ -51,7 +51,7 @@ def torchvision_crop(size):
         ("RGBA", 3, "png", "alpha channel, dropped"),
         ("P", 3, "png", "palette, converted to RGB"),
         ("P", 3, "gif", "palette, converted to RGB"),
-        ("1", 1, "png", "1 bit, converted to greyscale"),
+        ("1", 1, "png", "1 bit, converted to grayscale"),
         ("CMYK", 3, "jpg", "CMYK, converted to RGB"),
         ("CMYK", 3, "tif", "CMYK, converted to RGB"),
     ],
@@ -307,13 +307,13 @@ def test_any_shape_comes_out_square(tmp_path, width, height):
 def test_read_to_a_given_number_of_channels(tmp_path):
     noise(6, 6).save(tmp_path / "colour.png")
     noise(6, 6, 1).save(tmp_path / "grey.png")
-    grey, word = read(tmp_path / "grey.png", colour=True)
+    grey, word = read(tmp_path / "grey.png", color=True)
     assert grey.shape == (3, 6, 6)
-    assert "grey" in word
+    assert "gray" in word
     assert torch.equal(grey[0], grey[2])
-    colour, word = read(tmp_path / "colour.png", colour=False)
+    colour, word = read(tmp_path / "colour.png", color=False)
     assert colour.shape == (1, 6, 6)
-    assert "colour" in word
+    assert "color" in word
 
 
 def test_read_says_nothing_on_the_side(tmp_path):

@@ -50,7 +50,7 @@ def test_every_statistic_is_that_of_all_pixels(folder):
     black, white = found.clipped()
     np.testing.assert_allclose(black, (flat == 0).mean(0))
     np.testing.assert_allclose(white, (flat == 1).mean(0))
-    assert found.greyscale == 6  # 0, 5, 10, 15, 20, 25
+    assert found.grayscale == 6  # 0, 5, 10, 15, 20, 25
     assert found.converted == {"alpha channel, dropped": 1}
     assert found.sizes == {(33, 20 + i): 1 for i in range(30)}
     assert found.channels == 3
@@ -88,7 +88,7 @@ def test_one_image_has_no_interval():
 def test_images_are_resized_as_a_run_does(folder):
     paths, _ = folder
     found = inspect_files(paths, image_size=12)
-    whole = inspect_images(torch.stack([read(path, 12, colour=True)[0] for path in paths]))
+    whole = inspect_images(torch.stack([read(path, 12, color=True)[0] for path in paths]))
     assert found.sizes == {(12, 12): 30}
     assert torch.equal(found.sums.squares, whole.sums.squares)
     assert torch.equal(found.small, whole.small)
@@ -108,7 +108,7 @@ def test_all_greyscale_images_have_one_channel(tmp_path):
     for i in range(4):
         Image.fromarray(np.full((8, 8), 40 * i, np.uint8)).convert("RGB" if i else "L").save(tmp_path / f"{i}.png")
     found = inspect_files(sorted(tmp_path.glob("*.png")))
-    assert (found.channels, found.greyscale, found.one_channel, found.small.shape) == (1, 4, 1, (4, 1, 32, 32))
+    assert (found.channels, found.grayscale, found.one_channel, found.small.shape) == (1, 4, 1, (4, 1, 32, 32))
     assert found.range()[1].tolist() == [120]
 
 
@@ -117,7 +117,7 @@ def test_channels_of_the_same_histogram_are_not_the_same(tmp_path):
     Image.fromarray(np.dstack([grey, grey[::-1], grey])).save(tmp_path / "turned.png")
     Image.fromarray(np.dstack([grey] * 3)).save(tmp_path / "grey.png")
     found = inspect_files(sorted(tmp_path.glob("*.png")))
-    assert (found.greyscale, found.one_channel, found.channels) == (1, 0, 3)
+    assert (found.grayscale, found.one_channel, found.channels) == (1, 0, 3)
 
 
 def test_images_in_memory_give_the_same_as_their_files(folder):
@@ -129,7 +129,7 @@ def test_images_in_memory_give_the_same_as_their_files(folder):
     assert torch.equal(one.histogram, other.histogram)
     assert torch.equal(one.sums.squares, other.sums.squares)
     assert torch.equal(one.small, other.small)
-    assert one.greyscale == other.greyscale
+    assert one.grayscale == other.grayscale
 
 
 def test_intervals_cover_the_truth_and_shrink(folder):
@@ -159,7 +159,7 @@ def test_processes_find_what_one_finds(folder, monkeypatch):
     assert torch.equal(parts.histogram, whole.histogram)
     assert torch.equal(parts.small, whole.small)
     assert (parts.sizes, parts.converted) == (whole.sizes, whole.converted)
-    assert (parts.greyscale, parts.one_channel, parts.unreadable) == (whole.greyscale, 1, whole.unreadable)
+    assert (parts.grayscale, parts.one_channel, parts.unreadable) == (whole.grayscale, 1, whole.unreadable)
 
 
 def test_relative_paths_hold_for_processes_that_were_started_elsewhere(folder, tmp_path, monkeypatch):
@@ -184,5 +184,5 @@ def test_broken_files_are_counted_and_named(folder, tmp_path):
     assert [str(paths[3]) in found.unreadable[0], "the file is empty" in found.unreadable[1]] == [True, True]
     with pytest.raises(DataError, match="none of 1 files could be read"):
         inspect_files(paths[4:5])
-    with pytest.raises(DataError, match=r"\[N, 1 or 3, H, W\] are wanted"):
+    with pytest.raises(DataError, match=r"expected images \[N, 1 or 3, H, W\]"):
         inspect_images(torch.zeros(2, 4, 8, 8, dtype=torch.uint8))

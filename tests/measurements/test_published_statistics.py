@@ -45,5 +45,5 @@ def test_differences_of_planted_channels(folder):
         expected = {"blue - red": own, "blue - green": own, "red - green": 10 / 255}[row["pair"]]
         for column in ("difference", "difference_low", "difference_high"):  # all images have the same statistics
             assert row[column] == pytest.approx(expected, abs=1e-9)
-    with pytest.raises(DataError, match="needs colour images"):
+    with pytest.raises(DataError, match="needs color images"):
         channel_differences(data={"name": "digits"})

@@ -22,14 +22,14 @@ def grid(ranges, correlation):
 
 
 @pytest.mark.parametrize("correlation", [-1.0, 0.0, 1.0])
-@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize("centered", [False, True])
 @pytest.mark.parametrize("bias", [False, True])
-def test_closed_form_against_integration(correlation, centred, bias):
+def test_closed_form_against_integration(correlation, centered, bias):
     x = grid(RANGES, correlation)
-    x = x - x.mean(0) if centred else x
+    x = x - x.mean(0) if centered else x
     x = np.column_stack([x, np.ones(len(x))]) if bias else x
     expected = x.T @ x / len(x)
-    found = uniform_second_moment(RANGES, correlation, centred=centred, bias=bias).numpy()
+    found = uniform_second_moment(RANGES, correlation, centered=centered, bias=bias).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
 
 
@@ -45,7 +45,7 @@ def test_the_mixed_entry_is_250_and_no_dependence_makes_it_166_5():
     assert opposed[0]["mixed"] == pytest.approx(1000 / 6)
     assert opposed[0]["mixed"] > 166.5
     assert opposed[0]["condition"] == pytest.approx(4e6 / 3, rel=1e-3)
-    assert all(math.isinf(row["condition"]) for row in opposed[1:])  # with the ones of a bias, or centred: singular
+    assert all(math.isinf(row["condition"]) for row in opposed[1:])  # with the ones of a bias, or centered: singular
 
 
 @given(st.floats(0.01, 100), st.floats(0.01, 100), st.floats(-1, 1))

@@ -143,7 +143,7 @@ def test_singular_and_extreme_features():
 def test_values_that_are_not_finite_are_refused(bad):
     x = torch.ones(4, 2)
     x[2, 1] = bad
-    with pytest.raises(DataError, match=r"not finite, at \[2, 1\]"):
+    with pytest.raises(DataError, match=r"the value at \[2, 1\] is not finite"):
         normlab.linear_hessian(x)
 
 

@@ -66,8 +66,8 @@ def test_a_folded_network_is_the_same_function(make, norm, arch):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"norm": "per_image"}, "PerImage is no fixed scale and shift"),
-        ({"norm": "zca", "norm.eps": 1e-3}, "is no fixed scale and shift"),
+        ({"norm": "per_image"}, "PerImage is not a fixed scale and shift"),
+        ({"norm": "zca", "norm.eps": 1e-3}, "is not a fixed scale and shift"),
         ({"norm": "feature"}, "its scale differs from pixel to pixel"),
     ],
 )
@@ -94,7 +94,7 @@ def test_a_mean_image_before_a_convolution_is_subtracted(make, arch):
     network, images = fitted(make, norm="mean_image", arch=arch)
     result, what = folded(network)
     assert isinstance(result, Folded)
-    assert what.endswith("but for the mean, which is subtracted: it differs from pixel to pixel")
+    assert what.endswith("except the mean, which is subtracted: it differs from pixel to pixel")
     with torch.no_grad():
         np.testing.assert_allclose(result(images), network(images), atol=1e-4)
     assert not torch.equal(first_layer(network.body).weight, first_layer(result.body).weight)
@@ -124,8 +124,8 @@ def test_a_convolution_that_pads_in_its_own_way_keeps_the_mean_as_a_subtraction(
     network, images = fitted(make, norm="imagenet", arch="pretrained")  # EfficientNet-Lite0
     images = images[:8]
     result, what = folded(network)
-    why = "but for the mean, which is subtracted: in the weights it would change the scores"
-    assert what == f"folded into the weights of the first layer {why}"
+    why = "except the mean, which is subtracted: in the weights it would change the scores"
+    assert what == f"folded into the weights of the first layer, {why}"
     torch.testing.assert_close(result.mean, 255 * network.norm.mean.float())
     with torch.no_grad():
         expected, found = copy.deepcopy(network).double()(images), copy.deepcopy(result).double()(images)
@@ -133,11 +133,11 @@ def test_a_convolution_that_pads_in_its_own_way_keeps_the_mean_as_a_subtraction(
     assert not torch.equal(first_layer(network.body).weight, first_layer(result.body).weight)
 
 
-def test_a_repeated_grey_channel_is_kept(make):
+def test_a_repeated_gray_channel_is_kept(make):
     config = make(norm="imagenet")
     data = load(config.data)
     network = Network(config.norm.build(), config.arch, data.shape, data.classes).eval()
-    assert "repeats the grey channel" in folded(network)[1]
+    assert "repeats the gray channel" in folded(network)[1]
 
 
 @pytest.mark.parametrize("suffix", ["onnx", "pt2"])
@@ -177,7 +177,7 @@ def test_mistakes_are_named(here, make):
     for name, message in (
         ("nodir/model.pt2", "nodir/model.pt2: cannot be written"),
         ("nodir/model.onnx", "nodir/model.onnx: cannot be written"),
-        ("folder.pt2", "folder.pt2: is a folder"),
+        ("folder.pt2", "folder.pt2: this is a folder"),
     ):
         with pytest.raises(ConfigError, match=message):
             normlab.export("x.ckpt", name)  # before the checkpoint is read

@@ -18,8 +18,9 @@ from normlab.data import MemorySplit, load
 from normlab.errors import CheckpointError, ConfigError
 from normlab.record import Curve
 from normlab.run import run
-from normlab.training import has_loopback, probe
+from normlab.training import probe
 from normlab.training.probe import MEASURED
+from normlab.training.trainer import has_loopback
 
 # Two trainings are compared in double precision: there rounding, which threads and processors decide, stays far below
 # 1e-9 over these few steps, and anything else that differs shows.

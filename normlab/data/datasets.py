@@ -1,0 +1,224 @@
+"""A data set: from a checked configuration to labeled uint8 images in three splits."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from normlab.config import Data, choose
+from normlab.data import cache
+from normlab.data.images import decode, read, readable, resize
+from normlab.data.loader import MemorySplit, Split, StreamedSplit
+from normlab.data.splits import Files, Part, Source, split
+from normlab.errors import DataError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labeled images in three splits.
+
+    Attributes:
+        train, validation, test: each with ``images`` uint8 [N, C, H, W] and ``labels`` int64 [N].
+        classes: names of the classes; a label is an index into them.
+        content: hash of the source's images and labels, before any split, limit or resizing.
+        key: hash of the pixels, labels and splits that a run trains on (of the files, when images stream).
+        notes: how files were changed, such as "3 images: alpha channel, dropped".
+    """
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    classes: tuple[str, ...]
+    content: str
+    key: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """C, H, W of an image."""
+        return self.train.shape
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The three splits by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def training_images(self, batch_size: int = 256) -> Iterator[Tensor]:
+        """Batches of training images, uint8 [B, C, H, W], to fit a normalization on."""
+        return (images for images, _ in self.train.batches(batch_size))
+
+
+def dataset(name: str, **options: Any) -> Dataset:
+    """A data set by its config name.
+
+    >>> digits = dataset("digits", limit=100)
+    >>> digits.train.images.shape, digits.train.images.dtype, len(digits.classes)
+    (torch.Size([100, 1, 8, 8]), torch.uint8, 10)
+
+    Args:
+        name: a file of ``configs/data/``, without its ending.
+        options: changes to the file's options, such as ``limit=1000`` or ``root="path"``.
+
+    Raises:
+        ConfigError: for an unknown name, an unknown option or a value out of range.
+        DataError: if the images are missing or cannot be used.
+    """
+    return load(choose("data", name, **options))
+
+
+def open_source(config: Data) -> Source:
+    """The source that a checked configuration describes; files are listed, not decoded.
+
+    Raises:
+        DataError: if the data are missing or cannot be used.
+    """
+    return config.build()
+
+
+def load(config: Data, source: Source | None = None) -> Dataset:
+    """The data set that a checked configuration describes.
+
+    Args:
+        config: of the data.
+        source: from :func:`open_source`; None opens it.
+    """
+    source = source or open_source(config)
+    parts = split(source, config.validation, config.test, config.limit, config.split_seed)
+    if isinstance(parts["train"].pictures, Files):
+        if config.stream if config.stream is not None else _too_large(parts, config):
+            return _stream(parts, source, config)
+        splits, notes = _decode(parts, config)
+    else:
+        splits, notes = _in_memory(parts, config.image_size), []
+    notes = [*source.notes, *notes]
+    for note in notes:
+        log.info("data: %s", note)
+    return Dataset(
+        config.name,
+        **splits,
+        classes=source.classes,
+        content=source.content,
+        key=_content_key(splits),
+        notes=tuple(notes),
+    )
+
+
+def _in_memory(parts: dict[str, Part], image_size: int | None) -> dict[str, MemorySplit]:
+    splits = {}
+    for name, part in parts.items():
+        assert isinstance(part.pictures, Tensor)
+        images = part.pictures if image_size is None else resize(part.pictures, image_size)
+        splits[name] = MemorySplit(images, part.labels)
+    return splits
+
+
+def _files(part: Part) -> Files:
+    assert isinstance(part.pictures, Files)
+    return part.pictures
+
+
+def _decode(parts: dict[str, Part], config: Data) -> tuple[dict[str, MemorySplit], list[str]]:
+    """Decode all splits together, so that they agree on size and color, or take them from the cache."""
+    skip = _files(parts["train"]).skip_corrupt
+    # Sorted, so that another split of the same files gets the same key of the cache.
+    all_files = [_files(part) for part in parts.values()]
+    digests = {path: one for files in all_files for path, one in zip(files.paths, files.digests, strict=True)}
+    paths = sorted(digests)
+
+    def make() -> dict[str, Any]:
+        images, kept, notes = decode(paths, config.image_size, skip)
+        return {"images": images, "kept": torch.tensor(kept), "notes": notes}
+
+    if config.cache:
+        entry = cache.remember(
+            cache.key([digests[path] for path in paths], image_size=config.image_size, skip_corrupt=skip), make
+        )
+    else:
+        entry = make()
+    place = {paths[position]: row for row, position in enumerate(entry["kept"].tolist())}
+    splits = {}
+    for name, part in parts.items():
+        rows = torch.tensor([place.get(path, -1) for path in _files(part).paths])
+        if (rows < 0).all():
+            raise DataError(f"none of the {len(part)} {name} images could be read")
+        splits[name] = MemorySplit(entry["images"][rows[rows >= 0]], part.labels[rows >= 0])
+    return splits, [_note(count, what) for what, count in entry["notes"].items()]
+
+
+def _note(count: int, what: str) -> str:
+    return f"{count:,} image{'s' * (count != 1)}: {what}"
+
+
+def _too_large(parts: dict[str, Part], config: Data) -> bool:
+    """Whether the decoded images would exceed data.memory_gb, judged by the first image."""
+    count = sum(map(len, parts.values()))
+    if config.image_size is not None:
+        bytes_per_image = 3 * config.image_size**2
+    else:
+        bytes_per_image = _first_readable(_files(parts["train"])).numel()
+    return count * bytes_per_image > config.memory_gb * 2**30
+
+
+def _first_readable(files: Files) -> Tensor:
+    for path in files.paths:
+        try:
+            return read(path)[0]
+        except DataError:
+            if not files.skip_corrupt:
+                raise
+    raise DataError(f"none of {len(files)} files could be read as an image")
+
+
+def _stream(parts: dict[str, Part], source: Source, config: Data) -> Dataset:
+    size = config.image_size
+    if size is None:
+        raise DataError(
+            "these images stream from disk (they do not fit into data.memory_gb, or data.stream=true): "
+            "give data.image_size=PIXELS, so that all of them have one size"
+        )
+    splits, skipped = {}, 0
+    digest = hashlib.blake2b(repr(size).encode(), digest_size=8)
+    for name, part in parts.items():
+        files = _files(part)
+        if files.skip_corrupt:
+            # One pass over all files before training, which must know the number of images.
+            is_readable = torch.tensor(_readable(files, config))
+            skipped += int((~is_readable).sum())
+            part = part.take(is_readable.nonzero().flatten())
+        paths = _files(part).paths
+        if not paths:
+            raise DataError(f"none of the {len(files)} {name} images could be read")
+        splits[name] = StreamedSplit(paths, part.labels, size, config.workers, config.memory_gb * 2**30)
+        for path in paths:
+            if not path.is_file():
+                raise DataError(f"{path}: no such file")
+        digest.update(f"{name} {part.content}\n".encode())
+    notes = (*source.notes, *([_note(skipped, "unreadable, skipped")] if skipped else []))
+    return Dataset(
+        config.name, **splits, classes=source.classes, content=source.content, key=digest.hexdigest(), notes=notes
+    )
+
+
+def _readable(files: Files, config: Data) -> list[bool]:
+    def make() -> dict[str, Any]:
+        return {"readable": readable(files.paths)}
+
+    return (cache.remember("readable-" + cache.key(files.digests), make) if config.cache else make())["readable"]
+
+
+def _content_key(splits: dict[str, MemorySplit]) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for name, part in splits.items():
+        digest.update(f"{name} {list(part.images.shape)}\n".encode())
+        for tensor in (part.images, part.labels):
+            digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()

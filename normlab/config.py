@@ -124,6 +124,10 @@ class Choice(Section):
         function = _locate(self.target)
         return function(*positional, **{key: getattr(self, key) for key in _option_fields(function)})
 
+    def takes(self, parameter: str) -> bool:
+        """Whether the class or function has a parameter of this name, option or not."""
+        return parameter in inspect.signature(_locate(self.target)).parameters
+
     def __reduce__(self) -> tuple[Any, ...]:
         # The class with the options is created on demand, so pickle (for spawned processes) cannot import it by name.
         return _restore, (type(self).__base__, self.model_dump(by_alias=True))

@@ -61,7 +61,9 @@ def read_tokens(inputs: Tensor, vocabulary: int) -> Tensor:
         wrong = (tokens != inputs[:, 0]) | (tokens < 0) | (tokens >= vocabulary)
         if wrong.any():
             value = inputs[:, 0][wrong][0].item()
-            raise DataError(f"{value:g} is no token: a vocabulary of {vocabulary:,} has the whole numbers 0 to {vocabulary - 1:,}")
+            raise DataError(
+                f"{value:g} is no token: a vocabulary of {vocabulary:,} has the whole numbers 0 to {vocabulary - 1:,}"
+            )
     return tokens
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from normlab.data.digests import digest_files
+from normlab.data.tokens import Texts
 from normlab.errors import DataError
 
 
@@ -40,9 +41,9 @@ class Files:
 
 @dataclass(frozen=True)
 class Part:
-    """Labeled samples; of images, decoded or not."""
+    """Labeled samples; of images, decoded or not; texts are not cut into tokens yet."""
 
-    pictures: Tensor | Files  # [N, C, *positions] of a type of normlab.inputs, or N files
+    pictures: Tensor | Files | Texts  # [N, C, *positions] of a type of normlab.inputs, or N files, or N texts
     labels: Tensor  # int64 [N], or of regression float32 [N]
 
     def __len__(self) -> int:
@@ -50,7 +51,7 @@ class Part:
 
     def take(self, index: Tensor) -> Part:
         """The images at these positions, int64 [M]."""
-        if isinstance(self.pictures, Files):
+        if isinstance(self.pictures, Files | Texts):
             return Part(self.pictures.take(index.tolist()), self.labels[index])
         return Part(self.pictures[index], self.labels[index])
 
@@ -60,6 +61,8 @@ class Part:
         digest = hashlib.blake2b(digest_size=8)
         if isinstance(self.pictures, Files):
             digest.update("\n".join(self.pictures.digests).encode())
+        elif isinstance(self.pictures, Texts):
+            digest.update(self.pictures.digest.encode())
         else:
             digest.update(f"{self.pictures.dtype} {list(self.pictures.shape)}\n".encode())
             digest.update(self.pictures.contiguous().numpy().data)

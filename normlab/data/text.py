@@ -246,9 +246,10 @@ def sms_like(
     """Generated messages in two classes, a fifth of them ``spam``, in the manner of short messages on a telephone.
 
     The words of a message are drawn independently, from everyday words, the words of its own class and those of the
-    other class, in the shares 6 : 2 : 1, and the more frequent words of a list are those that come first. A long number,
+    other class, in the shares 5 : 3 : 1, and the more frequent words of a list are those that come first. A long number,
     which is new in nearly every message, takes the place of a word in one of ten places of ``spam``, one of fifty of
-    ``ham``. The classes overlap: no classifier is right on all messages.
+    ``ham``. Two of five messages of ``spam`` and one of ten of ``ham`` end with an exclamation mark. The classes overlap:
+    no classifier is right on all messages.
 
     Args:
         messages: their number.
@@ -270,8 +271,9 @@ def sms_like(
             if draw.random() < (0.1 if is_spam else 0.02):
                 words.append(str(10**9 + int(9 * 10**9 * draw.random())))
             else:
-                (pool,) = draw.choices((COMMON, own, other), (6, 2, 1))
+                (pool,) = draw.choices((COMMON, own, other), (5, 3, 1))
                 words += draw.choices(pool, [1 / (1 + rank) for rank in range(len(pool))])
         labels.append("spam" if is_spam else "ham")
-        texts.append(" ".join(words).capitalize() + ("!" if is_spam else "."))
+        end = "!" if draw.random() < (0.4 if is_spam else 0.1) else "."
+        texts.append(" ".join(words).capitalize() + end)
     return make_source(labels, texts, Tokenization(tokens, vocabulary, min_count, lowercase, length), [])

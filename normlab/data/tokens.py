@@ -94,8 +94,14 @@ def learn(texts: Texts) -> Tokenizer:
     """
     how = texts.how
     if how.vocabulary <= len(SPECIAL):
-        raise DataError(f"data.vocabulary={how.vocabulary}: padding and the unknown token take {len(SPECIAL)}; give more")
-    model = models.WordLevel(unk_token=SPECIAL[UNKNOWN]) if how.tokens == "words" else models.BPE(unk_token=SPECIAL[UNKNOWN])
+        raise DataError(
+            f"data.vocabulary={how.vocabulary}: padding and the unknown token take {len(SPECIAL)}; give more"
+        )
+    model = (
+        models.WordLevel(unk_token=SPECIAL[UNKNOWN])
+        if how.tokens == "words"
+        else models.BPE(unk_token=SPECIAL[UNKNOWN])
+    )
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), *([normalizers.Lowercase()] * how.lowercase)])
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -157,7 +163,9 @@ def _notes(encoded: Mapping[str, Encoded], tokenizer: Tokenizer, how: Tokenizati
     shares = ", ".join(f"{part.unknown:.1%} of {_NAMES[name]}" for name, part in encoded.items())
     notes = [f"vocabulary of {tokenizer.get_vocab_size():,} tokens from the training texts; unknown: {shares}"]
     if any(part.cut for part in encoded.values()):
-        counts = ", ".join(f"{part.cut:,} of {len(part.sizes):,} {_NAMES[name]} texts" for name, part in encoded.items())
+        counts = ", ".join(
+            f"{part.cut:,} of {len(part.sizes):,} {_NAMES[name]} texts" for name, part in encoded.items()
+        )
         longest = max(int(part.sizes.max()) for part in encoded.values())
         notes.append(f"cut to data.length={how.length} tokens: {counts}; the longest has {longest:,}")
     return notes

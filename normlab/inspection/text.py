@@ -77,7 +77,9 @@ def inspect_texts(source: Source, config: Data) -> dict[str, Any]:
     everything = [one for part in texts.values() if isinstance(part, Texts) for one in part.texts]
     labels = torch.cat([part.labels for part in parts.values()])
     tokenizer = learn(train)
-    encoded = {name: encode(tokenizer, part.texts, train.how.length) for name, part in texts.items() if isinstance(part, Texts)}
+    encoded = {
+        name: encode(tokenizer, part.texts, train.how.length) for name, part in texts.items() if isinstance(part, Texts)
+    }
     sizes = torch.cat([part.sizes for part in encoded.values()])
     counts = torch.bincount(labels, minlength=len(source.classes))
     words = count_tokens(tokenizer, train)
@@ -96,7 +98,10 @@ def inspect_texts(source: Source, config: Data) -> dict[str, Any]:
         ],
         "tokens": {
             "mean": sizes.double().mean().item(),
-            **{name: float(np.quantile(sizes.numpy(), q)) for name, q in (("median", 0.5), ("p95", 0.95), ("p99", 0.99))},
+            **{
+                name: float(np.quantile(sizes.numpy(), q))
+                for name, q in (("median", 0.5), ("p95", 0.95), ("p99", 0.99))
+            },
             "largest": int(sizes.max()),
         },
         "length": train.how.length,
@@ -164,7 +169,13 @@ def text_of(label: str, content: dict[str, Any]) -> str:
     tokens, vocabulary = content["tokens"], content["vocabulary"]
     text = [f"{label}: {content['texts']:,} texts in {len(content['classes'])} classes", *content["notes"], ""]
     rows = [
-        [row["class"], f"{row['texts']:,}", f"{row['share']:.1%}", f"{row['mean_tokens']:.1f}", f"{row['median_tokens']:g}"]
+        [
+            row["class"],
+            f"{row['texts']:,}",
+            f"{row['share']:.1%}",
+            f"{row['mean_tokens']:.1f}",
+            f"{row['median_tokens']:g}",
+        ]
         for row in content["classes"]
     ]
     text.append(tabulate(rows, ["class", "texts", "share", "mean tokens", "median"], disable_numparse=True))

@@ -9,6 +9,7 @@ from normlab.norms.by_name import normalization
 from normlab.norms.channel import ChannelStatistics, FeatureStatistics, Fixed, Raw
 from normlab.norms.image import MinMax, PerImage, PerRegion
 from normlab.norms.learned import Adaptive, Learned
+from normlab.norms.tokens import require_unchanged_tokens
 from normlab.norms.whitening import Whitening
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "Raw",
     "Whitening",
     "normalization",
+    "require_unchanged_tokens",
 ]

@@ -31,8 +31,11 @@ def test_the_transformer_is_pytorchs_encoder_where_pytorch_has_one(layer_norm, p
         ).double()
         norms = getattr(block, layer_norm)
         pairs = [
-            (layer.self_attn, block.attention), (layer.linear1, block.mlp[0]), (layer.linear2, block.mlp[2]),
-            (layer.norm1, norms[0]), (layer.norm2, norms[1]),
+            (layer.self_attn, block.attention),
+            (layer.linear1, block.mlp[0]),
+            (layer.linear2, block.mlp[2]),
+            (layer.norm1, norms[0]),
+            (layer.norm2, norms[1]),
         ]
         for theirs, ours in pairs:
             theirs.load_state_dict(ours.state_dict())
@@ -136,7 +139,10 @@ def test_a_token_outside_the_vocabulary_is_refused(make, value):
     [
         ({"width": 9, "heads": 3}, "arch.width=9: expected an even multiple of arch.heads=3"),
         ({"width": 8, "heads": 3}, "arch.width=8: expected an even multiple of arch.heads=3"),
-        ({"add_positions": "after_norm"}, "needs arch.layer_norm=after_embedding and positions, not arch.layer_norm=pre"),
+        (
+            {"add_positions": "after_norm"},
+            "needs arch.layer_norm=after_embedding and positions, not arch.layer_norm=pre",
+        ),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(options, message):

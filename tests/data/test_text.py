@@ -24,24 +24,48 @@ def load(path, **options):
 
 
 REFUSED = {
-    "no file": (None, {}, "data.root=.*absent.tsv: there is no file .*absent.tsv: name it; or set the variable NORMLAB_DATA"),
+    "no file": (
+        None,
+        {},
+        "data.root=.*absent.tsv: there is no file .*absent.tsv: name it; or set the variable NORMLAB_DATA",
+    ),
     "an empty file": ("", {}, "the file is empty"),
     "a header only": ("label\ttext\n", {}, "no texts below the header line.*data.header=false"),
-    "another column": ("class\ttext\nham\ta\n", {}, "no column data.label=label; the columns are: class, text; .*data.header=false"),
+    "another column": (
+        "class\ttext\nham\ta\n",
+        {},
+        "no column data.label=label; the columns are: class, text; .*data.header=false",
+    ),
     "no column of texts": (GOOD, {"text": "message"}, "no column data.text=message; the columns are: label, text"),
     "one column twice": ("label\ttext\ttext\nham\ta\tb\n", {}, "2 columns are called text"),
     "label and text in one column": (GOOD, {"label": "text"}, "data.label=text and data.text=text are the same column"),
     "one class": ("label\ttext\n" + "ham\ta\n" * 9, {}, "only one class, 'ham'"),
-    "labels that look alike": ("label\ttext\nham\ta\nHam \tb\n", {}, "'Ham ' and 'ham' differ only in spaces or capitals"),
+    "labels that look alike": (
+        "label\ttext\nham\ta\nHam \tb\n",
+        {},
+        "'Ham ' and 'ham' differ only in spaces or capitals",
+    ),
     "an empty label": ("label\ttext\nham\ta\n \tb\n", {}, "line 3: the label is empty"),
     "empty texts": ("label\ttext\nham\t \nspam\tb\nham\t\n", {}, "line 2: 2 texts are empty; data.skip_empty=true"),
     "a tab inside a text": ("label\ttext\nham\ta\tb\n", {}, "line 2: 3 columns, expected 2; .*data.quotes=true"),
-    "a quote that stays open": ('label\ttext\nham\t"a\nspam\tb\n', {"quotes": True}, "line 3: unexpected end of data.*data.quotes=false"),
-    "not UTF-8": (b"label\ttext\nham\ta\nspam\tcaf\xe9\n", {}, "line 3: the byte e9 is not utf-8; .*data.encoding=latin-1"),
+    "a quote that stays open": (
+        'label\ttext\nham\t"a\nspam\tb\n',
+        {"quotes": True},
+        "line 3: unexpected end of data.*data.quotes=false",
+    ),
+    "not UTF-8": (
+        b"label\ttext\nham\ta\nspam\tcaf\xe9\n",
+        {},
+        "line 3: the byte e9 is not utf-8; .*data.encoding=latin-1",
+    ),
     "UTF-16": ("label\ttext\nham\ta\n".encode("utf-16-le"), {}, "line 1: a NUL character.*data.encoding=utf-16"),
     "a NUL character": ("label\ttext\nham\ta\0b\n", {}, "line 2: a NUL character"),
     "no such encoding": (GOOD, {"encoding": "utf-9"}, "data.encoding=utf-9: no such encoding"),
-    "a class of one text": ("label\ttext\n" + "ham\ta b\n" * 1 + "spam\ta b c\nspam\tb c\nspam\tc\n", {"min_count": 1}, "class 'ham' (has|occurs)"),
+    "a class of one text": (
+        "label\ttext\n" + "ham\ta b\n" * 1 + "spam\ta b c\nspam\tb c\nspam\tc\n",
+        {"min_count": 1},
+        "class 'ham' (has|occurs)",
+    ),
     "no frequent token": (GOOD, {"min_count": 1000}, "data.min_count=1000: no token occurs so often"),
     "no room in the vocabulary": (GOOD, {"vocabulary": 2}, "data.vocabulary=2: padding and the unknown token take 2"),
     "length 0": (GOOD, {"length": 0}, "data.length=0: .*greater than 0"),
@@ -72,13 +96,13 @@ def test_data_text_without_a_file_is_refused():
 @pytest.mark.parametrize(
     ("name", "content", "options"),
     [
-        ("a.tsv", "label\ttext\nham\tHe said \"no\"\nspam\tb, c\n", {}),
-        ("a.tsv", "\ufefflabel\ttext\r\nham\tHe said \"no\"\r\nspam\tb, c\r\n", {}),
-        ("a.csv", "text,label\n\"He said \"\"no\"\"\",ham\n\"b, c\",spam\n", {}),
-        ("a.tsv", "label\ttext\nham\t\"He said \"\"no\"\"\"\nspam\tb, c\n", {"quotes": True}),
-        ("a.tsv", "ham\tHe said \"no\"\nspam\tb, c\n", {"header": False, "label": 1, "text": 2}),
-        ("a.tsv", "label\ttext\nham\tHe said \"no\"\nspam\tb, c\n".encode("utf-16"), {"encoding": "utf-16"}),
-        ("a.tsv", "label\ttext\nham\tHe said \"no\"\n\nspam\tb, c\nspam\t \n", {"skip_empty": True}),
+        ("a.tsv", 'label\ttext\nham\tHe said "no"\nspam\tb, c\n', {}),
+        ("a.tsv", '\ufefflabel\ttext\r\nham\tHe said "no"\r\nspam\tb, c\r\n', {}),
+        ("a.csv", 'text,label\n"He said ""no""",ham\n"b, c",spam\n', {}),
+        ("a.tsv", 'label\ttext\nham\t"He said ""no"""\nspam\tb, c\n', {"quotes": True}),
+        ("a.tsv", 'ham\tHe said "no"\nspam\tb, c\n', {"header": False, "label": 1, "text": 2}),
+        ("a.tsv", 'label\ttext\nham\tHe said "no"\nspam\tb, c\n'.encode("utf-16"), {"encoding": "utf-16"}),
+        ("a.tsv", 'label\ttext\nham\tHe said "no"\n\nspam\tb, c\nspam\t \n', {"skip_empty": True}),
     ],
 )
 def test_every_form_of_a_file_gives_the_same_labels_and_texts(name, content, options, tmp_path):

@@ -44,7 +44,9 @@ def bag(**options):
 BODIES = [(transformer, form) for form in FORMS] + [(bag, {"layer_norm": name}) for name in ("none", "after_embedding")]
 
 
-@pytest.mark.parametrize(("make", "form"), BODIES, ids=lambda value: "-".join(value.values()) if isinstance(value, dict) else value.__name__)
+@pytest.mark.parametrize(
+    ("make", "form"), BODIES, ids=lambda value: "-".join(value.values()) if isinstance(value, dict) else value.__name__
+)
 def test_a_free_scaling_changes_no_output_and_nothing_can_be_left_out(make, form):
     body = make(**form)
     scaling = free_scaling(body)

@@ -1,4 +1,4 @@
-"""Networks for tokens: a transformer, and a bag of words; where the scale of the embedding and layer norm are choices."""
+"""Networks for tokens, a transformer and a bag of words: the embedding's scale and layer norm are choices."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def mean_over_texts(features: Tensor, is_padding: Tensor) -> Tensor:
 class Block(nn.Module):
     """Self-attention and a perceptron, each added to what goes in.
 
-    ``pre`` normalizes what goes into each of the two, ``post`` each sum (Xiong et al. 2020, arXiv:2002.04745, figure 1).
+    ``pre`` normalizes what goes into each of the two, ``post`` each sum (Xiong et al. 2020, arXiv:2002.04745).
     """
 
     def __init__(self, width: int, heads: int, hidden: int, place: LayerNorm, kind: NormType, eps: float) -> None:

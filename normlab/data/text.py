@@ -218,19 +218,19 @@ def _comparable(text: str, lowercase: bool) -> str:
     return " ".join((text.lower() if lowercase else text).split())
 
 
-# Words of generated messages: of everyday sentences, of private messages, of advertisements.
-COMMON = (
-    "i you to the a and it is in me my for your of have on that be are do not we at so or will with can if just but get "
-    "up out no now go know what there when this all from one"
-).split()
-PRIVATE = (
-    "home later ok lol dinner sleep mum class work bus tonight sorry love meeting lunch wait come miss tomorrow think good "
-    "morning night feel car door rain movie friend brother study exam tired shopping pick train happy weekend thanks"
-).split()
-ADVERTISING = (
-    "free win prize claim urgent call cash offer mobile txt reply stop award guaranteed service customer bonus line code "
-    "ringtone voucher selected holiday collect latest camera entry weekly contact operator credit draw landline"
-).split()
+# Words of generated messages, the most frequent first.
+COMMON = """
+    i you to the a and it is in me my for your of have on that be are do not we at so or will with can if just but get
+    up out no now go know what there when this all from one
+"""
+PRIVATE = """
+    home later ok lol dinner sleep mum class work bus tonight sorry love meeting lunch wait come miss tomorrow think
+    good morning night feel car door rain movie friend brother study exam tired shopping pick train happy weekend thanks
+"""
+ADVERTISING = """
+    free win prize claim urgent call cash offer mobile txt reply stop award guaranteed service customer bonus line code
+    ringtone voucher selected holiday collect latest camera entry weekly contact operator credit draw landline
+"""
 
 
 def sms_like(
@@ -246,10 +246,10 @@ def sms_like(
     """Generated messages in two classes, a fifth of them ``spam``, in the manner of short messages on a telephone.
 
     The words of a message are drawn independently, from everyday words, the words of its own class and those of the
-    other class, in the shares 5 : 3 : 1, and the more frequent words of a list are those that come first. A long number,
-    which is new in nearly every message, takes the place of a word in one of ten places of ``spam``, one of fifty of
-    ``ham``. Two of five messages of ``spam`` and one of ten of ``ham`` end with an exclamation mark. The classes overlap:
-    no classifier is right on all messages.
+    other class, in the shares 5 : 3 : 1; the first words of a list are the most frequent ones. A long number, which is
+    new in nearly every message, takes the place of one word of ten in ``spam``, of one of fifty in ``ham``. Two of five
+    messages of ``spam`` and one of ten of ``ham`` end with an exclamation mark. The classes overlap: no classifier is
+    right on all messages.
 
     Args:
         messages: their number.
@@ -261,17 +261,18 @@ def sms_like(
         length: tokens of a text.
     """
     draw = random.Random(source_seed)
+    common, private, advertising = COMMON.split(), PRIVATE.split(), ADVERTISING.split()
     labels, texts = [], []
     for _ in range(messages):
         is_spam = draw.random() < 0.2
-        own, other = (ADVERTISING, PRIVATE) if is_spam else (PRIVATE, ADVERTISING)
+        own, other = (advertising, private) if is_spam else (private, advertising)
         size = 10 + int(15 * draw.random()) if is_spam else 4 + int(16 * draw.random())
         words = []
         for _ in range(size):
             if draw.random() < (0.1 if is_spam else 0.02):
                 words.append(str(10**9 + int(9 * 10**9 * draw.random())))
             else:
-                (pool,) = draw.choices((COMMON, own, other), (5, 3, 1))
+                (pool,) = draw.choices((common, own, other), (5, 3, 1))
                 words += draw.choices(pool, [1 / (1 + rank) for rank in range(len(pool))])
         labels.append("spam" if is_spam else "ham")
         end = "!" if draw.random() < (0.4 if is_spam else 0.1) else "."

@@ -151,7 +151,7 @@ def encode_splits(splits: Mapping[str, Texts]) -> tuple[dict[str, Encoded], Toke
     """All splits as tokens of the vocabulary of ``train``.
 
     Returns:
-        The tokens of each split, the tokenizer, and notes: the size of the vocabulary, what was unknown and what was cut.
+        The tokens of each split, the tokenizer, and notes: the size of the vocabulary, what is unknown, what was cut.
     """
     train = splits["train"]
     tokenizer = learn(train)

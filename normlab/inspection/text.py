@@ -131,20 +131,21 @@ def count_tokens(tokenizer: Tokenizer, texts: Texts) -> Counter[str]:
 def advice(content: dict[str, Any]) -> list[str]:
     """What follows for a run, in sentences."""
     sentences = [
-        "Token ids are names, not quantities: +norm=raw is the only scheme for texts. What input normalization is to images, "
-        "the standard deviation of the embedding (arch.embedding_std) and layer norm (arch.layer_norm) are to texts."
+        "Token ids are names, not quantities: +norm=raw is the only scheme for texts. What input normalization is to "
+        "images, the standard deviation of the embedding (arch.embedding_std) and layer norm (arch.layer_norm) are to "
+        "texts."
     ]
     largest = max(content["classes"], key=lambda row: row["share"])
     smallest = min(content["classes"], key=lambda row: row["share"])
     if largest["share"] >= UNEVEN:
         sentences.append(
-            f"The classes are uneven: who always answers {largest['class']!r} is right on {largest['share']:.1%}. Compare "
-            f"accuracies with this number, and count the errors of each class."
+            f"The classes are uneven: who always answers {largest['class']!r} is right on {largest['share']:.1%}. "
+            f"Compare accuracies with this number, and count the errors of each class."
         )
     if smallest["texts"] < 30:
         sentences.append(
-            f"The class {smallest['class']!r} has {smallest['texts']} texts: a difference between schemes will be lost in "
-            f"its noise."
+            f"The class {smallest['class']!r} has {smallest['texts']} texts: a difference between schemes will be lost "
+            f"in its noise."
         )
     if content["cut"] > LONG:
         sentences.append(
@@ -153,13 +154,13 @@ def advice(content: dict[str, Any]) -> list[str]:
         )
     elif content["tokens"]["largest"] < content["length"] / 2:
         sentences.append(
-            f"data.length={content['length']} pads every text: the longest has {content['tokens']['largest']} tokens, and "
-            f"data.length={content['tokens']['largest']} saves time."
+            f"data.length={content['length']} pads every text: the longest has {content['tokens']['largest']} tokens, "
+            f"and data.length={content['tokens']['largest']} saves time."
         )
     if content["unknown"]["test"] > UNKNOWN_SHARE:
         sentences.append(
-            f"{content['unknown']['test']:.1%} of the test texts' tokens are unknown: a larger data.vocabulary, a smaller "
-            f"data.min_count or data.tokens=bpe makes them fewer."
+            f"{content['unknown']['test']:.1%} of the test texts' tokens are unknown: a larger data.vocabulary, a "
+            f"smaller data.min_count or data.tokens=bpe makes them fewer."
         )
     return sentences
 
@@ -182,12 +183,12 @@ def text_of(label: str, content: dict[str, Any]) -> str:
     unknown = ", ".join(f"{share:.1%} of {name}" for name, share in content["unknown"].items())
     text += [
         "",
-        f"tokens of a text: mean {tokens['mean']:.1f}, median {tokens['median']:g}, 95% have at most {tokens['p95']:g}, "
-        f"99% at most {tokens['p99']:g}, the longest {tokens['largest']:,}",
+        f"tokens of a text: mean {tokens['mean']:.1f}, median {tokens['median']:g}, "
+        f"95% have at most {tokens['p95']:g}, 99% at most {tokens['p99']:g}, the longest {tokens['largest']:,}",
         f"cut at data.length={content['length']}: {content['cut']:.1%} of the texts",
-        f"vocabulary: {vocabulary['different_in_training']:,} different in the training texts, {vocabulary['only_once']:,} of "
-        f"them only once; {vocabulary['kept']:,} kept (data.min_count={vocabulary['min_count']}, "
-        f"data.vocabulary={vocabulary['most']})",
+        f"vocabulary: {vocabulary['different_in_training']:,} different in the training texts, "
+        f"{vocabulary['only_once']:,} of them only once; {vocabulary['kept']:,} kept "
+        f"(data.min_count={vocabulary['min_count']}, data.vocabulary={vocabulary['most']})",
         f"unknown tokens: {unknown}",
         "",
         *content["advice"],

@@ -27,6 +27,6 @@ def require_unchanged_tokens(norm: Normalization, name: str, tokens: int) -> Non
         is_unchanged = False
     if not is_unchanged:
         raise ConfigError(
-            f"norm={name}: would change the tokens of texts, which are names and not quantities: use norm=raw; the scale of "
-            f"the embedding and layer norm are options of the network, arch.embedding_std and arch.layer_norm"
+            f"norm={name}: would change the tokens of texts, which are names and not quantities: use norm=raw; the "
+            f"embedding's scale and layer norm are options of the network, arch.embedding_std and arch.layer_norm"
         )

@@ -1,8 +1,8 @@
 """Which rescalings of a text network's weights leave its outputs as they are, and what they change in training.
 
-Layer norm divides the scale of its input out: LN(c x) = LN(x) for c > 0, up to eps. So a network with layer norm computes
-the same function for many weights. Whether the scale of the embedding E alone is such a free choice depends on where the
-norm stands and on where the positions P are added:
+Layer norm divides the scale of its input out: LN(c x) = LN(x) for c > 0, up to eps. So a network with layer norm
+computes the same function for many weights. Whether the scale of the embedding E alone is such a free choice depends on
+where the norm stands and on where the positions P are added:
 
     LN(E) + P           free: E.
     LN(E + P)           E and P together; E alone is not: E against P decides how much a token says of its place.
@@ -10,11 +10,11 @@ norm stands and on where the positions P are added:
     post                E and P, with the weights of the first attention, which sees them before any norm.
     none                all weights, up to those of the head.
 
-A function that does not change with the scale of a weight w has a gradient orthogonal to w, of a size that goes as 1/|w|
-(van Laarhoven 2017, arXiv:1706.05350; Arora et al. 2019, arXiv:1812.03981). The scale of w then is no matter of the
-function, but sets the rate at which w turns: descent from c w with the rate c^2 eta is c times the descent from w
-with the rate eta, and Adam from c w with the rate c eta is c times Adam from w with the rate eta. So layer norm after the
-embedding makes the outputs free of the embedding's standard deviation, not the training.
+A function that does not change with the scale of a weight w has a gradient orthogonal to w, of a size that goes as
+1/|w| (van Laarhoven 2017, arXiv:1706.05350; Arora et al. 2019, arXiv:1812.03981). The scale of w then is no matter of
+the function, but sets the rate at which w turns: descent from c w with the rate c^2 eta is c times the descent from w
+with the rate eta, and Adam from c w with the rate c eta is c times Adam from w with the rate eta. So layer norm after
+the embedding makes the outputs free of the embedding's standard deviation, not the training.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def norm_gain(std: float, eps: float = 1e-5) -> float:
 
 
 def free_scaling(body: nn.Module) -> dict[str, int]:
-    """The smallest rescaling that contains the embedding and leaves the outputs as they are: an exponent for a parameter.
+    """The smallest rescaling that contains the embedding and leaves the outputs as they are: exponents by parameter.
 
     For every c > 0, multiplying each named parameter by c to the power of its exponent changes no output, exactly where
     no norm is in the way, up to ``norm_eps`` where one is. Parameters that are not named stay as they are.
@@ -108,7 +108,7 @@ def rescale(body: nn.Module, scaling: Mapping[str, int], factor: float) -> None:
 def rate_factor(exponent: int, factor: float, optimizer: Literal["sgd", "adam"]) -> float:
     """By what a parameter's learning rate is to be multiplied after a free scaling, so that training is the same.
 
-    c^(2a) under (stochastic) gradient descent, with momentum or without; c^a under Adam with eps = 0. Both without weight
+    c^(2a) under (stochastic) gradient descent, with momentum or without; c^a under Adam with eps = 0; without weight
     decay.
 
     >>> rate_factor(1, 0.02, "sgd"), rate_factor(1, 0.02, "adam")

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+
 from normlab.archs.layers import first_layer
 from normlab.archs.text import Bag, TextTransformer, draw_embedding, make_norm, sinusoids
 from normlab.errors import ConfigError, DataError

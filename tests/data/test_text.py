@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+
 from normlab.data import dataset
 from normlab.data.text import read_texts
 from normlab.data.tokens import PAD, UNKNOWN, Encoded, Texts, Tokenization, encode, encode_splits, learn, restore

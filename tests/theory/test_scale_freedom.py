@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+
 from normlab.archs.text import Bag, TextTransformer
 from normlab.theory.scale_freedom import free_scaling, norm_gain, output_change, rate_factor, rescale
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import torch
 from tabulate import tabulate
 from tokenizers import Tokenizer
 
-from normlab.config import Data, defaults, parse_group
+from normlab.commandline.arguments import parsed
+from normlab.config import Data, Section, choices, data_label, defaults, parse_group
 from normlab.data.splits import Source, split
-from normlab.data.text import read_texts
+from normlab.data.text import DELIMITERS
 from normlab.data.tokens import SPECIAL, Texts, encode, learn
-from normlab.errors import DataError
+from normlab.errors import ConfigError
 
 UNEVEN = 0.8  # share of the largest class from which accuracy alone says little
 LONG = 0.05  # share of cut texts that is worth a sentence
@@ -23,44 +25,67 @@ UNKNOWN_SHARE = 0.1  # of the test texts' tokens
 EVIDENCE = "results/text_scales in normlab's repository"
 
 
-def two_columns(path: Path, **options: Any) -> tuple[str, str]:
-    """The names of the columns of labels and of texts in a file of two columns: labels have fewer different values.
+class NoOptions(Section):
+    """The inspection of texts takes the keys of the data only."""
+
+
+def inspect(arguments: Sequence[str]) -> tuple[str, dict[str, Any]] | None:
+    """The label of some texts and the report on them, or None if the arguments name no texts.
 
     Args:
-        path: of the file.
-        options: of :func:`normlab.data.text.read_texts`, without ``label`` and ``text``.
+        arguments: a file of labels and texts; or ``data=text``, ``data=sms`` or ``data=sms_like`` with keys of that
+            source, and in place of ``data.root`` also the file alone.
 
     Raises:
-        DataError: unless the file has two columns, one of which repeats its values.
+        NormlabError: if the texts cannot be read, or a key is unknown.
     """
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        names = file.readline().rstrip("\r\n").split("\t")
-    if len(names) != 2:
-        raise DataError(
-            f"{path.name}: {len(names)} columns; name those of labels and of texts: "
-            f"data=text data.root={path.name} data.label=COLUMN data.text=COLUMN"
-        )
-    first, second, _ = read_texts(path, names[0], names[1], skip_empty=True, **options)
-    distinct = len(set(first)), len(set(second))
-    if distinct[0] == distinct[1]:
-        raise DataError(
-            f"{path.name}: {names[0]} and {names[1]} have {distinct[0]:,} different values each, so that neither looks "
-            f"like a label: name them with data=text data.root={path.name} data.label=COLUMN data.text=COLUMN"
-        )
-    return (names[0], names[1]) if distinct[0] < distinct[1] else (names[1], names[0])
+    files = [one for one in arguments if "=" not in one and Path(one).suffix.lower() in DELIMITERS and Path(one).is_file()]
+    pairs = [one for one in arguments if one not in files]
+    name = next((pair.partition("=")[2] for pair in pairs if pair.lstrip("+").startswith("data=")), None)
+    if name in choices("data"):
+        if not str(defaults("data", name)["_target_"]).startswith("normlab.data.text."):
+            return None
+        named = []
+    elif name is None and len(files) == 1 and (columns := two_columns(Path(files[0]))):
+        named = ["data=text", *(f"data.{key}={quoted(column)}" for key, column in columns.items()), "data.skip_empty=true"]
+    else:
+        return None
+    if len(files) > 1:
+        raise ConfigError(f"one file of texts at a time: {files[0]} or {files[1]}")
+    named += [f"data.root={quoted(file)}" for file in files]
+    _, groups = parsed([*named, *pairs], NoOptions)
+    config = parse_group("data", groups["data"])
+    return (Path(files[0]).name if files else data_label(groups["data"])), inspect_texts(config.build(), config)
 
 
-def config_of_file(path: Path) -> Data:
-    """The data source of a file of two columns, between tabs; empty texts are left out and counted.
+def quoted(value: str) -> str:
+    """A value of the command line that holds blanks or signs, in quotes."""
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
-    Raises:
-        DataError: if there is no such file, or it has no column of labels.
+
+def two_columns(path: Path) -> dict[str, str] | None:
+    """The columns ``label`` and ``text`` of a file with a header and two columns between tabs; None for another file.
+
+    In the column of texts at least half of the values hold more than one word; the column of labels has fewer different
+    values. The report names both.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file")
-    label, text = two_columns(path)
-    values = defaults("data", "text") | {"root": str(path), "label": label, "text": text, "skip_empty": True}
-    return parse_group("data", values)
+    if path.suffix.lower() != ".tsv":
+        return None
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            rows = [line.rstrip("\r\n").split("\t") for line in file]
+    except OSError:
+        return None
+    rows = [row for row in rows if any(row)]
+    if len(rows) < 2 or any(len(row) != 2 for row in rows[:100]):
+        return None
+    names, pairs = rows[0], [row for row in rows[1:] if len(row) == 2]
+    columns = list(zip(*pairs, strict=True))
+    has_words = [sum(len(value.split()) > 1 for value in column) >= len(column) / 2 for column in columns]
+    if not any(has_words):
+        return None
+    text = has_words.index(True) if sum(has_words) == 1 else max((0, 1), key=lambda place: len(set(columns[place])))
+    return {"label": names[1 - text], "text": names[text]}
 
 
 def inspect_texts(source: Source, config: Data) -> dict[str, Any]:
@@ -114,6 +139,7 @@ def inspect_texts(source: Source, config: Data) -> dict[str, Any]:
             "min_count": train.how.min_count,
         },
         "unknown": {name: part.unknown for name, part in encoded.items()},
+        "columns": {key: str(getattr(config, key)) for key in ("label", "text") if hasattr(config, key)},
         "notes": list(source.notes),
     }
     return content | {"advice": advice(content), "evidence": EVIDENCE}
@@ -168,7 +194,10 @@ def advice(content: dict[str, Any]) -> list[str]:
 def text_of(label: str, content: dict[str, Any]) -> str:
     """The report as text for people."""
     tokens, vocabulary = content["tokens"], content["vocabulary"]
-    text = [f"{label}: {content['texts']:,} texts in {len(content['classes'])} classes", *content["notes"], ""]
+    text = [f"{label}: {content['texts']:,} texts in {len(content['classes'])} classes"]
+    if columns := content["columns"]:
+        text.append(f"labels in the column {columns['label']!r}, texts in {columns['text']!r}")
+    text += [*content["notes"], ""]
     rows = [
         [
             row["class"],
@@ -184,7 +213,7 @@ def text_of(label: str, content: dict[str, Any]) -> str:
     text += [
         "",
         f"tokens of a text: mean {tokens['mean']:.1f}, median {tokens['median']:g}, "
-        f"95% have at most {tokens['p95']:g}, 99% at most {tokens['p99']:g}, the longest {tokens['largest']:,}",
+        f"95% have at most {tokens['p95']:.0f}, 99% at most {tokens['p99']:.0f}, the longest {tokens['largest']:,}",
         f"cut at data.length={content['length']}: {content['cut']:.1%} of the texts",
         f"vocabulary: {vocabulary['different_in_training']:,} different in the training texts, "
         f"{vocabulary['only_once']:,} of them only once; {vocabulary['kept']:,} kept "

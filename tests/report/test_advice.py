@@ -42,7 +42,7 @@ def test_numbers_are_those_of_the_tables(made):
 
 def test_effects_are_the_differences_from_the_data_sets_own_statistics(made, tmp_path):
     frame = effects([made[0], made[0]])  # runs that two studies share count once
-    assert frame.scheme.to_list() == ["unit", "centered", "raw"]
+    assert frame.scheme.to_list() == ["raw", "unit", "centered"]
     assert set(frame.study) == {("learning_rates", "learning_rates")}
     known = differences(made[0], at_rates(made[0])["best"], "dataset").set_index("norm")
     for row in frame.itertuples():

@@ -6,8 +6,8 @@ nearest preset, the condition number of a linear model at 32 pixels, advice that
 and lines to paste for torchvision, albumentations, timm and Hugging Face. ``data=NAME`` instead of a folder inspects
 the images that a run with the same keys trains on, at ``data.image_size`` if it is given.
 
-``python -m normlab.inspect FILE.tsv`` describes texts with their labels: classes, lengths, vocabulary, what is unknown or
-repeated. The file has two columns; one with more, or without a header, needs ``data=text`` and its keys, such as
+``python -m normlab.inspect FILE.tsv`` describes texts with their labels: classes, lengths, vocabulary, what is unknown
+or repeated. The file has two columns; one with more, or without a header, needs ``data=text`` and its keys, such as
 ``data.label=COLUMN``.
 
 The keys: ``limit=N`` draws N images at most, at random, and means the same as ``data.limit``. ``conditioning=false``

@@ -163,6 +163,10 @@ class TextTransformer(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Token ids [B, 1, T], T at most that of ``shape``, to [B, classes]."""
+        return self.head(mean_over_texts(*self.features(inputs)))
+
+    def features(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """The features of each token after the last block and norm, [B, T, width], and which are padding, [B, T]."""
         tokens = read_tokens(inputs, self.vocabulary)
         is_padding = tokens == PAD
         x = self.embedding(tokens)
@@ -176,7 +180,7 @@ class TextTransformer(nn.Module):
         is_padding = is_padding & (torch.arange(x.shape[1], device=x.device) > 0)
         for block in self.blocks:
             x = block(x, is_padding)
-        return self.head(mean_over_texts(self.final_norm(x), is_padding))
+        return self.final_norm(x), is_padding
 
 
 class Bag(nn.Module):

@@ -231,7 +231,9 @@ def _stratified_groups(
     for group in order:
         row = rows[group]
         # |taken + row - target|^2 - |taken - target|^2
-        change = sum(count * (2 * (t - goal) + count) for count, t, goal in zip(row, taken, target, strict=True) if count)
+        change = sum(
+            count * (2 * (t - goal) + count) for count, t, goal in zip(row, taken, target, strict=True) if count
+        )
         if change < 0 and leaves_enough(row):
             hold_out(group)
     for label, name in enumerate(classes):

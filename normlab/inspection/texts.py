@@ -39,7 +39,9 @@ def inspect(arguments: Sequence[str]) -> tuple[str, dict[str, Any]] | None:
     Raises:
         NormlabError: if the texts cannot be read, or a key is unknown.
     """
-    files = [one for one in arguments if "=" not in one and Path(one).suffix.lower() in DELIMITERS and Path(one).is_file()]
+    files = [
+        one for one in arguments if "=" not in one and Path(one).suffix.lower() in DELIMITERS and Path(one).is_file()
+    ]
     pairs = [one for one in arguments if one not in files]
     name = next((pair.partition("=")[2] for pair in pairs if pair.lstrip("+").startswith("data=")), None)
     if name in choices("data"):
@@ -47,7 +49,11 @@ def inspect(arguments: Sequence[str]) -> tuple[str, dict[str, Any]] | None:
             return None
         named = []
     elif name is None and len(files) == 1 and (columns := two_columns(Path(files[0]))):
-        named = ["data=text", *(f"data.{key}={quoted(column)}" for key, column in columns.items()), "data.skip_empty=true"]
+        named = [
+            "data=text",
+            *(f"data.{key}={quoted(column)}" for key, column in columns.items()),
+            "data.skip_empty=true",
+        ]
     else:
         return None
     if len(files) > 1:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sized
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -13,10 +13,13 @@ from torch import Tensor
 
 from normlab.config import Data, choose
 from normlab.data import cache
-from normlab.data.images import decode, read, readable, resize
+from normlab.data.digests import MISSING
+from normlab.data.images import Format, Survey, decode, format_of, resize, survey
+from normlab.data.layout import printable
 from normlab.data.loader import MemorySplit, Split, StreamedSplit
 from normlab.data.splits import Files, Part, Source, split
 from normlab.errors import DataError
+from normlab.pictures import CorruptImageError, Picture, describe_picture, read_picture
 
 log = logging.getLogger(__name__)
 
@@ -93,10 +96,11 @@ def load(config: Data, source: Source | None = None) -> Dataset:
     """
     source = source or open_source(config)
     parts = split(source, config.validation, config.test, config.limit, config.split_seed)
+    log.info("data: %s: %s", config.name, counts(source.classes, parts))
     if isinstance(parts["train"].pictures, Files):
         if config.stream if config.stream is not None else _too_large(parts, config):
             return _stream(parts, source, config)
-        splits, notes = _decode(parts, config)
+        splits, notes, format = _decode(parts, config)
     else:
         splits, notes = _in_memory(parts, config.image_size), []
     notes = [*source.notes, *notes]
@@ -126,32 +130,37 @@ def _files(part: Part) -> Files:
     return part.pictures
 
 
-def _decode(parts: dict[str, Part], config: Data) -> tuple[dict[str, MemorySplit], list[str]]:
-    """Decode all splits together, so that they agree on size and color, or take them from the cache."""
-    skip = _files(parts["train"]).skip_corrupt
+def _decode(parts: dict[str, Part], config: Data) -> tuple[dict[str, MemorySplit], list[str], Format]:
+    """Decode all splits together, so that they agree on size, type and bands, or take them from the cache."""
+    first = _files(parts["train"])
+    skip, reading = first.skip_corrupt, first.reading
     # Sorted, so that another split of the same files gets the same key of the cache.
     all_files = [_files(part) for part in parts.values()]
-    digests = {path: one for files in all_files for path, one in zip(files.paths, files.digests, strict=True)}
-    paths = sorted(digests)
+    digests = {item: one for files in all_files for item, one in zip(files.items, files.digests, strict=True)}
+    items = sorted(digests)
 
     def make() -> dict[str, Any]:
-        images, kept, notes = decode(paths, config.image_size, skip)
-        return {"images": images, "kept": torch.tensor(kept), "notes": notes}
+        decoded = decode(items, config.image_size, skip, reading)
+        return {
+            "images": decoded.images,
+            "kept": torch.tensor(decoded.kept),
+            "notes": decoded.notes,
+            "format": asdict(decoded.format),
+        }
 
     if config.cache:
-        entry = cache.remember(
-            cache.key([digests[path] for path in paths], image_size=config.image_size, skip_corrupt=skip), make
-        )
+        options = {"image_size": config.image_size, "skip_corrupt": skip, **reading.options}
+        entry = cache.remember(cache.key([digests[item] for item in items], **options), make)
     else:
         entry = make()
-    place = {paths[position]: row for row, position in enumerate(entry["kept"].tolist())}
+    place = {items[position]: row for row, position in enumerate(entry["kept"].tolist())}
     splits = {}
     for name, part in parts.items():
-        rows = torch.tensor([place.get(path, -1) for path in _files(part).paths])
+        rows = torch.tensor([place.get(item, -1) for item in _files(part).items])
         if (rows < 0).all():
             raise DataError(f"none of the {len(part)} {name} images could be read")
         splits[name] = MemorySplit(entry["images"][rows[rows >= 0]], part.labels[rows >= 0])
-    return splits, [_note(count, what) for what, count in entry["notes"].items()]
+    return splits, [_note(count, what) for what, count in entry["notes"].items()], Format(**entry["format"])
 
 
 def _note(count: int, what: str) -> str:
@@ -160,19 +169,19 @@ def _note(count: int, what: str) -> str:
 
 def _too_large(parts: dict[str, Part], config: Data) -> bool:
     """Whether the decoded images would exceed data.memory_gb, judged by the first image."""
-    count = sum(map(len, parts.values()))
-    if config.image_size is not None:
-        bytes_per_image = 3 * config.image_size**2
-    else:
-        bytes_per_image = _first_readable(_files(parts["train"])).numel()
-    return count * bytes_per_image > config.memory_gb * 2**30
+    first = _first_readable(_files(parts["train"]), whole=config.image_size is None)
+    width, height = first.size if config.image_size is None else (config.image_size, config.image_size)
+    format = format_of(first)
+    if config.image_size is not None and format.bands == 1:
+        format = replace(format, bands=3)  # color images may follow
+    return sum(map(len, parts.values())) * format.bytes_per_pixel * width * height > config.memory_gb * 2**30
 
 
-def _first_readable(files: Files) -> Tensor:
-    for path in files.paths:
+def _first_readable(files: Files, whole: bool) -> Picture:
+    for path, page in files.items:
         try:
-            return read(path)[0]
-        except DataError:
+            return (read_picture if whole else describe_picture)(path, files.reading, page)
+        except CorruptImageError:
             if not files.skip_corrupt:
                 raise
     raise DataError(f"none of {len(files)} files could be read as an image")
@@ -185,34 +194,72 @@ def _stream(parts: dict[str, Part], source: Source, config: Data) -> Dataset:
             "these images stream from disk (they do not fit into data.memory_gb, or data.stream=true): "
             "give data.image_size=PIXELS, so that all of them have one size"
         )
-    splits, skipped = {}, 0
+    known, notes = _survey(parts, config)
+    splits, format = {}, known.format
     digest = hashlib.blake2b(repr(size).encode(), digest_size=8)
+    rows = iter(known.is_kept)
     for name, part in parts.items():
-        files = _files(part)
-        if files.skip_corrupt:
-            # One pass over all files before training, which must know the number of images.
-            is_readable = torch.tensor(_readable(files, config))
-            skipped += int((~is_readable).sum())
-            part = part.take(is_readable.nonzero().flatten())
-        paths = _files(part).paths
-        if not paths:
-            raise DataError(f"none of the {len(files)} {name} images could be read")
-        splits[name] = StreamedSplit(paths, part.labels, size, config.workers, config.memory_gb * 2**30)
-        for path in paths:
+        is_kept = torch.tensor([next(rows) for _ in range(len(part))])
+        if not is_kept.any():
+            raise DataError(f"none of the {len(part)} {name} images could be read")
+        part = part.take(is_kept.nonzero().flatten())
+        splits[name] = StreamedSplit(
+            _files(part), part.labels, size, config.workers, config.memory_gb * 2**30, format
+        )
+        for path in _files(part).paths:
             if not path.is_file():
                 raise DataError(f"{path}: no such file")
         digest.update(f"{name} {part.content}\n".encode())
-    notes = (*source.notes, *([_note(skipped, "unreadable, skipped")] if skipped else []))
+    notes = [*source.notes, *notes]
     return Dataset(
-        config.name, **splits, classes=source.classes, content=source.content, key=digest.hexdigest(), notes=notes
+        config.name, **splits, classes=source.classes, content=source.content, key=digest.hexdigest(), notes=tuple(notes)
     )
 
 
-def _readable(files: Files, config: Data) -> list[bool]:
-    def make() -> dict[str, Any]:
-        return {"readable": readable(files.paths)}
+def _survey(parts: dict[str, Part], config: Data) -> tuple[Survey, list[str]]:
+    """The format of all images, in one pass over the files before training, or from the cache."""
+    all_files = [_files(part) for part in parts.values()]
+    skip, reading = all_files[0].skip_corrupt, all_files[0].reading
+    items = [item for files in all_files for item in files.items]
 
-    return (cache.remember("readable-" + cache.key(files.digests), make) if config.cache else make())["readable"]
+    def make() -> dict[str, Any]:
+        return asdict(survey(items, skip, reading))
+
+    if config.cache:
+        digests = [digest for files in all_files for digest in files.digests]
+        entry = cache.remember("survey-" + cache.key(digests, skip_corrupt=skip, **reading.options), make)
+    else:
+        entry = make()
+    known = Survey(**{**entry, "format": Format(**entry["format"])})
+    return known, [_note(count, what) for what, count in known.notes.items()]
+
+
+def repeated(parts: dict[str, Part]) -> list[str]:
+    """A sentence on the files of equal bytes that are in the training split and in another one."""
+    files = {name: part.pictures for name, part in parts.items() if isinstance(part.pictures, Files)}
+    if "train" not in files:
+        return []
+    known = dict(zip(files["train"].digests, files["train"].paths, strict=True))
+    sentences = []
+    for name in [name for name in files if name != "train"]:
+        pairs = list(zip(files[name].digests, files[name].paths, strict=True))
+        if same := [(path, known[digest]) for digest, path in pairs if digest in known and digest != MISSING]:
+            one, other = (printable(str(path)) for path in same[0])
+            sentences.append(
+                f"{len(same):,} of {len(pairs):,} {name} images are training images, too, with equal bytes (such as {one} "
+                f"and {other}): results on them say nothing about new images"
+            )
+    return sentences
+
+
+def counts(classes: tuple[str, ...], parts: Mapping[str, Sized]) -> str:
+    """Classes and numbers of images of the splits, in one line.
+
+    >>> counts(("a", "b"), {"train": range(6), "test": range(2)})
+    '2 classes (a, b); 6 train, 2 test'
+    """
+    shown = ", ".join(classes[:10]) + f", ... {classes[-1]}" * (len(classes) > 10)
+    return f"{len(classes):,} classes ({shown}); " + ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
 
 
 def _content_key(splits: dict[str, MemorySplit]) -> str:

@@ -20,8 +20,9 @@ from torch import Tensor
 from normlab.archs.pretrained import Weights, weights
 from normlab.config import Data, choices, data_label, defaults, parse_group
 from normlab.data import Files, Source
-from normlab.data.folder import all_images, find, sub_folders
+from normlab.data.folder import all_images, find
 from normlab.data.images import decode
+from normlab.data.layout import find_splits, sub_folders
 from normlab.errors import ConfigError, DataError, NormlabError
 from normlab.measurements.registry import measurement
 from normlab.norms import Learned, Normalization, normalization
@@ -134,8 +135,13 @@ def pictures(data: dict[str, Any], trained: Weights) -> tuple[Tensor, Tensor | N
     paths, labels, skip = files(config, trained.classes)
     order = torch.randperm(len(paths), generator=torch.Generator().manual_seed(config.split_seed))
     chosen = order[: config.limit].sort().values
-    images, kept, _ = decode([paths[place] for place in chosen.tolist()], trained.expectation.resize, skip)
-    images = images.repeat(1, 3 // images.shape[1], 1, 1)
+    decoded = decode([paths[place] for place in chosen.tolist()], trained.expectation.resize, skip)
+    kept, format = decoded.kept, decoded.format
+    if format.type != "uint8" or format.bands not in (1, 3) or format.white is not None:
+        raise DataError(
+            f"{paths[0].parent}: {format.bands} bands of {format.type}; this network takes gray or RGB images of 8 bits"
+        )
+    images = decoded.images.repeat(1, 3 // format.bands, 1, 1)
     margin = round((images.shape[2] - size) / 2)  # as torchvision's CenterCrop
     images = images[..., margin : margin + size, margin : margin + size].contiguous()
     return images, None if labels is None else labels[chosen[kept]]
@@ -150,7 +156,7 @@ def files(config: Data, classes: int) -> tuple[list[Path], Tensor | None, bool]:
     given, skip = getattr(config, "root", None), getattr(config, "on_corrupt", None) == "skip"
     if config.name == "folder" and given is not None:
         root = find(given, "data=folder")
-        top = root / "train" if (root / "train").is_dir() else root
+        top = find_splits(root).get("train", root)
         if class_numbers(sub_folders(top), classes) is None:  # the folders are not classes
             paths = all_images(root, skip)
             if deep := {path.parent for path in paths if SYNSET.fullmatch(path.parent.name)} - {root}:

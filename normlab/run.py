@@ -11,7 +11,7 @@ import torch
 from normlab import record
 from normlab.archs import Network
 from normlab.config import Config
-from normlab.data import Dataset, load, open_source
+from normlab.data import Dataset, load, open_source, require_spread
 from normlab.data.splits import Source
 from normlab.norms import Affine, Normalization
 from normlab.record import Curve, divergence, pack, summarize
@@ -55,13 +55,14 @@ def run(
     content = source.content
     with record.opened(config, again, content) as folder:
         data = load(config.data, source)
+        require_spread(data)
         require_channels(config.trainer.shifts, data.shape[0])  # now, not after the training
         clock.lap("data")
-        norm = config.norm.build().fit(data.training_images())
+        norm = config.norm.build().set_range(data.black, data.white).fit(data.training_inputs())
         clock.lap("fit")
         # Seeded after the fit, so that the initial weights are the same under every scheme.
         torch.manual_seed(config.seed)
-        network = Network(norm, config.arch, data.shape, data.classes)
+        network = Network(norm, config.arch, data.shape, data.classes, input_type=data.input_type)
         if config.weights:
             start_from(network, config.weights)
         warn_of_mismatch(config.norm.name, network)

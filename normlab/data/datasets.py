@@ -1,4 +1,4 @@
-"""A data set: from a checked configuration to labeled uint8 images in three splits."""
+"""A data set: from a checked configuration to labeled inputs in three splits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sized
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from normlab.data.layout import printable
 from normlab.data.loader import MemorySplit, Split, StreamedSplit
 from normlab.data.splits import Files, Part, Source, split
 from normlab.errors import DataError
+from normlab.inputs import check_finite, check_range, range_of_type
 from normlab.pictures import CorruptImageError, Picture, describe_picture, read_picture
 
 log = logging.getLogger(__name__)
@@ -26,14 +27,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labeled images in three splits.
+    """Labeled inputs in three splits.
 
     Attributes:
-        train, validation, test: each with ``images`` uint8 [N, C, H, W] and ``labels`` int64 [N].
-        classes: names of the classes; a label is an index into them.
+        train, validation, test: each with ``inputs`` [N, C, *positions] of a type of :mod:`normlab.inputs`, for images
+            also called ``images``, and ``labels`` int64 [N] (of regression float32 [N]).
+        classes: names of the classes, a label is an index into them; of a regression, the name of the target.
         content: hash of the source's images and labels, before any split, limit or resizing.
         key: hash of the pixels, labels and splits that a run trains on (of the files, when images stream).
         notes: how files were changed, such as "3 images: alpha channel, dropped".
+        black, white: the values x that stand for u = 0 and u = 1.
+        kind: what the inputs are.
+        task: whether labels are classes or numbers.
     """
 
     name: str
@@ -44,20 +49,31 @@ class Dataset:
     content: str
     key: str
     notes: tuple[str, ...] = ()
+    black: float = 0.0
+    white: float = 255.0
+    kind: Literal["images", "tables", "series", "audio", "text"] = "images"
+    task: Literal["classification", "regression"] = "classification"
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """C, H, W of an image."""
+    def shape(self) -> tuple[int, ...]:
+        """C and positions of an input; C, H, W of an image."""
         return self.train.shape
+
+    @property
+    def input_type(self) -> torch.dtype:
+        """Type of the inputs."""
+        return self.train.input_type
 
     @property
     def splits(self) -> dict[str, Split]:
         """The three splits by name."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
-    def training_images(self, batch_size: int = 256) -> Iterator[Tensor]:
-        """Batches of training images, uint8 [B, C, H, W], to fit a normalization on."""
-        return (images for images, _ in self.train.batches(batch_size))
+    def training_inputs(self, batch_size: int = 256) -> Iterator[Tensor]:
+        """Batches of training inputs, [B, C, *positions], to fit a normalization on."""
+        return (inputs for inputs, _ in self.train.batches(batch_size))
+
+    training_images = training_inputs  # the name for images
 
 
 def dataset(name: str, **options: Any) -> Dataset:
@@ -96,14 +112,26 @@ def load(config: Data, source: Source | None = None) -> Dataset:
     """
     source = source or open_source(config)
     parts = split(source, config.validation, config.test, config.limit, config.split_seed)
-    log.info("data: %s: %s", config.name, counts(source.classes, parts))
+    _refuse_mask(parts["train"])
     if isinstance(parts["train"].pictures, Files):
         if config.stream if config.stream is not None else _too_large(parts, config):
             return _stream(parts, source, config)
         splits, notes, format = _decode(parts, config)
+        source = declared(source, format)
     else:
-        splits, notes = _in_memory(parts, config.image_size), []
+        splits, notes = _in_memory(parts, config.image_size if source.kind == "images" else None), []
+    return _dataset(source, config, splits, _content_key(splits), [*notes, *repeated(parts)])
+
+
+def _dataset(
+    source: Source, config: Data, splits: dict[str, MemorySplit] | dict[str, StreamedSplit], key: str, notes: list[str]
+) -> Dataset:
+    black, white = _range(source, config, splits["train"])
     notes = [*source.notes, *notes]
+    if source.kind == "images" and config.white is None and (unused := hardly_used(splits["train"], white)):
+        notes.append(unused)
+    if source.task == "classification":
+        log.info("data: %s: %s", config.name, counts(source.classes, splits))
     for note in notes:
         log.info("data: %s", note)
     return Dataset(
@@ -111,17 +139,110 @@ def load(config: Data, source: Source | None = None) -> Dataset:
         **splits,
         classes=source.classes,
         content=source.content,
-        key=_content_key(splits),
+        key=key,
         notes=tuple(notes),
+        black=black,
+        white=white,
+        kind=source.kind,
+        task=source.task,
     )
+
+
+def _range(source: Source, config: Data, train: Split) -> tuple[float, float]:
+    """Black and white: the user's, else the files', else by the type."""
+    by_type = range_of_type(train.input_type)
+    declared = [by_type[i] if value is None else value for i, value in enumerate((source.black, source.white))]
+    chosen = [declared[i] if value is None else value for i, value in enumerate((config.black, config.white))]
+    if "observed" in chosen:
+        low, high = _extremes(train)
+        chosen = [end if value == "observed" else value for value, end in zip(chosen, (low, high), strict=True)]
+        if chosen[0] == chosen[1]:
+            raise DataError(f"data.white=observed: all training values are {low:g}, which is no range")
+    black, white = map(float, chosen)
+    check_range(black, white)
+    return black, white
+
+
+def _extremes(train: Split) -> tuple[float, float]:
+    low, high = float("inf"), float("-inf")
+    for inputs, _ in train.batches(256):
+        check_finite(inputs)
+        wide = inputs.to(torch.int32) if inputs.dtype == torch.uint16 else inputs  # PyTorch compares no uint16
+        low, high = min(low, wide.min().item()), max(high, wide.max().item())
+    return low, high
+
+
+def _refuse_mask(part: Part) -> None:
+    if isinstance(part.pictures, Files) and part.pictures.reading.mask is not None:
+        raise DataError(
+            f"data.mask={part.pictures.reading.mask}: a run takes whole images; python -m normlab.inspect leaves these "
+            f"pixels out, and +norm=imagenet norm.mean=[...] norm.std=[...] takes its numbers"
+        )
+
+
+def declared(source: Source, format: Format) -> Source:
+    """The source with the range that its files declare, unless it has one."""
+    black = format.black if source.black is None else source.black
+    return replace(source, black=black, white=format.white if source.white is None else source.white)
+
+
+def hardly_used(train: Split, white: float) -> str | None:
+    """A warning if the training images use less than half of 16 bits, or a quarter of 8; else None."""
+    kinds = {torch.uint16: (65535, 2), torch.uint8: (255, 4)}
+    if train.input_type not in kinds or white != kinds[train.input_type][0]:
+        return None
+    largest = 0
+    for inputs in _some(train):
+        largest = max(largest, int(inputs.numpy().max()))
+        if largest * kinds[train.input_type][1] >= white:
+            return None
+    return unused_range(largest, white)
+
+
+def unused_range(largest: int, white: float) -> str:
+    """The warning about a range that is hardly used, with the key to set.
+
+    >>> unused_range(4095, 65535)
+    'HARDLY USED RANGE: the largest value is 4,095 of 65,535; if white is 4095 (12 bits), set data.white=4095'
+    """
+    bits = next((bits for bits in (1, 2, 4, 8, 10, 12, 14, 16) if largest < 2**bits), 16)
+    guess = min(2**bits - 1, int(white))
+    return (
+        f"HARDLY USED RANGE: the largest value is {largest:,} of {white:,.0f}; if white is {guess} ({bits} bits), set "
+        f"data.white={guess}"
+    )
+
+
+def require_spread(data: Dataset) -> None:
+    """Refuse training inputs that all have the same value.
+
+    Raises:
+        DataError: naming the value.
+    """
+    first = None
+    for inputs in _some(data.train):
+        values = inputs.numpy()
+        first = values.flat[0] if first is None else first
+        if (values != first).any():
+            return
+    raise DataError(
+        f"data={data.name}: all values of the training inputs are {first:g} (standard deviation 0): there is nothing to "
+        f"learn; python -m normlab.inspect says what is in the files"
+    )
+
+
+def _some(train: Split, most: int = 2000) -> Iterator[Tensor]:
+    """Batches of evenly spaced training inputs."""
+    order = None if len(train) <= most else torch.linspace(0, len(train) - 1, most).round().long()
+    return (inputs for inputs, _ in train.batches(256, order))
 
 
 def _in_memory(parts: dict[str, Part], image_size: int | None) -> dict[str, MemorySplit]:
     splits = {}
     for name, part in parts.items():
         assert isinstance(part.pictures, Tensor)
-        images = part.pictures if image_size is None else resize(part.pictures, image_size)
-        splits[name] = MemorySplit(images, part.labels)
+        inputs = part.pictures if image_size is None else resize(part.pictures, image_size)
+        splits[name] = MemorySplit(inputs, part.labels)
     return splits
 
 
@@ -195,6 +316,7 @@ def _stream(parts: dict[str, Part], source: Source, config: Data) -> Dataset:
             "give data.image_size=PIXELS, so that all of them have one size"
         )
     known, notes = _survey(parts, config)
+    notes += repeated(parts)
     splits, format = {}, known.format
     digest = hashlib.blake2b(repr(size).encode(), digest_size=8)
     rows = iter(known.is_kept)
@@ -210,10 +332,7 @@ def _stream(parts: dict[str, Part], source: Source, config: Data) -> Dataset:
             if not path.is_file():
                 raise DataError(f"{path}: no such file")
         digest.update(f"{name} {part.content}\n".encode())
-    notes = [*source.notes, *notes]
-    return Dataset(
-        config.name, **splits, classes=source.classes, content=source.content, key=digest.hexdigest(), notes=tuple(notes)
-    )
+    return _dataset(declared(source, format), config, splits, digest.hexdigest(), notes)
 
 
 def _survey(parts: dict[str, Part], config: Data) -> tuple[Survey, list[str]]:
@@ -265,7 +384,8 @@ def counts(classes: tuple[str, ...], parts: Mapping[str, Sized]) -> str:
 def _content_key(splits: dict[str, MemorySplit]) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for name, part in splits.items():
-        digest.update(f"{name} {list(part.images.shape)}\n".encode())
-        for tensor in (part.images, part.labels):
+        of_type = "" if part.input_type == torch.uint8 else f" {part.input_type}"
+        digest.update(f"{name} {list(part.inputs.shape)}{of_type}\n".encode())
+        for tensor in (part.inputs, part.labels):
             digest.update(tensor.contiguous().numpy().data)
     return digest.hexdigest()

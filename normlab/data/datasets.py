@@ -120,7 +120,7 @@ def load(config: Data, source: Source | None = None) -> Dataset:
         source = declared(source, format)
     else:
         splits, notes = _in_memory(parts, config.image_size if source.kind == "images" else None), []
-    return _dataset(source, config, splits, _content_key(splits), [*notes, *repeated(parts)])
+    return _dataset(source, config, splits, _content_key(splits), notes)
 
 
 def _dataset(
@@ -275,13 +275,15 @@ def _decode(parts: dict[str, Part], config: Data) -> tuple[dict[str, MemorySplit
     else:
         entry = make()
     place = {items[position]: row for row, position in enumerate(entry["kept"].tolist())}
-    splits = {}
+    splits, kept = {}, {}
     for name, part in parts.items():
         rows = torch.tensor([place.get(item, -1) for item in _files(part).items])
         if (rows < 0).all():
             raise DataError(f"none of the {len(part)} {name} images could be read")
         splits[name] = MemorySplit(entry["images"][rows[rows >= 0]], part.labels[rows >= 0])
-    return splits, [_note(count, what) for what, count in entry["notes"].items()], Format(**entry["format"])
+        kept[name] = part.take((rows >= 0).nonzero().flatten())
+    notes = [_note(count, what) for what, count in entry["notes"].items()]
+    return splits, [*notes, *repeated(kept)], Format(**entry["format"])
 
 
 def _note(count: int, what: str) -> str:
@@ -316,15 +318,14 @@ def _stream(parts: dict[str, Part], source: Source, config: Data) -> Dataset:
             "give data.image_size=PIXELS, so that all of them have one size"
         )
     known, notes = _survey(parts, config)
-    notes += repeated(parts)
-    splits, format = {}, known.format
+    splits, kept, format = {}, {}, known.format
     digest = hashlib.blake2b(repr(size).encode(), digest_size=8)
     rows = iter(known.is_kept)
     for name, part in parts.items():
         is_kept = torch.tensor([next(rows) for _ in range(len(part))])
         if not is_kept.any():
             raise DataError(f"none of the {len(part)} {name} images could be read")
-        part = part.take(is_kept.nonzero().flatten())
+        kept[name] = part = part.take(is_kept.nonzero().flatten())
         splits[name] = StreamedSplit(
             _files(part), part.labels, size, config.workers, config.memory_gb * 2**30, format
         )
@@ -332,7 +333,7 @@ def _stream(parts: dict[str, Part], source: Source, config: Data) -> Dataset:
             if not path.is_file():
                 raise DataError(f"{path}: no such file")
         digest.update(f"{name} {part.content}\n".encode())
-    return _dataset(declared(source, format), config, splits, digest.hexdigest(), notes)
+    return _dataset(declared(source, format), config, splits, digest.hexdigest(), [*notes, *repeated(kept)])
 
 
 def _survey(parts: dict[str, Part], config: Data) -> tuple[Survey, list[str]]:

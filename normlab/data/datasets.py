@@ -355,20 +355,21 @@ def _survey(parts: dict[str, Part], config: Data) -> tuple[Survey, list[str]]:
 
 
 def repeated(parts: dict[str, Part]) -> list[str]:
-    """A sentence on the files of equal bytes that are in the training split and in another one."""
+    """A sentence on the files of equal bytes that are in two splits: test in the others, validation in training."""
     files = {name: part.pictures for name, part in parts.items() if isinstance(part.pictures, Files)}
-    if "train" not in files:
-        return []
-    known = dict(zip(files["train"].digests, files["train"].paths, strict=True))
-    sentences = []
-    for name in [name for name in files if name != "train"]:
-        pairs = list(zip(files[name].digests, files[name].paths, strict=True))
-        if same := [(path, known[digest]) for digest, path in pairs if digest in known and digest != MISSING]:
+    sentences, known = [], {}
+    for name in ("train", "validation", "test"):
+        if name not in files:
+            continue
+        pairs = [pair for pair in zip(files[name].digests, files[name].paths, strict=True) if pair[0] != MISSING]
+        if same := [(path, known[digest]) for digest, path in pairs if digest in known]:
             one, other = (printable(str(path)) for path in same[0])
             sentences.append(
-                f"{len(same):,} of {len(pairs):,} {name} images are training images, too, with equal bytes (such as {one} "
-                f"and {other}): results on them say nothing about new images"
+                f"DUPLICATES: {len(same):,} of {len(pairs):,} {name} images are also among the training "
+                f"{'images' if name == 'validation' else 'or validation images'}, with equal bytes (such as {one} and "
+                f"{other}): results on them say nothing about new images"
             )
+        known.update(pairs)
     return sentences
 
 

@@ -186,17 +186,27 @@ def declared(source: Source, format: Format) -> Source:
     return replace(source, black=black, white=format.white if source.white is None else source.white)
 
 
+# The largest value of a type, and the part of it below which a range counts as hardly used.
+FULL_RANGES = {"uint8": (255, 4), "uint16": (65535, 2)}
+
+
 def hardly_used(train: Split, white: float) -> str | None:
     """A warning if the training images use less than half of 16 bits, or a quarter of 8; else None."""
-    kinds = {torch.uint16: (65535, 2), torch.uint8: (255, 4)}
-    if train.input_type not in kinds or white != kinds[train.input_type][0]:
+    kind = str(train.input_type).removeprefix("torch.")
+    if kind not in FULL_RANGES:
         return None
     largest = 0
     for inputs in _some(train):
         largest = max(largest, int(inputs.numpy().max()))
-        if largest * kinds[train.input_type][1] >= white:
+        if hardly_used_of(kind, largest, white) is None:
             return None
-    return unused_range(largest, white)
+    return hardly_used_of(kind, largest, white)
+
+
+def hardly_used_of(kind: str, largest: int, white: float) -> str | None:
+    """The warning of :func:`hardly_used` for a type and a largest value."""
+    full, part = FULL_RANGES.get(kind, (0, 1))
+    return unused_range(largest, white) if white == full and largest * part < full else None
 
 
 def unused_range(largest: int, white: float) -> str:

@@ -213,13 +213,13 @@ def unused_range(largest: int, white: float) -> str:
     """The warning about a range that is hardly used, with the key to set.
 
     >>> unused_range(4095, 65535)
-    'HARDLY USED RANGE: the largest value is 4,095 of 65,535; if white is 4095 (12 bits), set data.white=4095'
+    'HARDLY USED RANGE: the largest value is 4,095 of 65,535; if white is 4095 (12 bits), set data.white=4095 (or data.white=observed)'
     """
     bits = next((bits for bits in (1, 2, 4, 8, 10, 12, 14, 16) if largest < 2**bits), 16)
     guess = min(2**bits - 1, int(white))
     return (
         f"HARDLY USED RANGE: the largest value is {largest:,} of {white:,.0f}; if white is {guess} ({bits} bits), set "
-        f"data.white={guess}"
+        f"data.white={guess} (or data.white=observed)"
     )
 
 

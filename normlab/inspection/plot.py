@@ -35,7 +35,7 @@ def draw(path: Path, label: str, inspection: Inspection) -> None:
     for band, name in enumerate(names):
         edges, heights = histogram(inspection, band)
         style = {"color": COLORS[name]} if name in COLORS else {}
-        axes.stairs(heights, edges, label=name if name in COLORS else f"band {int(name) + 1}", **style)
+        axes.stairs(heights, edges, label=name, **style)
     axes.set(xlabel="u", ylabel="share of pixels", title=label)
     axes.legend(ncols=4)
     mean, std = (values.numpy()[:, None, None] for values in inspection.sums.statistics("pooled"))

@@ -218,9 +218,6 @@ def _bands(content: dict[str, Any], different_sizes: bool) -> str:
     def number(value: float) -> str:
         return f"{value:.4f}" if abs(value) < 100 else f"{value:.6g}"
 
-    def share(value: float | None) -> str:
-        return "-" if value is None else f"{value:.1%}"
-
     rows = [
         [
             row["channel"],
@@ -230,13 +227,13 @@ def _bands(content: dict[str, Any], different_sizes: bool) -> str:
             ),
             f"{row['smallest']:.6g}..{row['largest']:.6g}",
             "-" if row["levels"] is None else f"{row['levels']:,}",
-            share(row["share_at_black"]),
-            share(row["share_at_white"]),
+            *(f"{row[key]:.1%}" for key in ("share_at_black", "share_at_white") if row[key] is not None),
         ]
         for row in content["channels"]
     ]
     black, white = content["black"], content["white"]
-    headers = [f"u = {unit(black, white)}", *statistics.values(), "range", "levels", f"at {black:g}", f"at {white:g}"]
+    headers = [f"u = {unit(black, white)}", *statistics.values(), "range", "levels"]
+    headers += [f"at {end:g}" for end in (black, white)] if content["channels"][0]["share_at_black"] is not None else []
     return tabulate(rows, headers, disable_numparse=True)
 
 

@@ -142,6 +142,8 @@ def _subject(
     found = [*([unused] if unused else []), *differences(train, others), *warnings]
     if not train.sums.statistics("pooled")[1].any():
         found.insert(0, "CONSTANT: all pixels have the same value in each band; a run refuses such training images")
+    if (count := train.converted.get("alpha channel, dropped")) and getattr(config, "mask", None) is None:
+        notes = [*notes, f"transparent pixels of {count:,} images count like any other; data.mask=alpha leaves them out"]
     return Subject(train, total, others, classes, tuple(notes), tuple(found))
 
 

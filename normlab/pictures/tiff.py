@@ -109,11 +109,11 @@ def _picture(path: Path, series: Any, index: int, count: int, reading: Reading) 
     white = float(2**bits - 1) if values.dtype.kind == "u" and bits not in (8, 16) else None
     if key.photometric == WHITE_IS_ZERO:
         if values.dtype.kind != "u":
-            more += ("0 is declared as white, but the type has no black to invert at",)
+            more += ("white is 0 in the file, but the type has no range to invert in",)
         else:
             full = white or {1: 255, 2: 65535}[values.dtype.itemsize]
             values = (int(full) - values.astype(np.int32)).astype(values.dtype)
-            more += ("0 is declared as white, inverted",)
+            more += ("white is 0 in the file, inverted",)
     return Picture(values, white=white, notes=notes + more, mask=mask)
 
 

@@ -110,8 +110,9 @@ class ImageSums:
 
 
 def channel_names(channels: int) -> tuple[str, ...]:
-    """The names of one channel or of three channels; numbers for any other count."""
-    return {1: ("grey",), 3: ("red", "green", "blue")}.get(channels, tuple(map(str, range(channels))))
+    """The names of one channel or of three channels; numbers from 1, as ``data.bands`` counts, for any other count."""
+    names = {1: ("grey",), 3: ("red", "green", "blue")}
+    return names.get(channels) or tuple(f"band {number}" for number in range(1, channels + 1))
 
 
 def relative_error(spread: float, sample: int, population: int) -> float:

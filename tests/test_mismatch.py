@@ -37,7 +37,7 @@ def folder(here, photos, network):
 
 def test_planted_labels_are_found_under_the_expected_scheme(folder, here, capsys):
     root, count = folder
-    mismatch.main(["data=folder", f"data.root={root}", "norms=inception,raw", "out=found", "resamples=300"])
+    mismatch.main(["data=folder", f"data.root={root}", "norms=inception,raw", "classes=imagenet", "out=found", "resamples=300"])
     frame = pd.read_csv("found/mismatch.csv").set_index("norm")
     assert list(frame.index) == ["expected", "inception", "raw"]
     assert frame.accuracy["expected"] == (count - 1) / count
@@ -62,13 +62,14 @@ def test_planted_labels_are_found_under_the_expected_scheme(folder, here, capsys
 def test_synsets_are_numbered_in_their_order():
     numbers = measured.class_numbers(["n01440764", "n15075141", "n01443537"], 1000)
     assert numbers.tolist() == [0, 999, 1]
-    assert measured.class_numbers(["7", "3"], 10).tolist() == [7, 3]
+    assert measured.class_numbers(["7", "3"], 10, "imagenet").tolist() == [7, 3]
+    assert measured.class_numbers([str(n) for n in range(10)], 10).tolist() == list(range(10))
     with pytest.raises(DataError, match="none of ImageNet-1k"):
         measured.class_numbers(["n00000000"], 1000)
 
 
 def test_other_names_are_no_classes_and_among_synsets_or_numbers_a_mistake():
-    for names in ([], ["cat"], ["cat", "dog"], ["1000", "2024"], ["n0144076"]):
+    for names in ([], ["cat"], ["cat", "dog"], ["1000", "2024"], ["n0144076"], ["0", "1", "2"], ["cat", "7"]):
         assert measured.class_numbers(names, 1000) is None
     for names, odd in (
         (["n01440764", "n0144353"], "n0144353"),
@@ -78,7 +79,10 @@ def test_other_names_are_no_classes_and_among_synsets_or_numbers_a_mistake():
         (["n01440764", "7"], "7"),
     ):
         with pytest.raises(DataError, match=f"class '{odd}': other sub-folders are classes of ImageNet"):
-            measured.class_numbers(names, 1000)
+            measured.class_numbers(names, 1000, "imagenet")
+    assert measured.class_numbers(["n01440764"], 1000, "own") is None
+    with pytest.raises(DataError, match="classes=imagenet: class 'cat' is neither a synset"):
+        measured.class_numbers(["cat", "dog"], 1000, "imagenet")
 
 
 def test_synsets_want_the_classes_of_imagenet():
@@ -90,7 +94,7 @@ def test_synsets_want_the_classes_of_imagenet():
 def test_a_limit_draws_from_all_images_and_a_size_is_refused(folder, network):
     root, count = folder
     data = defaults("data", "folder") | {"root": str(root)}
-    everything, labels = measured.pictures(data, network)
+    everything, labels = measured.pictures(data, network, "imagenet")
     assert everything.shape == (count, 3, 224, 224)
     images, some = measured.pictures(data | {"limit": 5}, network)
     again, _ = measured.pictures(data | {"limit": 5}, network)
@@ -142,7 +146,7 @@ def test_files_without_classes_are_drawn_and_skipped_as_others(folder, network, 
     assert len(measured.pictures(data | {"limit": 5}, network)[0]) == 5
     (own / "broken.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"broken.png: not an image"):
-        measured.pictures(data, network)
+        measured.pictures(data, network, "imagenet")
     images, labels = measured.pictures(data | {"on_corrupt": "skip"}, network)
     assert (len(images), labels) == (count, None)
     assert "broken.png" in caplog.text
@@ -159,10 +163,10 @@ def test_a_folder_of_no_images_or_of_synsets_further_down_is_refused(folder, net
     data = defaults("data", "folder") | {"root": str(here / "own")}
     (here / "own").mkdir()
     with pytest.raises(DataError, match="own: no images in it"):
-        measured.pictures(data, network)
+        measured.pictures(data, network, "imagenet")
     unsorted(folder[0], ["val/n01440764", "val/n01443537"])
     with pytest.raises(DataError, match=r"n01440764: a synset, .* give data.root=\S*own/val$"):
-        measured.pictures(data, network)
+        measured.pictures(data, network, "imagenet")
     one_class = data | {"root": str(here / "own/val/n01440764")}
     assert measured.pictures(one_class, network)[1] is None
     with pytest.raises(DataError, match="data=digits: image files are required"):

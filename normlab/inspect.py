@@ -2,16 +2,17 @@
 
 Every image below the folder counts, whatever its size, depth and number of bands; of splits (train/, test/, ...) the
 training images, with a row for each other split. Printed are mean and standard deviation of each band by two estimators
-with 95% intervals, range, levels, clipped pixels, unreadable files and what was left out, how many images are enough, the
-nearest preset, the condition number of a linear model at 32 pixels, advice that follows from the project's own results,
-and lines to paste for torchvision, albumentations, timm, Hugging Face, MONAI and rasterio. ``--plot`` draws the
-histograms, and some images before and after. ``data=NAME`` instead of a folder inspects
+with 95% intervals, range, levels, clipped pixels, unreadable files and what was left out, how many images are enough,
+the nearest preset, the condition number of a linear model at 32 pixels, advice that follows from the project's own
+results, and lines to paste for torchvision, albumentations, timm, Hugging Face, MONAI and rasterio. ``--plot`` draws
+the histograms, and some images before and after. ``data=NAME`` instead of a folder inspects
 the images that a run with the same keys trains on, at ``data.image_size`` if it is given.
 
 The keys: ``limit=N`` draws N images at most, at random, and means the same as ``data.limit``. ``conditioning=false``
 leaves out the linear model, which takes ten seconds. ``small=N`` is the largest number of images for the linear model
 (default 4,000). ``data.white=``, ``data.black=``, ``data.bands=``, ``data.pages=``, ``data.mask=``, ``data.exif=`` and
-``data.splits=`` say how files are read, as in a run. ``resamples=N`` is the number of bootstrap resamples (default 1,000).
+``data.splits=`` say how files are read, as in a run. ``resamples=N`` is the number of bootstrap resamples (default
+1,000).
 """
 
 from __future__ import annotations
@@ -72,7 +73,9 @@ def without_plot(arguments: Sequence[str]) -> tuple[list[str], Path | None]:
     rest = list(arguments)
     for place, argument in enumerate(rest):
         if argument == "--plot" or argument.startswith("--plot="):
-            value = argument.removeprefix("--plot").removeprefix("=") or (rest[place + 1] if place + 1 < len(rest) else "")
+            value = argument.removeprefix("--plot").removeprefix("=") or (
+                rest[place + 1] if place + 1 < len(rest) else ""
+            )
             if not value.lower().endswith(".png"):
                 raise ConfigError(f"--plot {value}: expected the name of a file that ends in .png")
             del rest[place : place + (1 if "=" in argument else 2)]

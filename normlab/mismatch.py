@@ -48,7 +48,9 @@ def main(arguments: list[str]) -> None:
         out = options.out or Path("runs") / "mismatch" / f"{label}-{options.model.replace('/', '-')}"
         record.require_writable(out, "out")
         trained = weights(options.model)
-        rows, notes = under_each(groups["data"], trained, options.norms, options.batch, options.resamples, options.classes)
+        rows, notes = under_each(
+            groups["data"], trained, options.norms, options.batch, options.resamples, options.classes
+        )
     except NormlabError as error:
         fail(str(error))
     except KeyboardInterrupt:

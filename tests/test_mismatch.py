@@ -37,7 +37,9 @@ def folder(here, photos, network):
 
 def test_planted_labels_are_found_under_the_expected_scheme(folder, here, capsys):
     root, count = folder
-    mismatch.main(["data=folder", f"data.root={root}", "norms=inception,raw", "classes=imagenet", "out=found", "resamples=300"])
+    mismatch.main(
+        ["data=folder", f"data.root={root}", "norms=inception,raw", "classes=imagenet", "out=found", "resamples=300"]
+    )
     frame = pd.read_csv("found/mismatch.csv").set_index("norm")
     assert list(frame.index) == ["expected", "inception", "raw"]
     assert frame.accuracy["expected"] == (count - 1) / count
@@ -96,8 +98,8 @@ def test_a_limit_draws_from_all_images_and_a_size_is_refused(folder, network):
     data = defaults("data", "folder") | {"root": str(root)}
     everything, labels = measured.pictures(data, network, "imagenet")
     assert everything.shape == (count, 3, 224, 224)
-    images, some = measured.pictures(data | {"limit": 5}, network)
-    again, _ = measured.pictures(data | {"limit": 5}, network)
+    images, some = measured.pictures(data | {"limit": 5}, network, "imagenet")
+    again, _ = measured.pictures(data | {"limit": 5}, network, "imagenet")
     assert torch.equal(images, again)
     places = [next(i for i, image in enumerate(everything) if torch.equal(image, one)) for one in images]
     assert len(set(places)) == 5
@@ -122,9 +124,10 @@ def unsorted(root, places):
 def test_images_without_the_networks_classes_have_everything_but_accuracy(folder, here, capsys, places):
     root, count = folder
     unsorted(root, places)
-    for out in ("sorted", "own"):
-        mismatch.main(["data=folder", f"data.root={out}", "norms=dataset,raw", f"out=of_{out}", "resamples=300"])
-    assert "the classes are not ImageNet's: no accuracy\n" in capsys.readouterr().out.split("of_sorted/")[1]
+    for out, classes in (("sorted", "imagenet"), ("own", "auto")):
+        options = ["norms=dataset,raw", f"out=of_{out}", "resamples=300", f"classes={classes}"]
+        mismatch.main(["data=folder", f"data.root={out}", *options])
+    assert f"{measured.NO_CLASSES}\n" in capsys.readouterr().out.split("of_sorted/")[1]
     known, found = (pd.read_csv(f"of_{out}/mismatch.csv").set_index("norm") for out in ("sorted", "own"))
     assert (found.images == count).all()
     assert known.accuracy.notna().all()
@@ -134,7 +137,7 @@ def test_images_without_the_networks_classes_have_everything_but_accuracy(folder
     for key in ("agreement", "agreement_low", "agreement_high"):
         pd.testing.assert_series_equal(found[key], known[key])
     text = (here / "of_own/mismatch.md").read_text()
-    assert "\n- the classes are not ImageNet's: no accuracy\n" in text
+    assert f"\n- {measured.NO_CLASSES}\n" in text
     line = next(line for line in text.splitlines() if line.startswith("| raw"))
     assert [cell.strip() for cell in line.split("|")][2:4] == ["-", "-"]
 
@@ -146,7 +149,7 @@ def test_files_without_classes_are_drawn_and_skipped_as_others(folder, network, 
     assert len(measured.pictures(data | {"limit": 5}, network)[0]) == 5
     (own / "broken.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"broken.png: not an image"):
-        measured.pictures(data, network, "imagenet")
+        measured.pictures(data, network)
     images, labels = measured.pictures(data | {"on_corrupt": "skip"}, network)
     assert (len(images), labels) == (count, None)
     assert "broken.png" in caplog.text
@@ -163,10 +166,10 @@ def test_a_folder_of_no_images_or_of_synsets_further_down_is_refused(folder, net
     data = defaults("data", "folder") | {"root": str(here / "own")}
     (here / "own").mkdir()
     with pytest.raises(DataError, match="own: no images in it"):
-        measured.pictures(data, network, "imagenet")
+        measured.pictures(data, network)
     unsorted(folder[0], ["val/n01440764", "val/n01443537"])
     with pytest.raises(DataError, match=r"n01440764: a synset, .* give data.root=\S*own/val$"):
-        measured.pictures(data, network, "imagenet")
+        measured.pictures(data, network)
     one_class = data | {"root": str(here / "own/val/n01440764")}
     assert measured.pictures(one_class, network)[1] is None
     with pytest.raises(DataError, match="data=digits: image files are required"):
@@ -190,7 +193,7 @@ def test_a_mistake_names_the_option(here, capsys, argument, message):
 def test_whitening_takes_patches(folder, network):
     root, _ = folder
     data = defaults("data", "folder") | {"root": str(root), "limit": 4}
-    rows, notes = measured.under_each(data, network, ("pca", "zca"), resamples=50)
+    rows, notes = measured.under_each(data, network, ("pca", "zca"), resamples=50, which="imagenet")
     assert [row["norm"] for row in rows] == ["expected", "pca, patches of 8", "zca, patches of 8"]
     assert notes == []
 
@@ -203,7 +206,7 @@ def test_the_folder_where_one_stands_has_its_name(folder, monkeypatch, capsys):
 
 def test_learned_is_unit_and_says_so(folder, network):
     data = defaults("data", "folder") | {"root": str(folder[0]), "limit": 4}
-    rows, notes = measured.under_each(data, network, ("unit", "yolo", "learned"), resamples=50)
+    rows, notes = measured.under_each(data, network, ("unit", "yolo", "learned"), resamples=50, which="imagenet")
     unit, *others = ({key: value for key, value in row.items() if key != "norm"} for row in rows[1:])
     assert others == [unit, unit]
     assert notes == ["learned: not trained here, so it is at its start, unit"]
@@ -213,7 +216,7 @@ def test_what_cannot_be_fitted_is_named_and_left_out(folder, network):
     root, _ = folder
     data = defaults("data", "folder") | {"root": str(root)}
     odd = replace(network, expectation=replace(network.expectation, image_size=220))  # 8 does not divide it
-    rows, notes = measured.under_each(data, odd, ("zca", "unit"), resamples=50)
+    rows, notes = measured.under_each(data, odd, ("zca", "unit"), resamples=50, which="imagenet")
     assert [row["norm"] for row in rows] == ["expected", "unit"]
     assert len(notes) == 1
     assert notes[0].startswith("zca, patches of 8: norm.patch=8 does not divide")

@@ -213,13 +213,13 @@ def unused_range(largest: int, white: float) -> str:
     """The warning about a range that is hardly used, with the key to set.
 
     >>> unused_range(4095, 65535)
-    'HARDLY USED RANGE: the largest value is 4,095 of 65,535; if white is 4095 (12 bits), set data.white=4095 (or data.white=observed)'
+    'HARDLY USED RANGE: the largest value is 4,095 of 65,535; if white has 12 bits, set data.white=4095 (or =observed)'
     """
     bits = next((bits for bits in (1, 2, 4, 8, 10, 12, 14, 16) if largest < 2**bits), 16)
     guess = min(2**bits - 1, int(white))
     return (
-        f"HARDLY USED RANGE: the largest value is {largest:,} of {white:,.0f}; if white is {guess} ({bits} bits), set "
-        f"data.white={guess} (or data.white=observed)"
+        f"HARDLY USED RANGE: the largest value is {largest:,} of {white:,.0f}; if white has {bits} bits, set "
+        f"data.white={guess} (or =observed)"
     )
 
 
@@ -236,8 +236,8 @@ def require_spread(data: Dataset) -> None:
         if (values != first).any():
             return
     raise DataError(
-        f"data={data.name}: all values of the training inputs are {first:g} (standard deviation 0): there is nothing to "
-        f"learn; python -m normlab.inspect says what is in the files"
+        f"data={data.name}: all values of the training inputs are {first:g} (standard deviation 0): there is nothing "
+        f"to learn; python -m normlab.inspect says what is in the files"
     )
 
 
@@ -336,9 +336,7 @@ def _stream(parts: dict[str, Part], source: Source, config: Data) -> Dataset:
         if not is_kept.any():
             raise DataError(f"none of the {len(part)} {name} images could be read")
         kept[name] = part = part.take(is_kept.nonzero().flatten())
-        splits[name] = StreamedSplit(
-            _files(part), part.labels, size, config.workers, config.memory_gb * 2**30, format
-        )
+        splits[name] = StreamedSplit(_files(part), part.labels, size, config.workers, config.memory_gb * 2**30, format)
         for path in _files(part).paths:
             if not path.is_file():
                 raise DataError(f"{path}: no such file")

@@ -65,17 +65,17 @@ def folder(
         root: the folder; a relative path is looked up in the working directory, then below NORMLAB_DATA.
         on_corrupt: ``error`` stops at a file or sub-folder that cannot be read and names it; ``skip`` leaves it out and
             reports how many files were left out.
-        splits: other names, as ``{train: fold_0, test: fold_1}``; ``none`` if every sub-folder is a class; or a CSV file
-            or a folder of lists, see :func:`normlab.data.lists.read_lists`.
+        splits: other names, as ``{train: fold_0, test: fold_1}``; ``none`` if every sub-folder is a class; or a CSV
+            file or a folder of lists, see :func:`normlab.data.lists.read_lists`.
         pages: of a file with several pages, frames or slices: refuse the file, take the first, or take all of them as
             images of their own, which stay together in one split. To refuse is the default, because the first page of
             a stack, taken without a word, is a mistake that shows nowhere.
         bands: to take, in this order, counted from 1 as in GDAL and rasterio; None: all.
-        exif: ``ignore`` the orientation that a camera wrote, or ``apply`` it. Browsers apply it; torchvision and timm do
-            not, and a network with their weights has seen the images as they do. So does this program by default.
+        exif: ``ignore`` the orientation that a camera wrote, or ``apply`` it. Browsers apply it; torchvision and timm
+            do not, and a network with their weights has seen the images as they do. So does this program by default.
         axes: of arrays with three dimensions; None: the shorter of the first and the last axis holds the bands.
-        mask: pixels to leave out of the statistics of :mod:`normlab.inspect`: ``alpha``, ``nodata=VALUE`` or a folder of
-            masks with the names of the images, where 0 leaves a pixel out. A run takes whole images.
+        mask: pixels to leave out of the statistics of :mod:`normlab.inspect`: ``alpha``, ``nodata=VALUE`` or a folder
+            of masks with the names of the images, where 0 leaves a pixel out. A run takes whole images.
 
         DataError: if the folder, its classes or its images are missing, or its layout has two meanings.
     """
@@ -107,8 +107,8 @@ def split_names(splits: dict[str, str] | str | None) -> dict[str, str] | str | P
     splits = {names.get(key, key): value for key, value in splits.items()}
     if "train" not in splits or not set(splits) <= {"train", "validation", "test"}:
         raise DataError(
-            f"data.splits: expected the folders of train, validation and test, as {{train: FOLDER, test: FOLDER}}, with "
-            f"train among them; given {', '.join(splits)}"
+            f"data.splits: expected the folders of train, validation and test, as {{train: FOLDER, test: FOLDER}}, "
+            f"with train among them; given {', '.join(splits)}"
         )
     return splits
 
@@ -158,8 +158,9 @@ def _from_folder(root: Path, skip_corrupt: bool, splits: dict[str, str] | str | 
         return _from_lists(read_lists(where, root), where, skip_corrupt)
     if masks := find_masks(root):
         raise DataError(
-            f"{root}: {masks[0].name}/ and {', '.join(masks[1])}/ are images and their masks; a run trains a classifier, so "
-            f"give a folder with one sub-folder for each class, or inspect these with python -m normlab.inspect {root}"
+            f"{root}: {masks[0].name}/ and {', '.join(masks[1])}/ are images and their masks; a run trains a "
+            f"classifier, so give a folder with one sub-folder for each class, or inspect these with python -m "
+            f"normlab.inspect {root}"
         )
     folders = find_splits(root, names)
     skipped = Walk()
@@ -204,7 +205,9 @@ def _from_lists(lists: dict[str, Rows], where: Path, skip_corrupt: bool) -> Sour
     parts = {}
     for split, rows in lists.items():
         if unknown := {label for _, label in rows} - set(classes):
-            raise DataError(f"data.splits={where}: class {min(unknown)!r} of {split} does not occur among the training images")
+            raise DataError(
+                f"data.splits={where}: class {min(unknown)!r} of {split} does not occur among the training images"
+            )
         if wrong := [path for path, _ in rows if suffix_of(path.name) is None]:
             raise DataError(f"data.splits={where}: {wrong[0]} does not have the ending of an image")
         labels = torch.tensor([classes.index(label) for _, label in rows])
@@ -221,7 +224,9 @@ def _from_lists(lists: dict[str, Rows], where: Path, skip_corrupt: bool) -> Sour
     )
 
 
-def _part(root: Path, classes: tuple[str, ...] | None, skip_corrupt: bool, skipped: Walk) -> tuple[tuple[str, ...], Part]:
+def _part(
+    root: Path, classes: tuple[str, ...] | None, skip_corrupt: bool, skipped: Walk
+) -> tuple[tuple[str, ...], Part]:
     names = sub_folders(root)
     top = walk(root, deep=False)
     skipped.add(top)
@@ -236,7 +241,9 @@ def _part(root: Path, classes: tuple[str, ...] | None, skip_corrupt: bool, skipp
         if len(classes) < 2:
             inner = find_splits(root / names[0]) or sub_folders(root / names[0])
             hint = f"; if its sub-folders are the classes, give data.root={root / names[0]}" if inner else ""
-            raise DataError(f"{root}: only one class, {classes[0]!r}; a classifier needs at least two sub-folders{hint}")
+            raise DataError(
+                f"{root}: only one class, {classes[0]!r}; a classifier needs at least two sub-folders{hint}"
+            )
     elif not set(names) <= set(classes):
         extra = sorted(set(names) - set(classes))
         raise DataError(f"{root}: class {extra[0]!r} does not occur among the training images")

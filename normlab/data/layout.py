@@ -140,12 +140,13 @@ def walk(root: Path, on_error: Callable[[OSError], object] | None = None, deep: 
     return result
 
 
-def find_splits(root: Path, names: Mapping[str, str] | str | None = None) -> dict[str, Path]:
+def find_splits(root: Path, names: Mapping[str, str] | str | None = None, needs_train: bool = True) -> dict[str, Path]:
     """The folders of the splits below a folder; empty if all sub-folders are classes.
 
     Args:
         root: the folder.
         names: the user's names of the folders by split; ``none``: no folder is a split; None: by :data:`SPLIT_NAMES`.
+        needs_train: refuse test or validation folders alone; False: they are no splits then.
 
     Raises:
         DataError: if a folder is missing, or it is not clear whether a folder is a split or a class.
@@ -161,7 +162,9 @@ def find_splits(root: Path, names: Mapping[str, str] | str | None = None) -> dic
     exact = {name: split for name in folders if (split := SPLIT_OF.get(name.casefold()))}
     similar = {name: split for name in folders if (split := resembling(name))}
     # training_set/ and test_set/ are splits if every folder resembles one; otherwise only exact names are.
-    is_similar = not exact and len(similar) == len(folders) and "train" in similar.values() and len(set(similar.values())) > 1
+    is_similar = (
+        not exact and len(similar) == len(folders) and "train" in similar.values() and len(set(similar.values())) > 1
+    )
     chosen = similar if is_similar else exact
     if not chosen:
         return {}
@@ -181,10 +184,12 @@ def find_splits(root: Path, names: Mapping[str, str] | str | None = None) -> dic
             f"{'lies' if len(others) == 1 else 'lie'} beside it and would be left out; {choose}"
         )
     if "train" not in chosen.values():
-        raise DataError(
-            f"{root}: {' and '.join(map(repr, chosen))} named as a split, but there is no train/; {choose}"
-        )
-    return {split: root / name for name, split in sorted(chosen.items(), key=lambda item: list(SPLIT_NAMES).index(item[1]))}
+        if not needs_train:
+            return {}
+        raise DataError(f"{root}: {' and '.join(map(repr, chosen))} named as a split, but there is no train/; {choose}")
+    return {
+        split: root / name for name, split in sorted(chosen.items(), key=lambda item: list(SPLIT_NAMES).index(item[1]))
+    }
 
 
 def resembling(name: str) -> str | None:

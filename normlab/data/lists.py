@@ -29,9 +29,15 @@ def read_lists(where: Path, root: Path) -> dict[str, Rows]:
         DataError: if the list cannot be read, names no column of paths, an unknown split or a file that is not there.
     """
     if where.is_dir():
-        lists = {path: SPLIT_OF[path.stem.casefold()] for path in sorted(where.glob("*.txt")) if path.stem.casefold() in SPLIT_OF}
+        lists = {
+            path: SPLIT_OF[path.stem.casefold()]
+            for path in sorted(where.glob("*.txt"))
+            if path.stem.casefold() in SPLIT_OF
+        }
         if "train" not in lists.values():
-            raise DataError(f"data.splits={where}: expected train.txt in this folder, and val.txt and test.txt if there are any")
+            raise DataError(
+                f"data.splits={where}: expected train.txt in this folder, and val.txt and test.txt if there are any"
+            )
         rows: dict[str, Rows] = {}
         for path, split in lists.items():
             if split in rows:
@@ -48,17 +54,23 @@ def _row(line: str, root: Path, where: Path, number: int) -> tuple[Path, str]:
     if file is None and name:
         file = _file(name, root, where.parent)
     if file is None:
-        raise DataError(f"{where}, line {number}: no such file {line.split()[0]}, neither in {root} nor in {where.parent}")
+        raise DataError(
+            f"{where}, line {number}: no such file {line.split()[0]}, neither in {root} nor in {where.parent}"
+        )
     return file, (label if name and not file.name.endswith(label) else file.parent.name)
 
 
 def _read_table(where: Path, root: Path) -> dict[str, Rows]:
     try:
-        frame = pd.read_csv(where, sep=None, engine="python", dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
+        frame = pd.read_csv(
+            where, sep=None, engine="python", dtype=str, keep_default_na=False, encoding_errors="surrogateescape"
+        )
     except Exception as error:  # pandas raises many kinds
         raise DataError(f"data.splits={where}: not readable as a table ({first_line(error)})") from None
     columns = {str(name).strip().casefold(): name for name in frame.columns}
-    path, split, label = (next((columns[name] for name in names if name in columns), None) for names in (PATHS, SPLITS, LABELS))
+    path, split, label = (
+        next((columns[name] for name in names if name in columns), None) for names in (PATHS, SPLITS, LABELS)
+    )
     if path is None:
         raise DataError(
             f"data.splits={where}: expected a column of paths ({', '.join(PATHS[:6])}), and columns split and label; "
@@ -71,7 +83,9 @@ def _read_table(where: Path, root: Path) -> dict[str, Rows]:
             raise DataError(f"{where}, line {number}: {split} is {row[split]!r}; expected train, val or test")
         file = _file(row[path], root, where.parent)
         if file is None:
-            raise DataError(f"{where}, line {number}: no such file {row[path]}, neither in {root} nor in {where.parent}")
+            raise DataError(
+                f"{where}, line {number}: no such file {row[path]}, neither in {root} nor in {where.parent}"
+            )
         rows.setdefault(part, []).append((file, row[label].strip() if label is not None else file.parent.name))
     if "train" not in rows:
         raise DataError(f"data.splits={where}: no row is of the split train")

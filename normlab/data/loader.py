@@ -71,8 +71,6 @@ class StreamedSplit:
     def __len__(self) -> int:
         return len(self.labels)
 
-    input_type = torch.uint8
-
     @property
     def shape(self) -> tuple[int, ...]:
         """C, H, W of an image."""

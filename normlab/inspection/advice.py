@@ -60,7 +60,7 @@ def presets(intervals: dict[Any, tuple[Tensor, Tensor]]) -> list[dict[str, Any]]
 
 
 def has_presets(inspection: Inspection) -> bool:
-    """Whether a comparison with the constants of photographs makes sense: gray or RGB, with u in 0..1, all of it used."""
+    """Whether constants of photographs make sense here: gray or RGB, with u in 0..1, all of it used."""
     is_used = hardly_used_of(inspection.type, int(inspection.largest.max()), inspection.white) is None
     return inspection.channels in (1, 3) and inspection.is_bounded and is_used
 
@@ -105,10 +105,10 @@ def advice(inspection: Inspection, intervals: dict[Any, tuple[Tensor, Tensor]]) 
         sentences.append(f"These {len(inspection):,} images cannot tell {nearest['name']} from their own statistics.")
     if not has_presets(inspection):
         sentences.append(
-            f"No preset is compared: its constants are for photographs, gray or RGB with u from 0 to 1, and these images "
-            f"have {inspection.channels} band{'s' * (inspection.channels != 1)} of {inspection.type} from "
-            f"{inspection.smallest.min().item():g} to {inspection.largest.max().item():g}. For such data use these images' "
-            f"own statistics."
+            f"No preset is compared: its constants are for photographs, gray or RGB with u from 0 to 1, and these "
+            f"images have {inspection.channels} band{'s' * (inspection.channels != 1)} of {inspection.type} from "
+            f"{inspection.smallest.min().item():g} to {inspection.largest.max().item():g}. For such data use these "
+            f"images' own statistics."
         )
         if not inspection.is_bounded:
             sentences.append(
@@ -149,8 +149,8 @@ def lines_notes(inspection: Inspection, std: Sequence[float]) -> list[str]:
         )
     else:
         notes.append(
-            f"Means and deviations are in the files' own values ({inspection.type}); give each line arrays at full depth "
-            f"[C, H, W] (albumentations: float32 [H, W, C]), not what Image.open(path).convert() cuts to 8 bits."
+            f"Means and deviations are in the files' own values ({inspection.type}); give each line arrays at full "
+            f"depth [C, H, W] (albumentations: float32 [H, W, C]), not what Image.open(path).convert() cuts to 8 bits."
         )
     flat = [name for name, value in zip(channel_names(len(std)), std, strict=True) if not value]
     if flat:
@@ -197,8 +197,10 @@ def lines_of_any_type(mean: Sequence[float], std: Sequence[float], black: float,
     monai.transforms.NormalizeIntensity(subtrahend=[2047.5], divisor=[1023.75], channel_wise=True)
 
     Args:
-        mean, std: in units of u = (x - black)/(white - black).
-        black, white: the range.
+        mean: in units of u = (x - black)/(white - black).
+        std: in units of u.
+        black: stands for u = 0.
+        white: stands for u = 1.
     """
     span = white - black
     means, stds = _pasted([m * span + black for m in mean]), _pasted([s * span or 1.0 for s in std])
@@ -214,7 +216,8 @@ def lines_of_any_type(mean: Sequence[float], std: Sequence[float], black: float,
     return result | {
         "monai": f"monai.transforms.NormalizeIntensity(subtrahend={means}, divisor={stds}, channel_wise=True)",
         "rasterio": (
-            f'(dataset.read().astype("float32") - numpy.array({means})[:, None, None]) / numpy.array({stds})[:, None, None]'
+            f'(dataset.read().astype("float32") - numpy.array({means})[:, None, None])'
+            f" / numpy.array({stds})[:, None, None]"
         ),
         "normlab": f'normlab.normalization("imagenet", {normalized}).set_range({black:g}, {white:g})',
     }

@@ -21,9 +21,7 @@ def differences(train: Inspection, others: Mapping[str, Inspection]) -> list[str
     sentences = []
     for name, other in others.items():
         if (other.type, other.channels, other.white) != (train.type, train.channels, train.white):
-            sentences.append(
-                f"ANOTHER TYPE: the {name} images have {_type(other)}, the training images {_type(train)}"
-            )
+            sentences.append(f"ANOTHER TYPE: the {name} images have {_type(other)}, the training images {_type(train)}")
             continue
         (mean, std), (mean_there, std_there) = train.sums.statistics("pooled"), other.sums.statistics("pooled")
         apart = (mean_there - mean).abs()
@@ -32,15 +30,17 @@ def differences(train: Inspection, others: Mapping[str, Inspection]) -> list[str
         ratio = (std_there / std).nan_to_num(1.0, posinf=RATIO)
         if is_shifted or (ratio > RATIO).any() or (ratio < 1 / RATIO).any():
             sentences.append(
-                f"ANOTHER EXPOSURE: the {name} images have mean {_numbers(mean_there)} and std {_numbers(std_there)}, the "
-                f"training images mean {_numbers(mean)} and std {_numbers(std)}: the training images' statistics do not "
-                f"center or scale them"
+                f"ANOTHER EXPOSURE: the {name} images have mean {_numbers(mean_there)} and std "
+                f"{_numbers(std_there)}, the training images mean {_numbers(mean)} and std {_numbers(std)}: the "
+                f"training images' statistics do not center or scale them"
             )
     return sentences
 
 
 def _type(inspection: Inspection) -> str:
-    return f"{inspection.channels} band{'s' * (inspection.channels != 1)} of {inspection.type}, white {inspection.white:g}"
+    return (
+        f"{inspection.channels} band{'s' * (inspection.channels != 1)} of {inspection.type}, white {inspection.white:g}"
+    )
 
 
 def _variance_of_mean(inspection: Inspection) -> torch.Tensor:

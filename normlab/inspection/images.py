@@ -162,7 +162,8 @@ def inspect_files(
         image_size: in pixels, to which the images are resized and cut first, as in a run; None: as they are stored.
         progress: called with the number of files that were done since its last call.
         reading: how files become images.
-        black, white: the range; None: as the files declare, else by their type.
+        black: the value of u = 0; None: as the files declare, else by their type.
+        white: the value of u = 1; None: likewise.
 
     Raises:
         DataError: if no file can be read, or a process that reads files is killed.
@@ -173,7 +174,10 @@ def inspect_files(
     # Absolute paths, because joblib reuses processes, which may have been started in another folder.
     jobs = (
         delayed(tally_files)(
-            [(items[place][0].absolute(), items[place][1], place in chosen) for place in part], size, image_size, reading
+            [(items[place][0].absolute(), items[place][1], place in chosen) for place in part],
+            size,
+            image_size,
+            reading,
         )
         for part in parts
     )
@@ -230,7 +234,7 @@ def combine(tallies: Iterable[PartTally], black: End = None, white: End = None) 
     if not all_tallies:
         raise DataError(f"none of {len(unreadable):,} files could be read; the first: {unreadable[0]}")
     chosen, others = unified(all_tallies)
-    kind, bands, declared_black, declared_white = chosen[0].key
+    kind, _, declared_black, declared_white = chosen[0].key
     unreadable += [_other_type(one, chosen[0]) for one in others]
     grayscale = sum(one.grayscale for one in chosen)
     images = sum(len(one.pixels) for one in chosen)

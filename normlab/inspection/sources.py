@@ -143,7 +143,10 @@ def _subject(
     if not train.sums.statistics("pooled")[1].any():
         found.insert(0, "CONSTANT: all pixels have the same value in each band; a run refuses such training images")
     if (count := train.converted.get("alpha channel, dropped")) and getattr(config, "mask", None) is None:
-        notes = [*notes, f"transparent pixels of {count:,} images count like any other; data.mask=alpha leaves them out"]
+        notes = [
+            *notes,
+            f"transparent pixels of {count:,} images count like any other; data.mask=alpha leaves them out",
+        ]
     return Subject(train, total, others, classes, tuple(notes), tuple(found))
 
 
@@ -165,8 +168,10 @@ def _listed(
     notes, skipped = [], Walk()
     if masks := find_masks(root):
         root, beside = masks
-        notes.append(f"images/ and masks: only {root.name}/ is counted; left out {', '.join(f'{name}/' for name in beside)}")
-    folders = find_splits(root, names) if names is not None or _is_readable(root) else {}
+        notes.append(
+            f"images/ and masks: only {root.name}/ is counted; left out {', '.join(f'{name}/' for name in beside)}"
+        )
+    folders = find_splits(root, names, needs_train=False) if names is not None or _is_readable(root) else {}
     if folders:
         top = walk(root, deep=False)
         skipped.add(top)
@@ -176,7 +181,9 @@ def _listed(
                 skipped.outside[printable(str(root / name))] += len(walk(root / name).images)
         if "test" not in folders and "validation" in folders:
             folders["test"] = folders.pop("validation")
-        notes += [f"{printable(path.name)}/ is the {split} split" for split, path in folders.items() if path.name != split]
+        notes += [
+            f"{printable(path.name)}/ is the {split} split" for split, path in folders.items() if path.name != split
+        ]
     found, by_class = {}, {}
     for split_name, path in (folders or {"all": root}).items():
         if inner := find_masks(path) if path != root else None:

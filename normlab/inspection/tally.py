@@ -39,8 +39,8 @@ class Tally:
         pixels: of each image, those that count, int64 [N].
         total, squares: sums of x and of x^2 over them, int64 [N, C]; of int32 and float32, float64: mean of x, and sum
             of (x - mean)^2.
-        starts, counts: the smallest value of each band, and how often it and each greater integer occurs; None for int32
-            and float32.
+        starts, counts: the smallest value of each band, and how often it and each greater integer occurs; None for
+            int32 and float32.
         smallest, largest: value of each band, [C].
         grayscale: number of images whose channels are equal.
         one_channel: number of these that are stored as one channel.
@@ -146,13 +146,24 @@ def tally(pictures: Iterable[tuple[Picture, bool, str]], size: int, unreadable: 
             if not picture.mask.any():
                 unreadable.append(f"{name}: its mask leaves out every pixel")
                 continue
-        if isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and len(pixels) in (1, 3) and picture.white is None:
-            pixels = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)).squeeze(-1) if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+        if (
+            isinstance(pixels, np.ndarray)
+            and pixels.dtype == np.uint8
+            and len(pixels) in (1, 3)
+            and picture.white is None
+        ):
+            pixels = Image.fromarray(
+                np.ascontiguousarray(pixels.transpose(1, 2, 0)).squeeze(-1)
+                if len(pixels) == 1
+                else np.ascontiguousarray(pixels.transpose(1, 2, 0))
+            )
         if isinstance(pixels, Image.Image):
             one = gathered.setdefault(("uint8", 3, None, None), _Images(first=name))
             _add_8_bits(one, pixels, picture.mask)
         else:
-            one = gathered.setdefault((pixels.dtype.name, len(pixels), picture.black, picture.white), _Images(first=name))
+            one = gathered.setdefault(
+                (pixels.dtype.name, len(pixels), picture.black, picture.white), _Images(first=name)
+            )
             _add(one, pixels, picture.mask)
         one.sizes.append(picture.size)
         if kept:
@@ -212,9 +223,7 @@ def _count(one: _Images) -> None:
     one.counts = fresh if one.counts is None else [merged(a, b) for a, b in zip(one.counts, fresh, strict=True)]
 
 
-def merged(
-    one: tuple[int, NDArray[np.int64]], other: tuple[int, NDArray[np.int64]]
-) -> tuple[int, NDArray[np.int64]]:
+def merged(one: tuple[int, NDArray[np.int64]], other: tuple[int, NDArray[np.int64]]) -> tuple[int, NDArray[np.int64]]:
     """The counts of both: the first value, and how often it and each greater integer occurs."""
     start = min(one[0], other[0])
     end = max(one[0] + len(one[1]), other[0] + len(other[1]))

@@ -22,7 +22,7 @@ from normlab.config import Data, choices, data_label, defaults, parse_group
 from normlab.data import Files, Source
 from normlab.data.folder import all_images, find
 from normlab.data.images import decode
-from normlab.data.layout import find_splits, sub_folders
+from normlab.data.layout import SPLIT_OF, sub_folders
 from normlab.errors import ConfigError, DataError, NormlabError
 from normlab.measurements.registry import measurement
 from normlab.norms import Learned, Normalization, normalization
@@ -168,7 +168,7 @@ def files(config: Data, classes: int, which: Which = "auto") -> tuple[list[Path]
     given, skip = getattr(config, "root", None), getattr(config, "on_corrupt", None) == "skip"
     if config.name == "folder" and given is not None:
         root = find(given, "data=folder")
-        top = find_splits(root).get("train", root)
+        top = next((root / name for name in sub_folders(root) if SPLIT_OF.get(name.casefold()) == "train"), root)
         if class_numbers(sub_folders(top), classes, which) is None:  # the folders are not classes
             paths = all_images(root, skip)
             if deep := {path.parent for path in paths if SYNSET.fullmatch(path.parent.name)} - {root}:
@@ -200,7 +200,8 @@ def class_numbers(names: Sequence[str], classes: int, which: Which = "auto") -> 
         return None
     if which == "imagenet" and names and not synsets | numbers:
         raise DataError(
-            f"classes=imagenet: class {names[0]!r} is neither a synset of ImageNet (n01440764) nor a number below {classes}"
+            f"classes=imagenet: class {names[0]!r} is neither a synset of ImageNet (n01440764) nor a number below "
+            f"{classes}"
         )
     if not synsets | numbers:
         return None

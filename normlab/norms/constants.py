@@ -67,7 +67,7 @@ class Fixed(Affine):
             self._require_own_unit(inputs)
 
     def _require_own_unit(self, inputs: Tensor) -> None:
-        """Refuse constants that cannot be in units of u, unless the inputs have a unit of their own instead of a range."""
+        """Refuse constants that cannot be in units of u, unless the inputs have a unit instead of a range."""
         black, span = (float(value) for value in self.range_for(inputs))
         if inputs.dtype not in (torch.uint8, torch.uint16) and (black, span) == (0, 1):
             return
@@ -75,8 +75,8 @@ class Fixed(Affine):
         divisor = 255.0 if max(mean.abs().max(), std.max()) <= 255 else span
         given, divided = (f"norm.mean={_shown(mean / by)} norm.std={_shown(std / by)}" for by in (1, divisor))
         raise DataError(
-            f"{given}: constants are in units of u, which lies in 0..1 (u = x/255 for 8 bits), and these cannot be; divided "
-            f"by {divisor:g} they are {divided}"
+            f"{given}: constants are in units of u, which lies in 0..1 (u = x/255 for 8 bits), and these cannot be; "
+            f"divided by {divisor:g} they are {divided}"
         )
 
 

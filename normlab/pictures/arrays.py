@@ -44,7 +44,9 @@ def _array(path: Path, changed: int) -> NDArray[Any]:
         with np.load(path, allow_pickle=False) as arrays:
             if len(arrays.files) != 1:
                 names = ", ".join(arrays.files[:5])
-                raise CorruptImageError(f"{path}: holds {len(arrays.files)} arrays ({names}); expected one image in a file")
+                raise CorruptImageError(
+                    f"{path}: holds {len(arrays.files)} arrays ({names}); expected one image in a file"
+                )
             return arrays[arrays.files[0]]
     except ValueError as error:
         raise _as_corrupt(path, error) from None
@@ -58,7 +60,9 @@ def _as_corrupt(path: Path, error: ValueError) -> CorruptImageError:
 
 def _as_picture(array: NDArray[Any], path: Path, reading: Reading) -> Picture:
     if array.ndim not in (2, 3) or not math.prod(array.shape):
-        raise CorruptImageError(f"{path}: an array of shape {list(array.shape)}; expected [H, W], [C, H, W] or [H, W, C]")
+        raise CorruptImageError(
+            f"{path}: an array of shape {list(array.shape)}; expected [H, W], [C, H, W] or [H, W, C]"
+        )
     if array.ndim == 2:
         array = array[None]
     else:

@@ -105,7 +105,7 @@ def from_pillow(picture: Image.Image, path: Path, reading: Reading, in_color: bo
 
 def _profile(opened: Image.Image) -> tuple[str, ...]:
     profile = opened.info.get("icc_profile")
-    if not profile or b"sRGB" in profile or "s\0R\0G\0B".encode() in profile or opened.mode == "CMYK":
+    if not profile or b"sRGB" in profile or b"s\0R\0G\0B" in profile or opened.mode == "CMYK":
         return ()
     return ("ICC profile other than sRGB, ignored",)
 
@@ -196,7 +196,9 @@ def _by_imagecodecs(decoder: str, path: Path, bits: int, what: str) -> Picture:
     try:
         import imagecodecs
     except ImportError:
-        raise CorruptImageError(f"{path}: {what} needs the package imagecodecs, because Pillow would cut it to 8: {CODECS}") from None
+        raise CorruptImageError(
+            f"{path}: {what} needs the package imagecodecs, because Pillow would cut it to 8: {CODECS}"
+        ) from None
     array = np.asarray(getattr(imagecodecs, decoder)(path.read_bytes()))
     array = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
     notes: tuple[str, ...] = ()
@@ -205,4 +207,6 @@ def _by_imagecodecs(decoder: str, path: Path, bits: int, what: str) -> Picture:
         notes, mask = ("alpha channel, dropped",), array[-1] > 0
         array = array[:-1]
     values, more = as_type(array, path)
-    return Picture(values, white=float(2**bits - 1) if values.dtype.kind == "u" else None, notes=notes + more, mask=mask)
+    return Picture(
+        values, white=float(2**bits - 1) if values.dtype.kind == "u" else None, notes=notes + more, mask=mask
+    )

@@ -1,4 +1,4 @@
-"""DICOM and NIfTI files, by pydicom and nibabel (``pip install 'normlab[medical]'``), in the units that they declare."""
+"""DICOM and NIfTI files in the units that they declare, by pydicom and nibabel (``normlab[medical]``)."""
 
 from __future__ import annotations
 
@@ -67,7 +67,10 @@ def _dicom(path: Path, changed: int) -> tuple[NDArray[Any], float | None, tuple[
     bits = int(data.get("BitsStored", 8 * array.dtype.itemsize))
     white = float(2**bits - 1) if array.dtype.kind == "u" and interpretation != "PALETTE COLOR" else None
     if interpretation == "MONOCHROME1" and white is not None:
-        array, notes = (int(white) - array.astype(np.int64)).astype(array.dtype), (*notes, "MONOCHROME1 (0 is white), inverted")
+        array, notes = (
+            (int(white) - array.astype(np.int64)).astype(array.dtype),
+            (*notes, "MONOCHROME1 (0 is white), inverted"),
+        )
     full = {1: 255.0, 2: 65535.0}.get(array.dtype.itemsize)
     return array, None if white == full else white, notes
 
@@ -81,7 +84,7 @@ def _rescaled(array: NDArray[Any], slope: float, intercept: float) -> NDArray[An
 
 
 def read_nifti(path: Path, reading: Reading, page: int) -> Picture:
-    """A slice of a NIfTI volume [X, Y, Z, ...], along its third and later axes, as an image [Y, X], scaled as declared."""
+    """A slice of a NIfTI volume [X, Y, Z, ...] along its third and later axes: an image [Y, X], as scaled there."""
     volume = _nifti(path, path.stat().st_mtime_ns)
     count = math.prod(volume.shape[2:])
     check_pages(path, count, reading, "slices")

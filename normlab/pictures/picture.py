@@ -109,9 +109,13 @@ def as_type(array: NDArray[Any], path: Path) -> tuple[NDArray[Any], tuple[str, .
     if kind == "b":
         return array.astype(np.uint8) * np.uint8(255), ("1 bit, as 0 and 255",)
     if kind in "iu":
-        target = {("u", 1): np.uint8, ("u", 2): np.uint16, ("i", 1): np.int16, ("i", 2): np.int16}.get((kind, size), np.int32)
+        target = {("u", 1): np.uint8, ("u", 2): np.uint16, ("i", 1): np.int16, ("i", 2): np.int16}.get(
+            (kind, size), np.int32
+        )
         if target is np.int32 and array.size and not -(2**31) <= int(array.min()) <= int(array.max()) < 2**31:
-            raise CorruptImageError(f"{path}: integers up to {array.max()} do not fit into 32 bits; save them as 32-bit floats")
+            raise CorruptImageError(
+                f"{path}: integers up to {array.max()} do not fit into 32 bits; save them as 32-bit floats"
+            )
         return np.ascontiguousarray(array, dtype=target), ()
     if kind == "f":
         with np.errstate(over="ignore"):
@@ -177,7 +181,7 @@ def resized(picture: Picture, size: int) -> Picture:
 
 
 def resize_bands(array: NDArray[Any], size: int) -> NDArray[Any]:
-    """Each band of [C, H, W] as :func:`resize_and_crop` does; other types than 8 bits as 32-bit floats, then rounded."""
+    """Each band of [C, H, W] by :func:`resize_and_crop`; other types than 8 bits as 32-bit floats, then rounded."""
     if array.dtype == np.uint8:
         return np.stack([np.asarray(resize_and_crop(Image.fromarray(band), size)) for band in array])
     bands = np.stack([np.asarray(resize_and_crop(Image.fromarray(band.astype(np.float32)), size)) for band in array])

@@ -34,7 +34,9 @@ def read(path: Path, reading: Reading, page: int) -> Picture:
     if start in (b"P2", b"P3"):
         samples = np.array(re.sub(rb"#[^\n]*", b"", content[place:]).split()[:count], dtype=np.int64)
     else:
-        samples = np.frombuffer(content, stored, offset=place + 1, count=min(count, (len(content) - place - 1) // np.dtype(stored).itemsize))
+        samples = np.frombuffer(
+            content, stored, offset=place + 1, count=min(count, (len(content) - place - 1) // np.dtype(stored).itemsize)
+        )
     if len(samples) < count:
         raise CorruptImageError(f"{path}: truncated, {len(samples):,} of {count:,} values")
     if samples.max() > largest:

@@ -23,7 +23,9 @@ READERS: dict[str, Reader] = {
     **dict.fromkeys((".dcm", ".dicom"), medical.read_dicom),
     **dict.fromkeys((".nii", ".nii.gz"), medical.read_nifti),
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".gif"), common_formats.read),
-    **dict.fromkeys((".webp", ".avif", ".tga", ".pbm", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"), common_formats.read),
+    **dict.fromkeys(
+        (".webp", ".avif", ".tga", ".pbm", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"), common_formats.read
+    ),
 }
 PAGES: dict[str, Callable[[Path, Reading], int]] = {
     **dict.fromkeys((".tif", ".tiff"), tiff.count_pages),
@@ -105,8 +107,8 @@ def _reason(path: Path, error: Exception) -> str:
         return "no permission to read it"
     if isinstance(error, Image.DecompressionBombError):
         return (
-            f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels, Pillow's limit; cut the image into smaller ones, or "
-            f"save it as TIFF"
+            f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels, Pillow's limit; cut the image into smaller "
+            f"ones, or save it as TIFF"
         )
     if path.stat().st_size == 0:
         return "the file is empty"
@@ -153,12 +155,18 @@ def _masks_below(folder: Path) -> dict[tuple[str, ...], Path]:
 
 def _mask_from_file(folder: Path, path: Path, size: tuple[int, int]) -> np.ndarray:
     if not folder.is_dir():
-        raise DataError(f"data.mask={folder}: expected alpha, nodata=VALUE or a folder of masks; there is no such folder")
+        raise DataError(
+            f"data.mask={folder}: expected alpha, nodata=VALUE or a folder of masks; there is no such folder"
+        )
     tails, parts = _masks_below(folder), path.with_suffix("").parts
-    file = next((tails[parts[start:]] for start in range(max(0, len(parts) - 5), len(parts)) if parts[start:] in tails), None)
+    file = next(
+        (tails[parts[start:]] for start in range(max(0, len(parts) - 5), len(parts)) if parts[start:] in tails), None
+    )
     if file is None:
         raise CorruptImageError(f"{path}: no mask {path.stem} in {folder}")
     mask = read_picture(file, Reading(pages="first"))
     if mask.size != size:
-        raise CorruptImageError(f"{path}: {size[0]}x{size[1]} pixels, but its mask {file} has {mask.size[0]}x{mask.size[1]}")
+        raise CorruptImageError(
+            f"{path}: {size[0]}x{size[1]} pixels, but its mask {file} has {mask.size[0]}x{mask.size[1]}"
+        )
     return (mask.array != 0).any(0)

@@ -39,14 +39,20 @@ def read(path: Path, reading: Reading, page: int) -> Picture:
             nodata = key.tags.get(GDAL_NODATA)
             if nodata is not None and reading.mask is None:
                 value = str(nodata.value).strip("\0 ")
-                notes += (f"declares nodata {value}, which counts as pixels (data.mask=nodata={value} leaves them out)",)
+                notes += (
+                    f"declares nodata {value}, which counts as pixels (data.mask=nodata={value} leaves them out)",
+                )
             orientation = int(key.tags[ORIENTATION].value) if ORIENTATION in key.tags else 1
             if key.photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB) or key.bitspersample == 1:
                 picture = _converted(path, reading, page)
             else:
                 picture = _picture(path, series, index, count, reading)
     except tifffile.TiffFileError as error:
-        reason = "the file is empty" if path.stat().st_size == 0 else f"not an image, or broken at its beginning ({first_line(error)})"
+        reason = (
+            "the file is empty"
+            if path.stat().st_size == 0
+            else f"not an image, or broken at its beginning ({first_line(error)})"
+        )
         raise CorruptImageError(f"{path}: {reason}") from None
     return oriented(picture, orientation, reading).with_note(*notes)
 
@@ -143,7 +149,7 @@ def _bands(path: Path, series: Any, index: int, count: int) -> NDArray[Any]:
 
 
 def _without_codec(path: Path, series: Any, index: int) -> NDArray[Any]:
-    """What tifffile cannot decode without imagecodecs: packed bits by numpy, and what Pillow reads at its full depth."""
+    """What tifffile needs imagecodecs for: packed bits by numpy, and what Pillow reads at its full depth."""
     page = series.pages[index] if len(series.pages) > index else series.keyframe
     key = series.keyframe
     if key.compression == 1 and key.predictor == 1 and not key.is_tiled and isinstance(key.bitspersample, int):
@@ -157,7 +163,9 @@ def _without_codec(path: Path, series: Any, index: int) -> NDArray[Any]:
             if key.photometric == WHITE_IS_ZERO and opened.mode == "L":  # Pillow has inverted it
                 array = 255 - array
             return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
-    raise CorruptImageError(f"{path}: TIFF with the compression {key.compression.name} needs the package imagecodecs: {CODECS}")
+    raise CorruptImageError(
+        f"{path}: TIFF with the compression {key.compression.name} needs the package imagecodecs: {CODECS}"
+    )
 
 
 def _unpack(path: Path, page: Any, key: Any) -> NDArray[Any]:

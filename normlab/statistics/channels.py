@@ -1,7 +1,7 @@
 """Channel statistics of images: two estimators of the standard deviation, and the error of a sample.
 
-All of it follows from three numbers of each image and channel: its pixels, their sum and their sum of squares, which are
-exact for integers of up to 16 bits.
+All of it follows from three numbers of each image and channel: its pixels, their sum and their sum of squares, which
+are exact for integers of up to 16 bits.
 Everything is in units of u = (x - black)/(white - black), which is x/255 for 8 bits.
 
 The standard deviation is either *pooled*, over all pixels of all images, or *per image*, the mean of the images' own

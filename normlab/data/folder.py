@@ -125,11 +125,18 @@ def from_folder(
 
 def _with_reading(source: Source, reading: Reading) -> Source:
     """The same files, read in another way."""
-    parts = {name: part and _with_pages(part, reading) for name, part in _parts(source).items()}
+    parts: dict[str, Part | None] = {name: part and _with_pages(part, reading) for name, part in _parts(source).items()}
+    train = parts["train"]
+    assert train is not None
+    assert isinstance(train.pictures, Files)
+    groups = None  # the pages of one file stay together
+    if train.pictures.pages is not None:
+        number = {path: n for n, path in enumerate(dict.fromkeys(train.pictures.paths))}
+        groups = torch.tensor([number[path] for path in train.pictures.paths])
     files = sum(len(part) for part in _parts(source).values() if part is not None)
     images = sum(len(part) for part in parts.values() if part is not None)
     notes = (*source.notes, f"{images:,} pages in {files:,} files") if images > files else source.notes
-    return replace(source, **parts, notes=notes)
+    return replace(source, **parts, notes=notes, groups=groups)  # type: ignore[arg-type]
 
 
 def _parts(source: Source) -> dict[str, Part | None]:

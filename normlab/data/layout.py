@@ -159,8 +159,8 @@ def find_splits(root: Path, names: Mapping[str, str] | str | None = None, needs_
                 raise DataError(f"data.splits: {split} is to be {name!r}, but {root} has no such folder")
         return {split: root / name for split, name in names.items()}
     folders = sub_folders(root)
-    exact = {name: split for name in folders if (split := SPLIT_OF.get(name.casefold()))}
-    similar = {name: split for name in folders if (split := resembling(name))}
+    exact = {name: SPLIT_OF[name.casefold()] for name in folders if name.casefold() in SPLIT_OF}
+    similar = {name: split for name in folders if (split := resembling(name)) is not None}
     # training_set/ and test_set/ are splits if every folder resembles one; otherwise only exact names are.
     is_similar = (
         not exact and len(similar) == len(folders) and "train" in similar.values() and len(set(similar.values())) > 1

@@ -113,7 +113,8 @@ def _profile(opened: Image.Image) -> tuple[str, ...]:
 def _deep(opened: Image.Image, path: Path) -> Picture | None:
     """The picture, if the file is deeper than Pillow would read it; else None."""
     if opened.format == "PNG":
-        raw = opened.tile[0][3] if opened.tile else ""
+        tile = getattr(opened, "tile", None)
+        raw = tile[0][3] if tile else ""
         raw = raw if isinstance(raw, str) else ""
         if not raw.endswith(";16B") and raw != "I;16B":
             return None

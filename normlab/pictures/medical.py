@@ -88,8 +88,8 @@ def read_nifti(path: Path, reading: Reading, page: int) -> Picture:
     volume = _nifti(path, path.stat().st_mtime_ns)
     count = math.prod(volume.shape[2:])
     check_pages(path, count, reading, "slices")
-    place = np.unravel_index(page, volume.shape[2:], order="F") if volume.ndim > 2 else ()
-    values, notes = as_type(volume[(slice(None), slice(None), *place)].T[None], path)
+    place = tuple(map(int, np.unravel_index(page, volume.shape[2:], order="F"))) if volume.ndim > 2 else ()
+    values, notes = as_type(volume[(..., *place)].T[None], path)
     return Picture(values, notes=notes)
 
 
@@ -105,7 +105,7 @@ def _nifti(path: Path, changed: int) -> NDArray[Any]:
     except ImportError:
         raise CorruptImageError(f"{path}: NIfTI needs the package nibabel: {INSTALL}") from None
     try:
-        data = np.asanyarray(nibabel.load(path).dataobj)
+        data = np.asanyarray(nibabel.load(path).dataobj)  # type: ignore[attr-defined]
     except (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError) as error:
         raise CorruptImageError(f"{path}: not a NIfTI file, or broken ({first_line(error)})") from None
     if data.dtype.kind not in "iuf" or data.ndim < 2:

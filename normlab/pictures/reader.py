@@ -128,9 +128,9 @@ def _with_mask(picture: Picture, path: Path, mask: str | None) -> Picture:
         keep = _mask_from_file(Path(mask), path, picture.size)
     elif mask is None:
         keep = None
-    array = picture.array if picture.pixels.__class__ is np.ndarray else None
-    if array is not None and array.dtype.kind == "f":
-        bad = ~np.isfinite(array).all(0)
+    stored = picture.pixels
+    if not isinstance(stored, Image.Image) and stored.dtype.kind == "f":
+        bad = ~np.isfinite(stored).all(0)
         if keep is not None:
             bad &= keep
         if count := int(bad.sum()):

@@ -33,7 +33,7 @@ def read(path: Path, reading: Reading, page: int) -> Picture:
             several = check_pages(path, len(places), reading, "pages")
             series, index, count = places[page]
             key = series.keyframe
-            notes = ("several pages, the first read",) if several and reading.pages == "first" else ()
+            notes: tuple[str, ...] = ("several pages, the first read",) if several and reading.pages == "first" else ()
             if reduced := sum(1 for one in file.series if one.keyframe.is_reduced and len(file.series) > 1):
                 notes += ("a reduced copy (thumbnail) in the file, left out",) if reduced else ()
             nodata = key.tags.get(GDAL_NODATA)

@@ -9,6 +9,7 @@ import pandas as pd
 from jinja2 import StrictUndefined, Template
 
 from normlab.errors import ConfigError
+from normlab.files import write_whole
 from normlab.report.ledger import entries, judged_by, tally, verdict_of
 from normlab.report.study import Study
 from normlab.report.tables import at_rates, differences, wide
@@ -128,5 +129,5 @@ def write_advice(studies: Sequence[tuple[Study, list[Verdict]]], results: Path) 
         return None
     template = Template(TEMPLATE.read_text(), undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True)
     path = results / "README.md"
-    path.write_text(template.render(of=numbers))
+    write_whole(path, template.render(of=numbers))
     return path

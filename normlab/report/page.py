@@ -13,6 +13,7 @@ from jinja2 import Template
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from normlab.files import write_whole
 from normlab.record import provenance
 from normlab.report.ledger import entries, judged_by, tally, verdict_of
 from normlab.report.study import Study
@@ -82,7 +83,7 @@ def write_page(studies: list[tuple[Study, list[Verdict]]], results: Path) -> Pat
         commit=provenance()["commit"],
     )
     path = results / "index.html"
-    path.write_text(text)
+    write_whole(path, text)
     return path
 
 

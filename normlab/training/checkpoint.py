@@ -8,10 +8,12 @@ from typing import Any
 import torch
 
 from normlab.archs import Network
-from normlab.config import Config, parse_group
-from normlab.errors import CheckpointError
+from normlab.config import Config, defaults, parse_group
+from normlab.errors import CheckpointError, ConfigError, first_line, lack
 
 KEY = "normlab"
+# What the description of a network has, by type; see :func:`description`.
+ABOUT = {"norm": dict, "arch": dict, "input_shape": list, "normalized_shape": list, "classes": list}
 
 
 def description(config: Config, network: Network) -> dict[str, Any]:
@@ -39,13 +41,19 @@ def load(path: str | Path) -> Network:
     """
     saved = _read(Path(path))
     about = saved[KEY]
+    choice: dict[str, Any] = {}
     for group in ("norm", "arch"):
         target = str(about[group].get("_target_"))
         if not target.startswith("normlab."):  # a file must not choose what code runs
             raise CheckpointError(f"{path}: names {target}, which is not part of normlab")
+        try:  # by its name, because a class may have moved since
+            own = defaults(group, str(about[group]["name"]))["_target_"]
+            choice[group] = parse_group(group, {**about[group], "_target_": own})
+        except ConfigError as error:
+            raise CheckpointError(f"{path}: {error}") from None
     network = Network(
-        parse_group("norm", about["norm"]).build(),
-        parse_group("arch", about["arch"]),
+        choice["norm"].build(),
+        choice["arch"],
         tuple(about["input_shape"]),
         tuple(about["classes"]),
         tuple(about["normalized_shape"]),
@@ -92,9 +100,13 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip and torch each raise their own
-        raise CheckpointError(f"{path}: not readable as a checkpoint ({str(error).splitlines()[0]})") from None
-    if not isinstance(saved, dict) or KEY not in saved:
+        reason = lack(error) or ("the file is empty" if not path.stat().st_size else first_line(error))
+        raise CheckpointError(f"{path}: not readable as a checkpoint ({reason})") from None
+    about = saved.get(KEY) if isinstance(saved, dict) else None
+    if not isinstance(about, dict) or any(not isinstance(about.get(key), kind) for key, kind in ABOUT.items()):
         raise CheckpointError(f"{path}: not a checkpoint of normlab")
+    if not isinstance(saved.get("state_dict"), dict):
+        raise CheckpointError(f"{path}: a checkpoint without weights (state_dict); it may have been cut")
     return saved
 
 

@@ -83,10 +83,6 @@ def test_each_end_is_one_line_and_a_status(capsys, error, status, line):
 def test_a_mistake_of_the_program_keeps_its_traceback():
     with pytest.raises(ValueError, match="out of luck"), reported():
         raise ValueError("out of luck")
-    try:
-        try:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        except OSError as error:
-            raise RuntimeError("cannot be saved") from error
-    except RuntimeError as error:
-        assert lack(error) == "the disk is full"
+    chained = RuntimeError("cannot be saved")
+    chained.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    assert lack(chained) == "the disk is full"

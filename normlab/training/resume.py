@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from normlab.display import printable
 from normlab.errors import first_line, lack
-from normlab.files import replacing
+from normlab.files import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class Resumption:
             return
         try:
             trainer.save_checkpoint(self.path)
-        except (OSError, RuntimeError) as error:  # torch raises RuntimeError on a full disk
+        except OSError as error:
             log.warning("the state of the run is not kept (%s)", lack(error) or first_line(error))
         after = time.perf_counter() - self._started
         self._next = after + (after - before) / MOST
@@ -89,8 +90,9 @@ class WholeFiles(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write a checkpoint."""
-        with replacing(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
+        content = io.BytesIO()  # first, because torch hides the reason if it cannot write to a file
+        torch.save(checkpoint, content)
+        write_whole(Path(path), content.getbuffer())
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Read a checkpoint."""

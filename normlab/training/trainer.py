@@ -128,9 +128,8 @@ def _save(trainer: pl.Trainer, path: Path) -> None:
     """
     try:
         trainer.save_checkpoint(path, weights_only=True)
-    except (OSError, RuntimeError) as error:  # torch raises RuntimeError on a full disk
-        reason = lack(error) or f"{first_line(error)}; is the disk full?"
-        raise MachineError(f"{path}: the checkpoint cannot be written: {reason}") from None
+    except OSError as error:
+        raise MachineError(f"the checkpoint cannot be written: {lack(error) or first_line(error)}") from None
 
 
 def _batch_size(config: Config, count: int, network: Network) -> int:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import itertools
 import logging
 import operator
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +24,7 @@ from normlab.training.module import Training
 
 log = logging.getLogger(__name__)
 
+ANSWER_SECONDS = 4  # most for the server to answer
 START_SECONDS = 8  # most for W&B to start; it answers within two where there is a network
 FINISH_SECONDS = 60  # most for W&B to take what it is given, and to send the rest at the end
 
@@ -106,6 +110,20 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {first_line(error)}"
 
 
+def _require_answer(address: str) -> None:
+    """Refuse a server that does not answer: W&B tries again and again, and waits once more when the process ends.
+
+    Raises:
+        OSError: if there is no answer within a few seconds; any answer will do.
+    """
+    try:
+        urllib.request.urlopen(address, timeout=ANSWER_SECONDS).close()
+    except urllib.error.HTTPError:
+        pass
+    except (OSError, http.client.HTTPException) as error:
+        raise OSError(f"{address} does not answer: {first_line(error)}") from None
+
+
 _unreachable: set[str] = set()  # modes that failed in this process, so that a sweep waits once
 
 
@@ -118,6 +136,8 @@ def _start(config: Config, folder: Path) -> Any:
     def start() -> Any:
         import wandb
 
+        if options.mode == "online":
+            _require_answer(wandb.setup().settings.base_url)
         return wandb.init(
             project=options.project,
             entity=options.entity,

@@ -31,7 +31,7 @@ from pydantic import (
     model_validator,
 )
 
-from normlab.errors import ConfigError
+from normlab.errors import ConfigError, MachineError, first_line, lack
 
 PACKAGE = Path(__file__).parent
 # In a wheel the configs lie inside the package, in a checkout next to it.
@@ -108,9 +108,12 @@ def _locate(target: str) -> Callable[..., Any]:
     module, _, name = target.rpartition(".")
     try:
         return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (AttributeError, ValueError, ModuleNotFoundError) as error:
         missing = f" ({error})" if isinstance(error, ModuleNotFoundError) else ""
         raise ConfigError(f"_target_={target}: there is no such class or function{missing}") from None
+    except ImportError as error:  # a library that is there, but cannot be loaded
+        reason = lack(error) or first_line(error)
+        raise MachineError(f"_target_={target}: cannot be imported: {reason}") from None
 
 
 class Choice(Section):
@@ -261,6 +264,8 @@ class Trainer(Section):
     progress: Literal["auto", "bar", "lines", "none"] = "auto"
     threads: PositiveInt | None = None
     checkpoint: bool = True
+    resume: bool = False  # keep the state after epochs, and go on from it if the run was killed
+    compile: bool = False  # by torch.compile
     probe_steps: tuple[NonNegativeInt, ...] = ()  # updates after which curvature and layer statistics are recorded
     probe_images: PositiveInt = 512  # training images that a probe measures on
     shifts: tuple[ShiftName, ...] = ()  # also record the test accuracy under these, at five severities
@@ -447,9 +452,14 @@ def parse_group(group: str, values: Any) -> Any:
     if not isinstance(values, Mapping) or not isinstance(values.get("name"), str):
         raise ConfigError(f"{group}={values}: expected one of these names: {', '.join(choices(group))}")
     schema = SCHEMAS[group]
-    has_target = isinstance(schema, type) and issubclass(schema, Choice)
-    if has_target and not isinstance(values.get("_target_"), str):
-        raise ConfigError(f"{group}: expected one of these names: {', '.join(choices(group))}")
+    if isinstance(schema, type) and issubclass(schema, Choice):
+        # The name stands in the record, so it decides what is built; nothing else may, wherever the values come from.
+        target = defaults(group, values["name"])["_target_"]
+        if values.get("_target_") != target:
+            raise ConfigError(
+                f"{group}.name={values['name']}: _target_={values.get('_target_')}, expected {target}: choose by "
+                f"{group}=NAME, one of {', '.join(choices(group))}"
+            )
     return check(schema_of(group, values["name"], values.get("_target_")), values, prefix=f"{group}.")
 
 
@@ -500,7 +510,7 @@ def check(schema: type[S], values: Any, prefix: str = "") -> S:
             path = [part for place, part in enumerate(problem["loc"]) if place == 0 or isinstance(part, int)]
             key = prefix + ".".join(map(str, path))
             problems.setdefault(key, _line(key, problem, schema))
-        raise ConfigError("\n".join(problems.values())) from None
+        raise ConfigError(*problems.values()) from None
 
 
 def _line(key: str, problem: Any, schema: type[Section]) -> str:

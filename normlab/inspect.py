@@ -18,9 +18,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from normlab.commandline.arguments import answer_help, parsed, write
+from normlab.commandline.arguments import command, parsed, write
 from normlab.config import PositiveInt, Section, data_label, parse_group
-from normlab.errors import ConfigError, NormlabError, fail
+from normlab.errors import ConfigError
 from normlab.inspection.images import Inspection
 from normlab.inspection.report import report, text_of
 from normlab.inspection.sources import inspect_folder, inspect_source
@@ -37,8 +37,7 @@ class Options(Section):
 
 def main(arguments: list[str]) -> None:
     """Inspect the images and print the report; a mistake ends as one line and status 2."""
-    answer_help(arguments, __doc__)
-    try:
+    with command(arguments, __doc__):
         as_json = "--json" in arguments
         label, options, inspection, total = inspect([argument for argument in arguments if argument != "--json"])
         content = report(
@@ -48,11 +47,7 @@ def main(arguments: list[str]) -> None:
             resamples=options.resamples,
             with_conditioning=options.conditioning,
         )
-    except NormlabError as error:
-        fail(str(error))
-    except KeyboardInterrupt:
-        fail("interrupted", status=130)
-    write(json.dumps(content, indent=1) if as_json else text_of(label, content))
+        write(json.dumps(content, indent=1) if as_json else text_of(label, content))
 
 
 def inspect(arguments: Sequence[str]) -> tuple[str, Options, Inspection, int]:

@@ -191,7 +191,9 @@ def _decode(parts: dict[str, Part], config: Data) -> tuple[dict[str, MemorySplit
 
     if config.cache:
         entry = cache.remember(
-            cache.key([digests[path] for path in paths], image_size=config.image_size, skip_corrupt=skip), make
+            cache.key([digests[path] for path in paths], image_size=config.image_size, skip_corrupt=skip),
+            make,
+            {"images": Tensor, "kept": Tensor, "notes": dict},
         )
     else:
         entry = make()
@@ -261,7 +263,9 @@ def _readable(files: Files, config: Data) -> list[bool]:
     def make() -> dict[str, Any]:
         return {"readable": readable(files.paths)}
 
-    return (cache.remember("readable-" + cache.key(files.digests), make) if config.cache else make())["readable"]
+    if not config.cache:
+        return make()["readable"]
+    return cache.remember("readable-" + cache.key(files.digests), make, {"readable": list})["readable"]
 
 
 def _content_key(splits: dict[str, MemorySplit]) -> str:

@@ -5,6 +5,7 @@ from normlab.record.curve import Curve, Measurement, divergence
 from normlab.record.folders import (
     CURVE,
     RECORD,
+    STATE,
     describe,
     existing,
     folder,
@@ -26,6 +27,7 @@ __all__ = [
     "OPERATIONAL",
     "RECORD",
     "SCHEMA",
+    "STATE",
     "Curve",
     "Measurement",
     "Metrics",

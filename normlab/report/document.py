@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from normlab.files import to_csv
 from normlab.report import anchors, figures, ledger, tables
 from normlab.report.origin import origin
 from normlab.report.study import Study
@@ -164,7 +165,7 @@ def tables_of_runs(
         both["differences"] = (differences, tables.shown_differences(study, differences))
     lines = [f"## Accuracy {label}".rstrip(), ""]
     for kind, (frame, shown) in both.items():
-        frame.to_csv(more / f"{kind}{suffix}.csv", index=False)
+        (more / f"{kind}{suffix}.csv").write_text(to_csv(frame))
         (more / f"{kind}{suffix}.tex").write_text(tables.render(shown, "latex_booktabs") + "\n")
         lines += [tables.render(shown, "github"), "", *[NOTES[kind], ""] * notes]
     return lines
@@ -239,7 +240,7 @@ def tables_of_measurements(study: Study, more: Path) -> list[str]:
     """A table for each measuring function; as CSV in a folder."""
     lines = []
     for name, frame in measured_rows(study).items():
-        frame.to_csv(more / f"{name}.csv", index=False)
+        (more / f"{name}.csv").write_text(to_csv(frame))
         shown = with_intervals({str(column): [_number(value) for value in frame[column]] for column in frame})
         lines += [f"## {name.replace('_', ' ').capitalize()}", "", tables.render(shown, "github"), ""]
     return lines

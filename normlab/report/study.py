@@ -441,11 +441,24 @@ def _of_one_data_set(name: str, config: Config, candidates: list[Stored]) -> Sto
 
 
 def measurements(results: Path) -> list[dict[str, Any]]:
-    """The measurements that lie beside the tables; see :mod:`normlab.measure`."""
-    if not (results / MEASUREMENTS).is_file():
+    """The measurements that lie beside the tables; see :mod:`normlab.measure`.
+
+    Raises:
+        DataError: if the file is damaged, with the number of the first such line.
+    """
+    file = results / MEASUREMENTS
+    if not file.is_file():
         return []
-    with (results / MEASUREMENTS).open() as file:
-        return [json.loads(line) for line in file]
+    entries = []
+    for number, line in enumerate(file.read_bytes().splitlines(), 1):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            entry = None
+        if not isinstance(entry, dict) or not {"measure", "with", "rows", "provenance"} <= entry.keys():
+            raise DataError(f"{file}, line {number}: damaged: restore the file, or delete the line and measure again")
+        entries.append(entry)
+    return entries
 
 
 def keep(study: Study, results: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from normlab.display import printable
 from normlab.record import OPERATIONAL
 
 
@@ -125,7 +126,8 @@ def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _lookup(record: dict[str, Any], key: str) -> Any:
-    return _flatten(record["config"]).get(key, "-")
+    value = _flatten(record["config"]).get(key, "-")
+    return printable(value) if isinstance(value, str) else value
 
 
 def _number(value: float) -> str:

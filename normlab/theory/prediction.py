@@ -144,7 +144,9 @@ def _descent(config: Config, data: Dataset, norm: Normalization, layer: nn.Linea
             "initial": theory.initial,
         }
 
-    entry = cache.remember("theory-" + hashlib.blake2b(about.encode(), digest_size=16).hexdigest(), make)
+    name = "theory-" + hashlib.blake2b(about.encode(), digest_size=16).hexdigest()
+    kinds = {"eigenvalues": torch.Tensor, "threshold": float, "energy": torch.Tensor, "initial": float}
+    entry = cache.remember(name, make, kinds)
     return Descent(Spectrum(entry["eigenvalues"], entry["threshold"]), entry["energy"], entry["initial"])
 
 

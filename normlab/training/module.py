@@ -18,11 +18,14 @@ from normlab.archs.losses import LOSSES
 from normlab.augment import Augment
 from normlab.config import Config, ShiftName
 from normlab.data import Batch
+from normlab.display import protect
 from normlab.record import Curve
 from normlab.shifts import shifted
 from normlab.training.checkpoint import KEY, description
 from normlab.training.optimizers import build_optimizer, schedule
 from normlab.training.quiet import hush
+from normlab.training.resume import KEY as RESUME
+from normlab.training.resume import Resumption
 
 READ_LOSSES_EVERY = 50  # steps; at most this many follow a divergence, and none of them is recorded
 
@@ -38,14 +41,21 @@ class Training(pl.LightningModule):
         curve: takes the measurements, on the first process.
         steps_per_epoch: batches that each process sees in an epoch.
         images_per_epoch: images that each process sees in an epoch.
+        resumption: keeps the state after epochs, if that is asked for.
     """
 
     def __init__(
-        self, network: Network, config: Config, curve: Curve, steps_per_epoch: int, images_per_epoch: int
+        self,
+        network: Network,
+        config: Config,
+        curve: Curve,
+        steps_per_epoch: int,
+        images_per_epoch: int,
+        resumption: Resumption | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.network, self.config, self.curve = network, config, curve
+        self.network, self.config, self.curve, self.resumption = network, config, curve, resumption
         self.loss = LOSSES[config.arch.loss]
         self.augment = Augment(config.augment, config.seed)
         self.steps_per_epoch, self.images_per_epoch = steps_per_epoch, images_per_epoch
@@ -66,6 +76,7 @@ class Training(pl.LightningModule):
         """Unpickle; in a process that Lightning spawned, also silence Lightning there."""
         if multiprocessing.parent_process() is not None:
             hush()
+            protect()
         super().__setstate__(state)
 
     def configure_optimizers(self) -> Any:
@@ -84,6 +95,8 @@ class Training(pl.LightningModule):
         loader: Any = self.trainer.train_dataloader
         loader.epoch = self.current_epoch
         self.augment.start_epoch(self.current_epoch, self.global_rank)
+        if self.resumption:
+            self.resumption.start_epoch()
 
     def training_step(self, batch: Batch, batch_index: int) -> None:
         """One batch: its gradient and, unless the whole epoch makes one, an update."""
@@ -105,7 +118,7 @@ class Training(pl.LightningModule):
             self._measure_start()
         if self.config.optim.clip_norm:
             self.clip_gradients(optimizer, self.config.optim.clip_norm, "norm")
-        optimizer.step()
+        self._update(optimizer)
         scheduler: Any = self.lr_schedulers()
         if scheduler is not None:
             scheduler.step()
@@ -116,6 +129,19 @@ class Training(pl.LightningModule):
         self.read_losses()
         if self.trainer.is_global_zero:
             self.curve.flush()
+        if self.resumption and not self.trainer.should_stop:
+            self.resumption.keep(self.trainer)
+
+    def _update(self, optimizer: Any) -> None:
+        """Make one update; by a rate that is infinite in the precision of the weights, they become NaN."""
+        try:
+            optimizer.step()
+        except RuntimeError as error:
+            if "without overflow" not in str(error):
+                raise
+            with torch.no_grad():
+                for parameter in self.network.parameters():
+                    parameter.fill_(math.nan)
 
     def _record_loss(self, step: int, loss: Tensor) -> None:
         if self.trainer.world_size > 1:
@@ -170,6 +196,13 @@ class Training(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the description from which the network is built."""
         checkpoint[KEY] = description(self.config, self.network)
+        if self.resumption and self.trainer.state.fn == TrainerFn.FITTING:
+            checkpoint[RESUME] = self.resumption.state(self.current_epoch + 1, len(self.curve.rows))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from a kept state."""
+        if self.resumption:
+            self.resumption.load(checkpoint[RESUME])
 
     # Evaluation
 
@@ -197,7 +230,7 @@ class Training(pl.LightningModule):
         targets = self.config.trainer.targets if self.config.trainer.stop_at_target else ()
         if not math.isfinite(loss) or (targets and accuracy >= max(targets)):
             self.trainer.should_stop = True
-        if self.trainer.state.fn != TrainerFn.FITTING and self.trainer.is_global_zero:
+        if self.trainer.is_global_zero and (self.trainer.state.fn != TrainerFn.FITTING or not math.isfinite(loss)):
             self.curve.flush()
 
     on_test_epoch_start = on_validation_epoch_start

@@ -127,6 +127,10 @@ class Choice(Section):
         function = _locate(self.target)
         return function(*positional, **{key: getattr(self, key) for key in _option_fields(function)})
 
+    def takes(self, parameter: str) -> bool:
+        """Whether the class or function has a parameter of this name, option or not."""
+        return parameter in inspect.signature(_locate(self.target)).parameters
+
     def __reduce__(self) -> tuple[Any, ...]:
         # The class with the options is created on demand, so pickle (for spawned processes) cannot import it by name.
         return _restore, (type(self).__base__, self.model_dump(by_alias=True))
@@ -407,13 +411,13 @@ def _annotations(group: str, option: str) -> list[Any]:
 
 
 def data_label(values: dict[str, Any]) -> str:
-    """A label of the data: the folder's name (also for ``.``) if the source is a folder, else the source's name.
+    """A label of the data: the name of the folder (also for ``.``) or of the file of texts, else the source's name.
 
     >>> data_label({"name": "digits"}), data_label({"name": "folder", "root": "shelf/../photos/."})
     ('digits', 'photos')
     """
     root = values.get("root")
-    return Path(os.path.abspath(root)).name if values["name"] == "folder" and root else values["name"]
+    return Path(os.path.abspath(root)).name if values["name"] in ("folder", "text") and root else values["name"]
 
 
 def is_place(schema: type[Section], key: str) -> bool:

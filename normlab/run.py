@@ -13,7 +13,8 @@ from normlab.archs import Network
 from normlab.config import Config
 from normlab.data import Dataset, load, open_source
 from normlab.data.splits import Source
-from normlab.norms import Affine, Normalization
+from normlab.errors import ConfigError
+from normlab.norms import Affine, Normalization, require_unchanged_tokens
 from normlab.record import Curve, divergence, pack, summarize
 from normlab.shifts import require_channels
 from normlab.theory.prediction import predict
@@ -57,11 +58,17 @@ def run(
         data = load(config.data, source)
         require_channels(config.trainer.shifts, data.shape[0])  # now, not after the training
         clock.lap("data")
-        norm = config.norm.build().set_range(data.black, data.white).fit(data.training_inputs())
+        norm = config.norm.build().set_range(data.black, data.white)
+        if data.kind == "text":
+            require_no_changes(config)
+            require_unchanged_tokens(norm, config.norm.name, data.tokens)
+        norm.fit(data.training_inputs())
         clock.lap("fit")
         # Seeded after the fit, so that the initial weights are the same under every scheme.
         torch.manual_seed(config.seed)
-        network = Network(norm, config.arch, data.shape, data.classes, input_type=data.input_type)
+        network = Network(
+            norm, config.arch, data.shape, data.classes, input_type=data.input_type, tokenizer=data.tokenizer
+        )
         if config.weights:
             start_from(network, config.weights)
         warn_of_mismatch(config.norm.name, network)
@@ -94,6 +101,18 @@ def run(
             mirror.finish(result)
         record.write(folder, result)
     return result | {"path": str(record.folder(config, content))}
+
+
+def require_no_changes(config: Config) -> None:
+    """Refuse what changes images in a run on texts.
+
+    Raises:
+        ConfigError: for an augmentation or a shift of test images.
+    """
+    if config.augment.changes_images:
+        raise ConfigError(f"augment={config.augment.name}: changes images, and data={config.data.name} holds texts")
+    if config.trainer.shifts:
+        raise ConfigError(f"trainer.shifts: changes images, and data={config.data.name} holds texts: leave it out")
 
 
 def warn_of_mismatch(name: str, network: Network) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -16,6 +16,7 @@ from normlab.data import cache
 from normlab.data.images import decode, read, readable, resize
 from normlab.data.loader import MemorySplit, Split, StreamedSplit
 from normlab.data.splits import Files, Part, Source, split
+from normlab.data.tokens import Texts, encode_splits
 from normlab.errors import DataError
 from normlab.inputs import check_finite, check_range, comparable, range_of_type
 
@@ -36,6 +37,7 @@ class Dataset:
         black, white: the values x that stand for u = 0 and u = 1.
         kind: what the inputs are.
         task: whether labels are classes or numbers.
+        tokenizer: of texts, as the JSON text of the library ``tokenizers``; a token is an id from 0 to ``white``.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Dataset:
     white: float = 255.0
     kind: Literal["images", "tables", "series", "audio", "text"] = "images"
     task: Literal["classification", "regression"] = "classification"
+    tokenizer: str | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -60,6 +63,11 @@ class Dataset:
     def input_type(self) -> torch.dtype:
         """Type of the inputs."""
         return self.train.input_type
+
+    @property
+    def tokens(self) -> int:
+        """Number of different tokens, of texts."""
+        return int(self.white) + 1
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -108,13 +116,17 @@ def load(config: Data, source: Source | None = None) -> Dataset:
         source: from :func:`open_source`; None opens it.
     """
     source = source or open_source(config)
+    if config.image_size is not None and source.kind != "images":
+        raise DataError(f"data.image_size={config.image_size}: data={config.name} holds no images; leave it out")
     parts = split(source, config.validation, config.test, config.limit, config.split_seed)
+    if isinstance(parts["train"].pictures, Texts):
+        return _encode(parts, source, config)
     if isinstance(parts["train"].pictures, Files):
         if config.stream if config.stream is not None else _too_large(parts, config):
             return _stream(parts, source, config)
         splits, notes = _decode(parts, config)
     else:
-        splits, notes = _in_memory(parts, config.image_size if source.kind == "images" else None), []
+        splits, notes = _in_memory(parts, config.image_size), []
     return _dataset(source, config, splits, _content_key(splits), notes)
 
 
@@ -170,6 +182,15 @@ def _in_memory(parts: dict[str, Part], image_size: int | None) -> dict[str, Memo
         inputs = part.pictures if image_size is None else resize(part.pictures, image_size)
         splits[name] = MemorySplit(inputs, part.labels)
     return splits
+
+
+def _encode(parts: dict[str, Part], source: Source, config: Data) -> Dataset:
+    """Texts as tokens of the training texts' vocabulary, int32 [N, 1, T]; the range is that of the tokens."""
+    texts = {name: part.pictures for name, part in parts.items() if isinstance(part.pictures, Texts)}
+    encoded, tokenizer, notes = encode_splits(texts)
+    splits = {name: MemorySplit(encoded[name].ids, part.labels) for name, part in parts.items()}
+    data = _dataset(source, config, splits, _content_key(splits), notes)
+    return replace(data, black=0.0, white=tokenizer.get_vocab_size() - 1.0, tokenizer=tokenizer.to_str())
 
 
 def _files(part: Part) -> Files:

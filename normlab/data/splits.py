@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from normlab.data.digests import digest_files
+from normlab.data.tokens import Texts
 from normlab.errors import DataError
 
 
@@ -40,9 +41,9 @@ class Files:
 
 @dataclass(frozen=True)
 class Part:
-    """Labeled samples; of images, decoded or not."""
+    """Labeled samples; of images, decoded or not; texts are not cut into tokens yet."""
 
-    pictures: Tensor | Files  # [N, C, *positions] of a type of normlab.inputs, or N files
+    pictures: Tensor | Files | Texts  # [N, C, *positions] of a type of normlab.inputs, or N files, or N texts
     labels: Tensor  # int64 [N], or of regression float32 [N]
 
     def __len__(self) -> int:
@@ -50,7 +51,7 @@ class Part:
 
     def take(self, index: Tensor) -> Part:
         """The images at these positions, int64 [M]."""
-        if isinstance(self.pictures, Files):
+        if isinstance(self.pictures, Files | Texts):
             return Part(self.pictures.take(index.tolist()), self.labels[index])
         return Part(self.pictures[index], self.labels[index])
 
@@ -60,6 +61,8 @@ class Part:
         digest = hashlib.blake2b(digest_size=8)
         if isinstance(self.pictures, Files):
             digest.update("\n".join(self.pictures.digests).encode())
+        elif isinstance(self.pictures, Texts):
+            digest.update(self.pictures.digest.encode())
         else:
             digest.update(f"{self.pictures.dtype} {list(self.pictures.shape)}\n".encode())
             digest.update(self.pictures.contiguous().numpy().data)
@@ -211,26 +214,36 @@ def _stratified_groups(
             f"class {classes[few[0]]!r} occurs in {of_class[few[0]]} group(s); a split of whole groups needs "
             f"at least {left + 1} of each class: add groups, or remove the class"
         )
-    target = share * counts.sum(0)
-    taken, is_held_out = torch.zeros(len(classes), dtype=torch.float64), torch.zeros(len(names), dtype=torch.bool)
+    # Plain numbers, because there may be as many groups as samples.
+    target, rows, remaining = (share * counts.sum(0)).tolist(), counts.tolist(), of_class.tolist()
+    taken, held_out = [0.0] * len(classes), set()
 
-    def leaves_enough(group: int) -> bool:
-        remaining = (counts[~is_held_out] > 0).sum(0) - (counts[group] > 0).long()
-        return bool((remaining >= left).all())
+    def leaves_enough(row: list[float]) -> bool:
+        return all(groups_left - (count > 0) >= left for groups_left, count in zip(remaining, row, strict=True))
+
+    def hold_out(group: int) -> None:
+        held_out.add(group)
+        for label, count in enumerate(rows[group]):
+            taken[label] += count
+            remaining[label] -= count > 0
 
     order = torch.randperm(len(names), generator=generator).tolist()
     for group in order:
-        is_nearer = (taken + counts[group] - target).square().sum() < (taken - target).square().sum()
-        if is_nearer and leaves_enough(group):
-            is_held_out[group], taken = True, taken + counts[group]
-    for label in range(len(classes)):
+        row = rows[group]
+        # |taken + row - target|^2 - |taken - target|^2
+        change = sum(
+            count * (2 * (t - goal) + count) for count, t, goal in zip(row, taken, target, strict=True) if count
+        )
+        if change < 0 and leaves_enough(row):
+            hold_out(group)
+    for label, name in enumerate(classes):
         for group in order:
-            if taken[label] == 0 and counts[group, label] > 0 and leaves_enough(group):
-                is_held_out[group], taken = True, taken + counts[group]
+            if taken[label] == 0 and rows[group][label] > 0 and leaves_enough(rows[group]):
+                hold_out(group)
         if taken[label] == 0:
-            raise DataError(
-                f"no whole groups can be held out so that class {classes[label]!r} is in every split: add groups"
-            )
+            raise DataError(f"no whole groups can be held out so that class {name!r} is in every split: add groups")
+    is_held_out = torch.zeros(len(names), dtype=torch.bool)
+    is_held_out[list(held_out)] = True
     return is_held_out[member]
 
 

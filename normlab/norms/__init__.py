@@ -12,6 +12,7 @@ from normlab.norms.constants import Fixed, TrainingSet
 from normlab.norms.distribution import Percentile, Power, Quantile
 from normlab.norms.learned import Adaptive, Learned
 from normlab.norms.one_sample import OneSample, RevIN
+from normlab.norms.tokens import require_unchanged_tokens
 from normlab.norms.whitening import Whitening
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "TrainingSet",
     "Whitening",
     "normalization",
+    "require_unchanged_tokens",
 ]

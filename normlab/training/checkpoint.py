@@ -27,6 +27,7 @@ def description(config: Config, network: Network) -> dict[str, Any]:
         "normalized_shape": list(network.normalized_shape),
         "classes": list(network.classes),
         "input_type": str(network.input_type).removeprefix("torch."),
+        **({} if network.tokenizer is None else {"tokenizer": network.tokenizer}),
     }
 
 
@@ -60,6 +61,7 @@ def load(path: str | Path) -> Network:
         tuple(about["classes"]),
         tuple(about["normalized_shape"]),
         TYPE_NAMES[about.get("input_type", "uint8")],  # without one: from the time when all inputs were of 8 bits
+        about.get("tokenizer"),
     )
     _put(network, saved, Path(path))
     return network.eval()

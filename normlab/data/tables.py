@@ -610,14 +610,14 @@ def fill_missing(parts: dict[str, Part], how: Fill, columns: Sequence[str]) -> d
     Raises:
         DataError: for a column without a value among the training rows.
     """
-    train = parts["train"].inputs.double().numpy()
+    train = parts["train"].pictures.double().numpy()
     empty = np.isnan(train).all(0)
     if empty.any():
         name = columns[int(empty.argmax())]
         raise DataError(f"column {name!r} has no value among the training rows: data.drop='[{name}]' leaves it out")
     statistic = torch.from_numpy((np.nanmean if how == "mean" else np.nanmedian)(train, 0)).float()
     return {
-        name: replace(part, pictures=torch.where(part.inputs.isnan(), statistic, part.inputs))
+        name: replace(part, pictures=torch.where(part.pictures.isnan(), statistic, part.pictures))
         for name, part in parts.items()
     }
 

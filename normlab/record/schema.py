@@ -34,6 +34,9 @@ class Metrics(_Part):
         epochs_to, steps_to: until each target of ``trainer.targets`` was first reached on validation images.
         training_seconds, images_per_second: of training with its evaluations on validation images.
 
+    Of a regression, ``test_r2``, ``test_rmse``, ``validation_r2``, ``validation_rmse`` and ``best_validation_r2`` stand in
+    place of the accuracies, and targets and area are those of R2.
+
     Further keys: ``first_layer_activation_rms``, ``first_layer_gradient_norm`` and ``gradient_norm``
     at the start; ``lambda_max_at``, ``layers_at_start`` and ``layers_at_end`` with ``trainer.probe_steps``;
     ``accuracy_under`` by shift and severity; ``lambda_max``, ``condition_number``, ``rank``, ``predicted_iterations``

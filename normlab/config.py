@@ -399,13 +399,15 @@ def _annotations(group: str, option: str) -> list[Any]:
 
 
 def data_label(values: dict[str, Any]) -> str:
-    """A label of the data: the folder's name (also for ``.``) if the source is a folder, else the source's name.
+    """A label of the data: the name of the folder (also for ``.``) or of the table's file, else the source's name.
 
     >>> data_label({"name": "digits"}), data_label({"name": "folder", "root": "shelf/../photos/."})
     ('digits', 'photos')
     """
     root = values.get("root")
-    return Path(os.path.abspath(root)).name if values["name"] == "folder" and root else values["name"]
+    if not root or values["name"] not in ("folder", "table"):
+        return values["name"]
+    return Path(os.path.abspath(root)).name
 
 
 def is_place(schema: type[Section], key: str) -> bool:

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from tabulate import tabulate
 
-from normlab.config import Data
+from normlab.commandline.arguments import parsed
+from normlab.config import Data, Section, choices, data_label, defaults, parse_group
 from normlab.data import Source
 from normlab.data.tables import (
     encode,
@@ -20,11 +21,12 @@ from normlab.data.tables import (
     first_word,
     is_date,
     is_numeric,
+    is_table,
     read_frame,
     require_column,
     row_identifier,
 )
-from normlab.errors import DataError, NormlabError
+from normlab.errors import ConfigError, DataError, NormlabError
 from normlab.theory.spectrum import linear_hessian
 from normlab.theory.stability import stable_rate
 
@@ -45,6 +47,35 @@ FAR = 3.0  # interquartile ranges beyond a quartile: Tukey's "far out" values (1
 UNEQUAL = 10.0  # ratio of standard deviations from which columns count as differently scaled
 SKEWED = 2.0  # absolute skew from which a column counts as skewed
 SHOWN = 60  # columns in the text; --json has all
+
+
+def inspect(arguments: Sequence[str]) -> tuple[str, dict[str, Any]] | None:
+    """The label of a table and the report on it, or None if the arguments name no table.
+
+    Args:
+        arguments: a file and keys of ``data=table``, or ``data=NAME`` with keys of that table.
+
+    Raises:
+        NormlabError: if the table cannot be read, or a key is unknown.
+    """
+    files = [argument for argument in arguments if "=" not in argument and is_table(Path(argument))]
+    pairs = [argument for argument in arguments if argument not in files]
+    if not files:
+        name = next((pair.partition("=")[2] for pair in pairs if pair.lstrip("+").startswith("data=")), "")
+        if name not in choices("data") or not defaults("data", name)["_target_"].startswith("normlab.data.tables."):
+            return None
+    elif len(files) > 1:
+        raise ConfigError(f"one table at a time: {files[0]} or {files[1]}")
+    named = ["data=table", f"data.root={files[0]}"] if files else []
+    _, groups = parsed([*named, *pairs], NoOptions)
+    config = parse_group("data", groups["data"])
+    if config.name == "table":
+        return inspect_file(config)
+    return data_label(groups["data"]), inspect_rows(config.build())
+
+
+class NoOptions(Section):
+    """The inspection of a table takes the keys of the data only."""
 
 
 def inspect_file(config: Data) -> tuple[str, dict[str, Any]]:

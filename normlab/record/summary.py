@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from normlab.record.curve import Measurement, divergence
 
@@ -76,9 +78,17 @@ def summarize(rows: list[Measurement], targets: tuple[float, ...]) -> dict[str, 
     return metrics | {row.metric: row.value for row in rows if row.split == "start"}
 
 
+SCORES = {"accuracy": "accuracy", "r2": "R2"}  # by which runs are compared, and their names in tables
+
+
 def score_of(rows: list[Measurement]) -> str:
     """The metric by which runs are compared: ``accuracy``, or ``r2`` where it was measured."""
     return "r2" if any(row.metric == "r2" for row in rows) else "accuracy"
+
+
+def score_in(metrics: Mapping[str, Any]) -> str:
+    """The same, from the metrics of a record."""
+    return "r2" if "test_r2" in metrics else "accuracy"
 
 
 def _last(rows: list[Measurement]) -> float:

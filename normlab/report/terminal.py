@@ -9,7 +9,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from normlab.record import OPERATIONAL
+from normlab.record import OPERATIONAL, SCORES, score_in
 
 
 def run_table(record: dict[str, Any]) -> str:
@@ -29,7 +29,7 @@ def run_table(record: dict[str, Any]) -> str:
         ("status", status),
         _score(metrics),
         ("test loss", _number(metrics["test_loss"])),
-        ("epochs", f"{reached} validation {SCORES[score_of(metrics)]}" if reached else "no target set"),
+        ("epochs", f"{reached} validation {SCORES[score_in(metrics)]}" if reached else "no target set"),
         *_theory(metrics),
         ("seconds", f"{metrics['training_seconds']:.1f} training, {sum_known(seconds):.1f} in all"),
         ("record", f"{record['path']}/record.json"),
@@ -37,16 +37,8 @@ def run_table(record: dict[str, Any]) -> str:
     return tabulate(rows, tablefmt="plain")
 
 
-SCORES = {"accuracy": "accuracy", "r2": "R2"}  # by which runs are compared
-
-
-def score_of(metrics: dict[str, Any]) -> str:
-    """``r2`` for the metrics of a regression, else ``accuracy``."""
-    return "r2" if "test_r2" in metrics else "accuracy"
-
-
 def _score(metrics: dict[str, Any]) -> tuple[str, str]:
-    if score_of(metrics) == "accuracy":
+    if score_in(metrics) == "accuracy":
         best = _percent(metrics["best_validation_accuracy"])
         return "test accuracy", f"{_percent(metrics['test_accuracy'])} (best on validation {best})"
     return (
@@ -92,7 +84,7 @@ def comparison_table(records: Sequence[dict[str, Any]]) -> str:
     for record in records:
         groups.setdefault(tuple(str(_lookup(record, key)) for key in varying), []).append(record)
     targets = list(dict.fromkeys(target for record in records for target in record["metrics"].get("epochs_to", {})))
-    scores = [score for score in SCORES if any(score_of(record["metrics"]) == score for record in records)]
+    scores = [score for score in SCORES if any(score_in(record["metrics"]) == score for record in records)]
     rows = []
     for values, runs in groups.items():
         finished = [run for run in runs if run["status"] == "finished"]

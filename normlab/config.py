@@ -117,11 +117,11 @@ class Choice(Section):
     """One file of a config group: a name, the class or function behind it, and (in a subclass) its options."""
 
     name: str
-    target: str = Field(alias="_target_")
+    address: str = Field(alias="_target_")  # not `target`, which is a key of data=table
 
     def build(self, *positional: Any) -> Any:
         """Call the target with its options; the positional arguments come from the run, such as a shape."""
-        function = _locate(self.target)
+        function = _locate(self.address)
         return function(*positional, **{key: getattr(self, key) for key in _option_fields(function)})
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -455,7 +455,7 @@ def parse_group(group: str, values: Any) -> Any:
     return check(schema_of(group, values["name"], values.get("_target_")), values, prefix=f"{group}.")
 
 
-def choose(group: str, name: str, **options: Any) -> Any:
+def choose(group: str, name: str, /, **options: Any) -> Any:
     """A checked choice of a group by name, with some of its options changed.
 
     Raises:
@@ -507,7 +507,7 @@ def check(schema: type[S], values: Any, prefix: str = "") -> S:
 
 def _line(key: str, problem: Any, schema: type[Section]) -> str:
     if problem["type"] == "extra_forbidden":
-        known = [name for name in schema.model_fields if name not in ("name", "target")]
+        known = [name for name in schema.model_fields if name not in ("name", "address")]
         return f"{key}: unknown key{_nearest(str(problem['loc'][-1]), known)}"
     if problem["type"] == "missing":
         return f"{key}: missing, and it has no default"

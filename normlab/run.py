@@ -13,6 +13,7 @@ from normlab.archs import Network
 from normlab.config import Config
 from normlab.data import Dataset, load, open_source
 from normlab.data.splits import Source
+from normlab.errors import ConfigError
 from normlab.norms import Affine, Normalization
 from normlab.record import Curve, divergence, pack, summarize
 from normlab.shifts import require_channels
@@ -55,13 +56,13 @@ def run(
     content = source.content
     with record.opened(config, again, content) as folder:
         data = load(config.data, source)
-        require_channels(config.trainer.shifts, data.shape[0])  # now, not after the training
+        require_images(config, data)  # now, not after the training
         clock.lap("data")
         norm = config.norm.build().set_range(data.black, data.white).fit(data.training_inputs())
         clock.lap("fit")
         # Seeded after the fit, so that the initial weights are the same under every scheme.
         torch.manual_seed(config.seed)
-        network = Network(norm, config.arch, data.shape, data.classes, input_type=data.input_type)
+        network = Network(norm, config.arch, data.shape, data.classes, input_type=data.input_type, target=data.target)
         if config.weights:
             start_from(network, config.weights)
         warn_of_mismatch(config.norm.name, network)
@@ -94,6 +95,19 @@ def run(
             mirror.finish(result)
         record.write(folder, result)
     return result | {"path": str(record.folder(config, content))}
+
+
+def require_images(config: Config, data: Dataset) -> None:
+    """Refuse what only images can take: augmentation, and shifts of the light.
+
+    Raises:
+        ConfigError: for inputs that are no images.
+        DataError: for a color cast on images without three channels.
+    """
+    asked = "augment" if config.augment.changes_images else "trainer.shifts" if config.trainer.shifts else ""
+    if asked and data.kind != "images":
+        raise ConfigError(f"{asked}: for images only; {config.data.name} are {data.kind}: leave {asked} out")
+    require_channels(config.trainer.shifts, data.shape[0])
 
 
 def warn_of_mismatch(name: str, network: Network) -> None:

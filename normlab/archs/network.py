@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from normlab.archs.layers import Shape, first_layer
 from normlab.config import Arch
 from normlab.errors import ConfigError, DataError
+from normlab.inputs import Target
 from normlab.norms import Normalization
 
 
@@ -21,6 +22,7 @@ class Network(nn.Module):
         input_type: of the inputs, see :mod:`normlab.inputs`.
         normalized_shape: of the body's input; None: measured by applying the scheme to one input.
         classes: names of the outputs.
+        target: of a regression, how its labels are standardized.
     """
 
     def __init__(
@@ -31,9 +33,11 @@ class Network(nn.Module):
         classes: tuple[str, ...],
         normalized_shape: Shape | None = None,
         input_type: torch.dtype = torch.uint8,
+        target: Target | None = None,
     ) -> None:
         super().__init__()
         self.norm, self.input_shape, self.classes, self.input_type = norm, input_shape, classes, input_type
+        self.target = target
         if normalized_shape is None:
             with torch.no_grad():
                 normalized_shape = tuple(norm(torch.zeros(1, *input_shape, dtype=input_type)).shape[1:])
@@ -58,7 +62,16 @@ class Network(nn.Module):
         self.body.train(training)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """[B, C, *positions] to scores [B, classes].
+        """[B, C, *positions] to scores [B, classes]; of a regression, to numbers in the unit of the labels, [B, 1].
+
+        Raises:
+            DataError: for inputs of another type, whose range may be another too.
+        """
+        scores = self.scores(inputs)
+        return scores if self.target is None else self.target.restored(scores)
+
+    def scores(self, inputs: Tensor) -> Tensor:
+        """What the loss takes: scores [B, classes]; of a regression, standardized numbers [B, 1].
 
         Raises:
             DataError: for inputs of another type, whose range may be another too.

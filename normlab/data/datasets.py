@@ -14,10 +14,10 @@ from torch import Tensor
 from normlab.config import Data, choose
 from normlab.data import cache
 from normlab.data.images import decode, read, readable, resize
-from normlab.data.loader import MemorySplit, Split, StreamedSplit
-from normlab.data.splits import Files, Part, Source, split
+from normlab.data.loader import Batch, MemorySplit, Split, StreamedSplit
+from normlab.data.splits import Files, Part, Source, fill_missing, split
 from normlab.errors import DataError
-from normlab.inputs import check_finite, check_range, range_of_type
+from normlab.inputs import Target, check_finite, check_range, range_of_type
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,9 @@ class Dataset:
         black, white: the values x that stand for u = 0 and u = 1.
         kind: what the inputs are.
         task: whether labels are classes or numbers.
+        target: of a regression, mean and standard deviation of the training labels, by which training standardizes them;
+            0 and 1 if it does not.
+        columns: names of a table's features.
     """
 
     name: str
@@ -50,6 +53,8 @@ class Dataset:
     white: float = 255.0
     kind: Literal["images", "tables", "series", "audio", "text"] = "images"
     task: Literal["classification", "regression"] = "classification"
+    target: Target | None = None
+    columns: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -71,6 +76,11 @@ class Dataset:
         return (inputs for inputs, _ in self.train.batches(batch_size))
 
     training_images = training_inputs  # the name for images
+
+    def training_batches(self, batch_size: int = 256) -> Iterator[Batch]:
+        """Batches of training inputs with the labels that the loss sees: of a regression, the standardized ones."""
+        for inputs, labels in self.train.batches(batch_size):
+            yield inputs, labels if self.target is None else self.target.standardized(labels.double())
 
 
 def dataset(name: str, **options: Any) -> Dataset:
@@ -109,6 +119,8 @@ def load(config: Data, source: Source | None = None) -> Dataset:
     """
     source = source or open_source(config)
     parts = split(source, config.validation, config.test, config.limit, config.split_seed)
+    if source.fill:
+        parts = fill_missing(parts, source.fill, source.columns)
     if isinstance(parts["train"].pictures, Files):
         if config.stream if config.stream is not None else _too_large(parts, config):
             return _stream(parts, source, config)
@@ -136,7 +148,21 @@ def _dataset(
         white=white,
         kind=source.kind,
         task=source.task,
+        target=_target(source, splits["train"].labels),
+        columns=source.columns,
     )
+
+
+def _target(source: Source, labels: Tensor) -> Target | None:
+    """The standardization of a regression's labels, by the training labels."""
+    if source.task == "classification":
+        return None
+    if not source.standardize_target:
+        return Target(0.0, 1.0)
+    y = labels.double()
+    if bool((y == y[0]).all()):
+        raise DataError(f"the target {source.classes[0]!r} has one value, {y[0].item():g}, in every training row")
+    return Target(y.mean().item(), y.std(correction=0).item())
 
 
 def _range(source: Source, config: Data, train: Split) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -81,6 +82,9 @@ class Source:
         groups: int64 [N], one for each training sample: samples of one group, such as the recordings of one speaker,
             are never split apart. None: any split will do.
         task: ``classification`` with labels int64, or ``regression`` with labels float32.
+        columns: names of a table's features.
+        fill: what the missing values of a table, NaN, are replaced by: this statistic of the training rows.
+        standardize_target: whether a regression is trained on standardized labels.
     """
 
     classes: tuple[str, ...]
@@ -93,6 +97,9 @@ class Source:
     kind: Literal["images", "tables", "series", "audio", "text"] = "images"
     groups: Tensor | None = None
     task: Literal["classification", "regression"] = "classification"
+    columns: tuple[str, ...] = ()
+    fill: Literal["mean", "median"] | None = None
+    standardize_target: bool = True
 
     @cached_property
     def content(self) -> str:
@@ -152,6 +159,36 @@ def split(source: Source, validation: float, test: float, limit: int | None, see
             for name, part in result.items()
         }
     return result
+
+
+def fill_missing(
+    parts: dict[str, Part], statistic: Literal["mean", "median"], columns: tuple[str, ...]
+) -> dict[str, Part]:
+    """Fill a table's missing values in every split by each column's statistic over the TRAINING rows that have a value.
+
+    Args:
+        parts: the splits; float32 [N, C], NaN where missing.
+        statistic: of a column.
+        columns: names, for messages.
+
+    Raises:
+        DataError: for a column without a value among the training rows.
+    """
+    train = _values(parts["train"]).double().numpy()
+    empty = np.isnan(train).all(0)
+    if empty.any():
+        name = columns[int(empty.argmax())]
+        raise DataError(f"column {name!r} has no value among the training rows: data.drop='[{name}]' leaves it out")
+    values = torch.from_numpy({"mean": np.nanmean, "median": np.nanmedian}[statistic](train, axis=0)).float()
+    return {
+        name: replace(part, pictures=torch.where(_values(part).isnan(), values, _values(part)))
+        for name, part in parts.items()
+    }
+
+
+def _values(part: Part) -> Tensor:
+    assert isinstance(part.pictures, Tensor)
+    return part.pictures
 
 
 def _has_classes(source: Source) -> bool:

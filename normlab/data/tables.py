@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 Missing = Literal["error", "mean", "median", "drop"]
-Fill = Literal["mean", "median"]
 Task = Literal["auto", "classification", "regression"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -170,11 +169,10 @@ def table(
     is_class = is_classification(goal, task, path.name, notes)
     values, names = encode(features, keep, most_categories, path.name, notes)
     values, planted = plant_outliers(values, outliers, outlier_size, outlier_seed)
-    fill: Fill | None = missing if missing in ("mean", "median") else None  # type: ignore[assignment]
     notes += planted
     if not is_class:
         source = regression(values, _numbers(goal, path.name), names, target, standardize_target, notes=tuple(notes))
-        return replace(source, groups=groups, fill=fill)
+        return replace(source, groups=groups, fill=_fill(missing))
     classes, labels = np.unique(_class_values(goal), return_inverse=True)
     if len(classes) < 2:
         raise DataError(f"{path.name}: only one class, {str(classes[0])!r}, in column {target!r}: nothing to tell apart")
@@ -185,7 +183,7 @@ def table(
         kind="tables",
         groups=groups,
         columns=tuple(names),
-        fill=fill,
+        fill=_fill(missing),
     )
 
 
@@ -599,27 +597,8 @@ def plant_outliers(
     return planted, (f"{int(chosen.sum())} outliers planted, {size:g} interquartile ranges off, in {rows} rows",)
 
 
-def fill_missing(parts: dict[str, Part], how: Fill, columns: Sequence[str]) -> dict[str, Part]:
-    """Fill missing values in every split by each column's statistic over the TRAINING rows that have a value.
-
-    Args:
-        parts: the splits; inputs float32 [N, C], NaN where missing.
-        how: the statistic.
-        columns: names, for messages.
-
-    Raises:
-        DataError: for a column without a value among the training rows.
-    """
-    train = parts["train"].pictures.double().numpy()
-    empty = np.isnan(train).all(0)
-    if empty.any():
-        name = columns[int(empty.argmax())]
-        raise DataError(f"column {name!r} has no value among the training rows: data.drop='[{name}]' leaves it out")
-    statistic = torch.from_numpy((np.nanmean if how == "mean" else np.nanmedian)(train, 0)).float()
-    return {
-        name: replace(part, pictures=torch.where(part.pictures.isnan(), statistic, part.pictures))
-        for name, part in parts.items()
-    }
+def _fill(missing: Missing) -> Literal["mean", "median"] | None:
+    return missing if missing == "mean" or missing == "median" else None
 
 
 def _is_number(text: str) -> bool:

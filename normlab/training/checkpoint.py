@@ -10,7 +10,7 @@ import torch
 from normlab.archs import Network
 from normlab.config import Config, parse_group
 from normlab.errors import CheckpointError
-from normlab.inputs import TYPE_NAMES
+from normlab.inputs import TYPE_NAMES, Target
 
 KEY = "normlab"
 
@@ -25,6 +25,7 @@ def description(config: Config, network: Network) -> dict[str, Any]:
         "normalized_shape": list(network.normalized_shape),
         "classes": list(network.classes),
         "input_type": str(network.input_type).removeprefix("torch."),
+        "target": None if network.target is None else list(network.target),
     }
 
 
@@ -52,6 +53,7 @@ def load(path: str | Path) -> Network:
         tuple(about["classes"]),
         tuple(about["normalized_shape"]),
         TYPE_NAMES[about.get("input_type", "uint8")],  # without one: from the time when all inputs were of 8 bits
+        Target(*about["target"]) if about.get("target") else None,
     )
     _put(network, saved, Path(path))
     return network.eval()

@@ -112,7 +112,7 @@ def test_a_file_gives_the_rows_of_the_table(wines):
     expected = np.column_stack([frame.drop(columns="grower").to_numpy(np.float32), frame.grower.factorize()[0]])
     given = np.column_stack([inputs.numpy(), labels.numpy()])
     assert sorted(map(tuple, given)) == sorted(map(tuple, expected))
-    assert {name: len(split) for name, split in loaded.splits.items()} == {"train": 114, "validation": 29, "test": 35}
+    assert {name: len(split) for name, split in loaded.splits.items()} == {"train": 114, "validation": 28, "test": 36}
 
 
 def test_the_same_table_in_other_files_has_the_same_content(wines, tmp_path):

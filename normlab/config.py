@@ -164,6 +164,7 @@ class Data(Choice):
     test: Fraction = 0.2  # of all images, if the source has no test split
     # Runs with different seeds share one split, unless data.split_seed=seed: then each draws its own; see parse().
     split_seed: NonNegativeInt = 0
+    test_seed: NonNegativeInt | None = None  # of the test samples, if the source has no test split; None: split_seed
     stream: bool | None = None  # None: stream images that do not fit into `memory_gb`
     memory_gb: PositiveFloat = 4.0
     workers: NonNegativeInt = 2  # DataLoader workers, when streaming

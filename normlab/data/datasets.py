@@ -118,7 +118,7 @@ def load(config: Data, source: Source | None = None) -> Dataset:
         source: from :func:`open_source`; None opens it.
     """
     source = source or open_source(config)
-    parts = split(source, config.validation, config.test, config.limit, config.split_seed)
+    parts = split(source, config.validation, config.test, config.limit, config.split_seed, config.test_seed)
     if source.fill:
         parts = fill_missing(parts, source.fill, source.columns)
     if isinstance(parts["train"].pictures, Files):

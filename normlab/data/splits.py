@@ -117,7 +117,9 @@ class Source:
         return digest.hexdigest()
 
 
-def split(source: Source, validation: float, test: float, limit: int | None, seed: int) -> dict[str, Part]:
+def split(
+    source: Source, validation: float, test: float, limit: int | None, seed: int, test_seed: int | None = None
+) -> dict[str, Part]:
     """Training, validation and test samples; a split that the source lacks is taken from its training samples.
 
     Every class keeps its share in every split; of a regression, the draw is random. Samples of one group stay together,
@@ -129,6 +131,7 @@ def split(source: Source, validation: float, test: float, limit: int | None, see
         test: share of all samples, where the source has no test split.
         limit: largest number of samples in each split, drawn in proportion to the classes; None: all.
         seed: of the draw; independent of the seed of a run.
+        test_seed: of the draw of test samples; None: one draw with the others.
 
     Raises:
         DataError: if a class has too few samples, or too few groups, to be in every split.
@@ -136,6 +139,7 @@ def split(source: Source, validation: float, test: float, limit: int | None, see
     generator = torch.Generator().manual_seed(seed)
     train, groups = source.train, source.groups
     parts = {"validation": source.validation, "test": source.test}
+    of_test = generator if test_seed is None else torch.Generator().manual_seed(test_seed)
     for name, share in (("test", test), ("validation", validation)):
         if parts[name] is None:
             # One sample (or group) of each class must remain for training, and one for each split not taken yet.
@@ -143,11 +147,12 @@ def split(source: Source, validation: float, test: float, limit: int | None, see
             classes, strata = (
                 (source.classes, train.labels) if _has_classes(source) else (("all",), _one_stratum(train))
             )
+            draw = of_test if name == "test" else generator
             if groups is None:
                 _refuse_small_classes(strata, classes, left + 1)
-                held_out = _stratified(strata, share, left, generator)
+                held_out = _stratified(strata, share, left, draw)
             else:
-                held_out = _stratified_groups(strata, groups, classes, share, left, generator)
+                held_out = _stratified_groups(strata, groups, classes, share, left, draw)
                 groups = groups[~held_out]
             parts[name] = train.take(held_out.nonzero().flatten())
             train = train.take((~held_out).nonzero().flatten())

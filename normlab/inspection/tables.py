@@ -33,8 +33,8 @@ from normlab.theory.stability import stable_rate
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMES = {  # whose conditioning is shown, with scikit-learn's name
-    "raw": "nothing",
+SCALERS = {  # whose conditioning is shown: the scheme, and scikit-learn's name of it
+    "raw": "FunctionTransformer",  # the identity
     "standard": "StandardScaler",
     "robust": "RobustScaler",
     "min_max_dataset": "MinMaxScaler",
@@ -117,7 +117,11 @@ def report(
         path: of the file, for the lines to paste.
     """
     rows = [describe(frame[name], keep) for name in frame]
-    features = [row["column"] for row in rows if row["kind"] in ("numbers", "categories") and row["column"] != target]
+    features = [
+        row["column"]
+        for row in rows
+        if row["kind"] in ("numbers", "categories") and not row["constant"] and row["column"] != target
+    ]
     usable = frame[[name for name in features if frame[name].notna().any()]]
     conditions, why_not = conditioning(usable, keep) if usable.shape[1] else ([], "no column of numbers")
     by_name = {row["column"]: row for row in rows}
@@ -130,7 +134,7 @@ def report(
         "conditioning_missing": why_not,
         "advice": advice([by_name[name] for name in features], rows, conditions, target),
         "evidence": EVIDENCE,
-        "lines": lines([by_name[name] for name in features], target, path),
+        "lines": lines([by_name[name] for name in features], rows, target, path),
     }
 
 
@@ -201,13 +205,17 @@ def conditioning(features: pd.DataFrame, keep: Sequence[str] = ()) -> tuple[list
     except NormlabError as error:
         return [], str(error)
     values = np.where(np.isnan(values), np.nanmedian(values, 0), values)
+    from sklearn import preprocessing  # here, because the import is slow
+
     rows = []
-    for name, library in SCHEMES.items():
-        spectrum = linear_hessian(torch.from_numpy(values.astype(np.float32)), name)
+    for name, library in SCALERS.items():
+        options = {"n_quantiles": min(1000, len(values))} if name == "quantile" else {}
+        scaled = getattr(preprocessing, library)(**options).fit_transform(values)
+        spectrum = linear_hessian(torch.from_numpy(scaled))
         rows.append(
             {
                 "scheme": name,
-                "scikit_learn": library,
+                "scikit_learn": "-" if name == "raw" else library,
                 "columns": values.shape[1],
                 "rank": spectrum.rank,
                 "condition_number": spectrum.condition_number,
@@ -292,7 +300,9 @@ def _about_columns(rows: Sequence[dict[str, Any]], target: str | None) -> list[s
     return sentences
 
 
-def lines(features: Sequence[dict[str, Any]], target: str | None, path: Path | None) -> dict[str, str]:
+def lines(
+    features: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], target: str | None, path: Path | None
+) -> dict[str, str]:
     """Ready to paste: a scikit-learn preprocessing of these columns, and the command of a run."""
     numbers = [row["column"] for row in features if row["kind"] == "numbers"]
     categories = [row["column"] for row in features if row["kind"] == "categories"]
@@ -301,11 +311,14 @@ def lines(features: Sequence[dict[str, Any]], target: str | None, path: Path | N
     fill = "SimpleImputer(strategy='median'), " if lacking else ""
     parts = [f"(make_pipeline({fill}{scaler}), {numbers})"] * bool(numbers)
     parts += [f"(OneHotEncoder(handle_unknown='ignore', sparse_output=False), {categories})"] * bool(categories)
-    missing = " data.missing=median" if any(row["missing"] for row in features) else ""
-    where = f"data=table data.root={path or 'FILE.csv'} data.target={target or 'COLUMN'}{missing}"
+    keys = [f"data.root={path or 'FILE.csv'}", f"data.target={target or 'COLUMN'}"]
+    kept = {row["column"] for row in features} | {target}
+    if unusable := [row["column"] for row in rows if row["column"] not in kept]:
+        keys.append(f"data.drop='[{','.join(unusable)}]'")
+    keys += ["data.missing=median"] * any(row["missing"] for row in rows if row["column"] in kept)
     return {
         "scikit-learn": f"make_column_transformer({', '.join(parts)})" if parts else "",
-        "normlab": f"python -m normlab +norm={'robust' if 'Robust' in scaler else 'standard'} {where} arch=mlp",
+        "normlab": f"python -m normlab +norm={'robust' if 'Robust' in scaler else 'standard'} data=table {' '.join(keys)} arch=mlp",
     }
 
 

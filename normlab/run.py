@@ -81,6 +81,7 @@ def run(
                 **record.describe(config, content),
                 "lr": resolved.optim.lr,
                 "normalized": normalized | {"shape": list(network.normalized_shape)},
+                "target": None if data.target is None else data.target._asdict(),
                 **results(config, data, outcome, network.norm.trained()),
                 "seconds": {
                     "imports": imports_seconds,

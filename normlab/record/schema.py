@@ -107,6 +107,7 @@ class Record(_Part):
         normalized: mean, std, min and max of the normalized training images at the start, over ``images`` images;
             ``shape``: C, H, W.
         metrics: the measurements.
+        target: of a regression, mean and std of the training labels, by which training standardized them; 0 and 1 if not.
         correct: which test images were classified correctly at the end, in the order of the test split: base64 of
             numpy.packbits; None if several processes shared the images, or the run diverged.
         provenance: code, packages and machine that made the record.
@@ -133,6 +134,7 @@ class Record(_Part):
     error: str | None = None
     normalized: dict[str, Any] = Field(default_factory=dict)
     correct: str | None = None
+    target: dict[str, float] | None = None
     seconds: dict[str, float] = Field(default_factory=dict)
     path: str | None = Field(None, exclude=True)  # of the run's folder, added when the record is read
 

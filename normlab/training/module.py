@@ -92,7 +92,7 @@ class Training(pl.LightningModule):
         step = self.global_step
         if step == 0:
             self._watch_first_layer(batch_index)
-        loss = self.loss(self.network.scores(self.augment(images)), labels)
+        loss = self.loss(self.network.scores(self.augment(self._as_stored(images))), labels)
         if self.full_batch:
             loss = loss * (len(labels) / self.images_per_epoch)
             self._epoch_loss = loss.detach() + (self._epoch_loss if batch_index else 0)
@@ -184,8 +184,12 @@ class Training(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Add a batch's loss and correct answers, or errors."""
         images, labels = batch
-        scores = self.network.scores(images)
+        scores = self.network.scores(self._as_stored(images))
         self.meter.add(self.loss(scores, labels), scores, labels)
+
+    def _as_stored(self, inputs: Tensor) -> Tensor:
+        """The inputs in their own type, without loss: under precision 64 Lightning turns float32 into float64."""
+        return inputs.to(self.network.input_type) if inputs.is_floating_point() else inputs
 
     def on_validation_epoch_end(self) -> None:
         """Record loss and accuracy (or R2) over the split; stop at a target or a loss that is not finite."""

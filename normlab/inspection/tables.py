@@ -101,7 +101,8 @@ def inspect_rows(source: Source) -> dict[str, Any]:
     """The report on a source of the kind ``tables``, all rows of it."""
     import pandas as pd
 
-    frame = pd.DataFrame(source.train.inputs.double().numpy(), columns=list(source.columns))
+    assert isinstance(source.train.pictures, torch.Tensor)
+    frame = pd.DataFrame(source.train.pictures.double().numpy(), columns=list(source.columns))
     return report(frame, None, source.columns)
 
 

@@ -56,18 +56,23 @@ def run(
     content = source.content
     with record.opened(config, again, content) as folder:
         data = load(config.data, source)
-        require_channels(config.trainer.shifts, data.shape[0])  # now, not after the training
+        require_images(config, data)  # now, not after the training
         clock.lap("data")
         norm = config.norm.build().set_range(data.black, data.white)
         if data.kind == "text":
-            require_no_changes(config)
             require_unchanged_tokens(norm, config.norm.name, data.tokens)
         norm.fit(data.training_inputs())
         clock.lap("fit")
         # Seeded after the fit, so that the initial weights are the same under every scheme.
         torch.manual_seed(config.seed)
         network = Network(
-            norm, config.arch, data.shape, data.classes, input_type=data.input_type, tokenizer=data.tokenizer
+            norm,
+            config.arch,
+            data.shape,
+            data.classes,
+            input_type=data.input_type,
+            tokenizer=data.tokenizer,
+            target=data.target,
         )
         if config.weights:
             start_from(network, config.weights)
@@ -87,6 +92,7 @@ def run(
                 **record.describe(config, content),
                 "lr": resolved.optim.lr,
                 "normalized": normalized | {"shape": list(network.normalized_shape)},
+                "target": None if data.target is None else data.target._asdict(),
                 **results(config, data, outcome, network.norm.trained()),
                 "seconds": {
                     "imports": imports_seconds,
@@ -103,16 +109,17 @@ def run(
     return result | {"path": str(record.folder(config, content))}
 
 
-def require_no_changes(config: Config) -> None:
-    """Refuse what changes images in a run on texts.
+def require_images(config: Config, data: Dataset) -> None:
+    """Refuse what only images can take: augmentation, and shifts of the light.
 
     Raises:
-        ConfigError: for an augmentation or a shift of test images.
+        ConfigError: for inputs that are no images.
+        DataError: for a color cast on images without three channels.
     """
-    if config.augment.changes_images:
-        raise ConfigError(f"augment={config.augment.name}: changes images, and data={config.data.name} holds texts")
-    if config.trainer.shifts:
-        raise ConfigError(f"trainer.shifts: changes images, and data={config.data.name} holds texts: leave it out")
+    asked = "augment" if config.augment.changes_images else "trainer.shifts" if config.trainer.shifts else ""
+    if asked and data.kind != "images":
+        raise ConfigError(f"{asked}: for images only; {config.data.name} are {data.kind}: leave {asked} out")
+    require_channels(config.trainer.shifts, data.shape[0])
 
 
 def warn_of_mismatch(name: str, network: Network) -> None:

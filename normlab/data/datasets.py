@@ -14,11 +14,11 @@ from torch import Tensor
 from normlab.config import Data, choose
 from normlab.data import cache
 from normlab.data.images import decode, read, readable, resize
-from normlab.data.loader import MemorySplit, Split, StreamedSplit
-from normlab.data.splits import Files, Part, Source, split
+from normlab.data.loader import Batch, MemorySplit, Split, StreamedSplit
+from normlab.data.splits import Files, Part, Source, fill_missing, split
 from normlab.data.tokens import Texts, encode_splits
 from normlab.errors import DataError
-from normlab.inputs import check_finite, check_range, comparable, range_of_type
+from normlab.inputs import Target, check_finite, check_range, comparable, range_of_type
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,9 @@ class Dataset:
         kind: what the inputs are.
         task: whether labels are classes or numbers.
         tokenizer: of texts, as the JSON text of the library ``tokenizers``; a token is an id from 0 to ``white``.
+        target: of a regression, mean and standard deviation of the training labels, by which training standardizes them;
+            0 and 1 if it does not.
+        columns: names of a table's features.
     """
 
     name: str
@@ -53,6 +56,8 @@ class Dataset:
     kind: Literal["images", "tables", "series", "audio", "text"] = "images"
     task: Literal["classification", "regression"] = "classification"
     tokenizer: str | None = None
+    target: Target | None = None
+    columns: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -79,6 +84,11 @@ class Dataset:
         return (inputs for inputs, _ in self.train.batches(batch_size))
 
     training_images = training_inputs  # the name for images
+
+    def training_batches(self, batch_size: int = 256) -> Iterator[Batch]:
+        """Batches of training inputs with the labels that the loss sees: of a regression, the standardized ones."""
+        for inputs, labels in self.train.batches(batch_size):
+            yield inputs, labels if self.target is None else self.target.standardized(labels.double())
 
 
 def dataset(name: str, **options: Any) -> Dataset:
@@ -118,9 +128,11 @@ def load(config: Data, source: Source | None = None) -> Dataset:
     source = source or open_source(config)
     if config.image_size is not None and source.kind != "images":
         raise DataError(f"data.image_size={config.image_size}: data={config.name} holds no images; leave it out")
-    parts = split(source, config.validation, config.test, config.limit, config.split_seed)
+    parts = split(source, config.validation, config.test, config.limit, config.split_seed, config.test_seed)
     if isinstance(parts["train"].pictures, Texts):
         return _encode(parts, source, config)
+    if source.fill:
+        parts = fill_missing(parts, source.fill, source.columns)
     if isinstance(parts["train"].pictures, Files):
         if config.stream if config.stream is not None else _too_large(parts, config):
             return _stream(parts, source, config)
@@ -148,7 +160,21 @@ def _dataset(
         white=white,
         kind=source.kind,
         task=source.task,
+        target=_target(source, splits["train"].labels),
+        columns=source.columns,
     )
+
+
+def _target(source: Source, labels: Tensor) -> Target | None:
+    """The standardization of a regression's labels, by the training labels."""
+    if source.task == "classification":
+        return None
+    if not source.standardize_target:
+        return Target(0.0, 1.0)
+    y = labels.double()
+    if bool((y == y[0]).all()):
+        raise DataError(f"the target {source.classes[0]!r} has one value, {y[0].item():g}, in every training row")
+    return Target(y.mean().item(), y.std(correction=0).item())
 
 
 def _range(source: Source, config: Data, train: Split) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -84,6 +85,9 @@ class Source:
         groups: int64 [N], one for each training sample: samples of one group, such as the recordings of one speaker,
             are never split apart. None: any split will do.
         task: ``classification`` with labels int64, or ``regression`` with labels float32.
+        columns: names of a table's features.
+        fill: what the missing values of a table, NaN, are replaced by: this statistic of the training rows.
+        standardize_target: whether a regression is trained on standardized labels.
     """
 
     classes: tuple[str, ...]
@@ -96,6 +100,9 @@ class Source:
     kind: Literal["images", "tables", "series", "audio", "text"] = "images"
     groups: Tensor | None = None
     task: Literal["classification", "regression"] = "classification"
+    columns: tuple[str, ...] = ()
+    fill: Literal["mean", "median"] | None = None
+    standardize_target: bool = True
 
     @cached_property
     def content(self) -> str:
@@ -113,7 +120,9 @@ class Source:
         return digest.hexdigest()
 
 
-def split(source: Source, validation: float, test: float, limit: int | None, seed: int) -> dict[str, Part]:
+def split(
+    source: Source, validation: float, test: float, limit: int | None, seed: int, test_seed: int | None = None
+) -> dict[str, Part]:
     """Training, validation and test samples; a split that the source lacks is taken from its training samples.
 
     Every class keeps its share in every split; of a regression, the draw is random. Samples of one group stay together,
@@ -125,6 +134,7 @@ def split(source: Source, validation: float, test: float, limit: int | None, see
         test: share of all samples, where the source has no test split.
         limit: largest number of samples in each split, drawn in proportion to the classes; None: all.
         seed: of the draw; independent of the seed of a run.
+        test_seed: of the draw of test samples; None: one draw with the others.
 
     Raises:
         DataError: if a class has too few samples, or too few groups, to be in every split.
@@ -132,6 +142,7 @@ def split(source: Source, validation: float, test: float, limit: int | None, see
     generator = torch.Generator().manual_seed(seed)
     train, groups = source.train, source.groups
     parts = {"validation": source.validation, "test": source.test}
+    of_test = generator if test_seed is None else torch.Generator().manual_seed(test_seed)
     for name, share in (("test", test), ("validation", validation)):
         if parts[name] is None:
             # One sample (or group) of each class must remain for training, and one for each split not taken yet.
@@ -139,11 +150,12 @@ def split(source: Source, validation: float, test: float, limit: int | None, see
             classes, strata = (
                 (source.classes, train.labels) if _has_classes(source) else (("all",), _one_stratum(train))
             )
+            draw = of_test if name == "test" else generator
             if groups is None:
                 _refuse_small_classes(strata, classes, left + 1)
-                held_out = _stratified(strata, share, left, generator)
+                held_out = _stratified(strata, share, left, draw)
             else:
-                held_out = _stratified_groups(strata, groups, classes, share, left, generator)
+                held_out = _stratified_groups(strata, groups, classes, share, left, draw)
                 groups = groups[~held_out]
             parts[name] = train.take(held_out.nonzero().flatten())
             train = train.take((~held_out).nonzero().flatten())
@@ -155,6 +167,36 @@ def split(source: Source, validation: float, test: float, limit: int | None, see
             for name, part in result.items()
         }
     return result
+
+
+def fill_missing(
+    parts: dict[str, Part], statistic: Literal["mean", "median"], columns: tuple[str, ...]
+) -> dict[str, Part]:
+    """Fill a table's missing values in every split by each column's statistic over the TRAINING rows that have a value.
+
+    Args:
+        parts: the splits; float32 [N, C], NaN where missing.
+        statistic: of a column.
+        columns: names, for messages.
+
+    Raises:
+        DataError: for a column without a value among the training rows.
+    """
+    train = _values(parts["train"]).double().numpy()
+    empty = np.isnan(train).all(0)
+    if empty.any():
+        name = columns[int(empty.argmax())]
+        raise DataError(f"column {name!r} has no value among the training rows: data.drop='[{name}]' leaves it out")
+    values = torch.from_numpy({"mean": np.nanmean, "median": np.nanmedian}[statistic](train, axis=0)).float()
+    return {
+        name: replace(part, pictures=torch.where(_values(part).isnan(), values, _values(part)))
+        for name, part in parts.items()
+    }
+
+
+def _values(part: Part) -> Tensor:
+    assert isinstance(part.pictures, Tensor)
+    return part.pictures
 
 
 def _has_classes(source: Source) -> bool:

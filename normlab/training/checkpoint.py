@@ -10,7 +10,7 @@ import torch
 from normlab.archs import Network
 from normlab.config import Config, defaults, parse_group
 from normlab.errors import CheckpointError, ConfigError, first_line, lack
-from normlab.inputs import TYPE_NAMES
+from normlab.inputs import TYPE_NAMES, Target
 
 KEY = "normlab"
 # What the description of a network has, by type; see :func:`description`.
@@ -28,6 +28,7 @@ def description(config: Config, network: Network) -> dict[str, Any]:
         "classes": list(network.classes),
         "input_type": str(network.input_type).removeprefix("torch."),
         **({} if network.tokenizer is None else {"tokenizer": network.tokenizer}),
+        "target": None if network.target is None else list(network.target),
     }
 
 
@@ -62,6 +63,7 @@ def load(path: str | Path) -> Network:
         tuple(about["normalized_shape"]),
         TYPE_NAMES[about.get("input_type", "uint8")],  # without one: from the time when all inputs were of 8 bits
         about.get("tokenizer"),
+        Target(*about["target"]) if about.get("target") else None,
     )
     _put(network, saved, Path(path))
     return network.eval()

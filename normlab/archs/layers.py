@@ -65,7 +65,7 @@ def initialize(network: nn.Module, init: Init) -> None:
     if init == "torch":
         return
     for layer in network.modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d):
+        if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d):
             if init == "he":
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             elif init == "lecun":
@@ -76,6 +76,6 @@ def initialize(network: nn.Module, init: Init) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-def first_layer(body: nn.Module) -> nn.Linear | nn.Conv2d:
+def first_layer(body: nn.Module) -> nn.Linear | nn.Conv1d | nn.Conv2d:
     """The layer that sees the normalized images."""
-    return next(module for module in body.modules() if isinstance(module, nn.Linear | nn.Conv2d))
+    return next(module for module in body.modules() if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d))

@@ -6,6 +6,9 @@ nearest preset, the condition number of a linear model at 32 pixels, advice that
 and lines to paste for torchvision, albumentations, timm and Hugging Face. ``data=NAME`` instead of a folder inspects
 the images that a run with the same keys trains on, at ``data.image_size`` if it is given.
 
+``python -m normlab.inspect FOLDER_OF_WAV`` describes recordings: level, peak, clipping, silence, rate, duration, and
+log-mel statistics under the front end of AST; ``limit`` and ``resamples`` mean the same there.
+
 The keys: ``limit=N`` draws N images at most, at random, and means the same as ``data.limit``. ``conditioning=false``
 leaves out the linear model, which takes ten seconds. ``small=N`` is the largest number of images for the linear model
 (default 4,000). ``resamples=N`` is the number of bootstrap resamples (default 1,000).
@@ -21,6 +24,7 @@ from pathlib import Path
 from normlab.commandline.arguments import answer_help, parsed, write
 from normlab.config import PositiveInt, Section, data_label, parse_group
 from normlab.errors import ConfigError, NormlabError, fail
+from normlab.inspection import recordings
 from normlab.inspection.images import Inspection
 from normlab.inspection.report import report, text_of
 from normlab.inspection.sources import inspect_folder, inspect_source
@@ -40,19 +44,26 @@ def main(arguments: list[str]) -> None:
     answer_help(arguments, __doc__)
     try:
         as_json = "--json" in arguments
-        label, options, inspection, total = inspect([argument for argument in arguments if argument != "--json"])
-        content = report(
-            inspection,
-            total,
-            limit=options.limit,
-            resamples=options.resamples,
-            with_conditioning=options.conditioning,
-        )
+        rest = [argument for argument in arguments if argument != "--json"]
+        if (label_and_content := recordings.inspect(rest)) is not None:
+            (label, content), text = label_and_content, recordings.text_of
+        else:
+            label, options, inspection, total = inspect(rest)
+            content, text = (
+                report(
+                    inspection,
+                    total,
+                    limit=options.limit,
+                    resamples=options.resamples,
+                    with_conditioning=options.conditioning,
+                ),
+                text_of,
+            )
     except NormlabError as error:
         fail(str(error))
     except KeyboardInterrupt:
         fail("interrupted", status=130)
-    write(json.dumps(content, indent=1) if as_json else text_of(label, content))
+    write(json.dumps(content, indent=1) if as_json else text(label, content))
 
 
 def inspect(arguments: Sequence[str]) -> tuple[str, Options, Inspection, int]:

@@ -13,9 +13,9 @@ from normlab.archs import Network
 from normlab.config import Config
 from normlab.data import Dataset, load, open_source
 from normlab.data.splits import Source
-from normlab.norms import Affine, Normalization
+from normlab.norms import Affine, Normalization, build_scheme
 from normlab.record import Curve, divergence, pack, summarize
-from normlab.shifts import require_channels
+from normlab.shifts import require_suitable
 from normlab.theory.prediction import predict
 from normlab.training import Outcome, mirrored, start_from, train
 
@@ -55,13 +55,13 @@ def run(
     content = source.content
     with record.opened(config, again, content) as folder:
         data = load(config.data, source)
-        require_channels(config.trainer.shifts, data.shape[0])  # now, not after the training
+        require_suitable(config.trainer.shifts, data.kind, data.shape[0])  # now, not after the training
         clock.lap("data")
-        norm = config.norm.build().set_range(data.black, data.white).fit(data.training_inputs())
+        norm = build_scheme(config.norm, data.front).set_range(data.black, data.white).fit(data.training_inputs())
         clock.lap("fit")
         # Seeded after the fit, so that the initial weights are the same under every scheme.
         torch.manual_seed(config.seed)
-        network = Network(norm, config.arch, data.shape, data.classes, input_type=data.input_type)
+        network = Network(norm, config.arch, data.shape, data.classes, input_type=data.input_type, front=data.front)
         if config.weights:
             start_from(network, config.weights)
         warn_of_mismatch(config.norm.name, network)

@@ -7,12 +7,12 @@ common corruptions and perturbations", with the constants that its code has for 
 uneven light are this project's own, because that benchmark has none: a lamp of another color as gains of red and blue
 (von Kries 1902), and light that falls off along a row.
 
-Recordings: a gain of each recording's own, drawn evenly from -c to c decibels; another microphone, whose response rises
-in a straight line from -c decibels at 0 Hz to c at half the rate; white noise c decibels below the recording. Nothing is
-cut off, as if the converter had the range for it.
+Recordings: a gain of each recording's own, drawn evenly from -c to c decibels; another microphone, whose response
+rises in a straight line from -c decibels at 0 Hz to c at half the rate; white noise c decibels below the recording.
+Nothing is cut off, as if the converter had the range for it.
 
-Series: a level, c standard deviations of the channel added to every value; and a scale, every value times c. The standard
-deviation is that of the batch, over samples and steps.
+Series: a level, c standard deviations of the channel added to every value; and a scale, every value times c. The
+standard deviation is that of the batch, over samples and steps.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from normlab.errors import ConfigError
 
 
 class CNN1d(nn.Module):
-    """Stages of convolution along time, internal normalization, activation and maximum of 2; then mean and linear layer.
+    """Stages of convolution in time, internal normalization, activation and maximum of 2; then mean and linear layer.
 
     The network :class:`normlab.archs.cnn.CNN` with one position instead of two. The mean over time at the end makes it
     a fully convolutional network (Wang et al. 2017, "Time series classification from scratch").
@@ -55,7 +55,8 @@ class CNN1d(nn.Module):
             raise ConfigError(f"arch.kernel={kernel}: expected an odd number of steps")
         if shape[1] < 2**depth:
             raise ConfigError(
-                f"arch.depth={depth}: series of {shape[1]} steps can be halved {shape[1].bit_length() - 1} times at most"
+                f"arch.depth={depth}: series of {shape[1]} steps can be halved {shape[1].bit_length() - 1} times at "
+                f"most"
             )
         super().__init__()
         layers: list[nn.Module] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ class Linear(nn.Module):
         self, shape: Shape, classes: int, *, bias: bool = True, init: Literal["zeros"] | Init = "zeros"
     ) -> None:
         super().__init__()
-        self.layer = nn.Linear(shape[0] * shape[1] * shape[2], classes, bias=bias)
+        self.layer = nn.Linear(math.prod(shape), classes, bias=bias)
         if init == "zeros":
             for parameter in self.layer.parameters():
                 nn.init.zeros_(parameter)
@@ -70,7 +71,7 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = [nn.Flatten()]
-        features = shape[0] * shape[1] * shape[2]
+        features = math.prod(shape)
         for _ in range(depth):
             layers += [nn.Linear(features, width), internal_norm_1d(internal_norm, width), make_activation(activation)]
             features = width

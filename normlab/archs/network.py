@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from normlab.archs.layers import Shape, first_layer
 from normlab.config import Arch
 from normlab.errors import ConfigError, DataError
-from normlab.norms import Normalization
+from normlab.norms import Front, Normalization
 
 
 class Network(nn.Module):
@@ -21,6 +21,7 @@ class Network(nn.Module):
         input_type: of the inputs, see :mod:`normlab.inputs`.
         normalized_shape: of the body's input; None: measured by applying the scheme to one input.
         classes: names of the outputs.
+        front: the settings of the front end that the scheme holds, of recordings.
     """
 
     def __init__(
@@ -31,9 +32,11 @@ class Network(nn.Module):
         classes: tuple[str, ...],
         normalized_shape: Shape | None = None,
         input_type: torch.dtype = torch.uint8,
+        front: Front | None = None,
     ) -> None:
         super().__init__()
         self.norm, self.input_shape, self.classes, self.input_type = norm, input_shape, classes, input_type
+        self.front = front
         if normalized_shape is None:
             with torch.no_grad():
                 normalized_shape = tuple(norm(torch.zeros(1, *input_shape, dtype=input_type)).shape[1:])

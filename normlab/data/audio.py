@@ -38,12 +38,18 @@ def audio(
     Args:
         root: the folder; a relative path is looked up in the working directory, then below NORMLAB_DATA.
         names: how a file's name, without its ending, says label and speaker: ``label_speaker_*`` for
-            ``7_jackson_12.wav``. The words label and speaker stand for any text without a separator (_ - . or space), * for any text; with a
-            slash, as in ``speaker/label_*``, the folders above count too. None: the folder's name is the label.
+            ``7_jackson_12.wav``. The words label and speaker stand for any text without one of _ - . / and space, *
+            for any text; with a slash, as in ``speaker/label_*``, the folders above count too. None: the folder's name
+            is the label.
         rate: samples in a second; None: the rate that most recordings have. Others are resampled.
         seconds: length; None: of the longest recording.
-        too_short, too_long: see :func:`normlab.data.lengths.equal_lengths`.
-        front, mels, window_ms, hop_ms, level: of the front end, see :class:`normlab.norms.log_mel.Front`.
+        too_short: ``zeros`` at the end, ``repeat`` from the beginning, or ``error``.
+        too_long: ``crop`` keeps the beginning, or ``error``.
+        front: ``log_mel``, ``kaldi`` or ``none``; see :class:`normlab.norms.log_mel.Front` for this and the next.
+        mels: bins of the mel scale.
+        window_ms: length of a frame.
+        hop_ms: from one frame to the next.
+        level: scheme of the waveform: ``peak``, ``rms`` or ``none``.
 
     Raises:
         DataError: if the folder, its classes or its recordings are missing or cannot be read, a name does not fit
@@ -66,7 +72,7 @@ def spoken_digits(
     *,
     root: Path | None = None,
     rate: PositiveInt = 8000,
-    seconds: PositiveFloat = 0.8,
+    seconds: PositiveFloat = 0.816,
     too_short: TooShort = "repeat",
     too_long: TooLong = "crop",
     front: FrontName = "log_mel",
@@ -82,7 +88,15 @@ def spoken_digits(
 
     Args:
         root: the folder; None: spoken_digits/ below NORMLAB_DATA.
-        rate, seconds, too_short, too_long, front, mels, window_ms, hop_ms, level: see :func:`audio`.
+        rate: samples in a second; recordings of another rate are resampled.
+        seconds: length.
+        too_short: ``zeros`` at the end, ``repeat`` from the beginning, or ``error``.
+        too_long: ``crop`` keeps the beginning, or ``error``.
+        front: ``log_mel``, ``kaldi`` or ``none``; see :class:`normlab.norms.log_mel.Front` for this and the next.
+        mels: bins of the mel scale.
+        window_ms: length of a frame.
+        hop_ms: from one frame to the next.
+        level: scheme of the waveform: ``peak``, ``rms`` or ``none``.
 
     Raises:
         DataError: as :func:`audio`.
@@ -220,7 +234,9 @@ def _match(pattern: re.Pattern[str], names: str, path: Path) -> re.Match[str]:
     text = path.with_suffix("").as_posix() if "/" in names else path.stem
     match = pattern.fullmatch(text)
     if match is None:
-        raise DataError(f"{path}: its name does not fit data.names={names}; rename it, move it away, or change data.names")
+        raise DataError(
+            f"{path}: its name does not fit data.names={names}; rename it, move it away, or change data.names"
+        )
     return match
 
 

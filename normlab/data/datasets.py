@@ -18,6 +18,7 @@ from normlab.data.loader import MemorySplit, Split, StreamedSplit
 from normlab.data.splits import Files, Part, Source, split
 from normlab.errors import DataError
 from normlab.inputs import check_finite, check_range, range_of_type
+from normlab.norms.log_mel import Front
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class Dataset:
         black, white: the values x that stand for u = 0 and u = 1.
         kind: what the inputs are.
         task: whether labels are classes or numbers.
+        front: of recordings, what is done to a waveform before a normalization.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Dataset:
     white: float = 255.0
     kind: Literal["images", "tables", "series", "audio", "text"] = "images"
     task: Literal["classification", "regression"] = "classification"
+    front: Front | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -136,6 +139,7 @@ def _dataset(
         white=white,
         kind=source.kind,
         task=source.task,
+        front=source.front,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from normlab.errors import DataError
@@ -24,6 +23,7 @@ def equal_lengths(
 ) -> tuple[Tensor, tuple[str, ...]]:
     """Sequences as one tensor, with a note for each way of changing them.
 
+    >>> import torch
     >>> x, notes = equal_lengths([torch.arange(2.0)[None], torch.arange(5.0)[None]], "ab", 4, "repeat", "crop", "")
     >>> x.tolist(), notes
     ([[[0.0, 1.0, 0.0, 1.0]], [[0.0, 1.0, 2.0, 3.0]]], ('1 of 2 too short: repeated', '1 of 2 too long: cropped'))

@@ -51,8 +51,11 @@ def series(
         root: the file or folder; a relative path is looked up in the working directory, then below NORMLAB_DATA.
         labels: of a .npy file.
         length: of all series; None: of the longest.
-        too_short, too_long: see :func:`normlab.data.lengths.equal_lengths`.
-        id, time, label: names of columns of a CSV file.
+        too_short: ``zeros`` at the end, ``repeat`` from the beginning, or ``error``.
+        too_long: ``crop`` keeps the beginning, or ``error``.
+        id: name of the column of a CSV file that tells the series apart.
+        time: name of the column by which a series is ordered.
+        label: name of the column with the class.
 
     Raises:
         DataError: if a file is missing or cannot be read, has a value that is missing or not finite, no labels, or one
@@ -85,7 +88,9 @@ def from_aeon(
 
     Args:
         problem: such as BasicMotions, JapaneseVowels, GunPoint, ItalyPowerDemand, ArrowHead, OSULeaf.
-        length, too_short, too_long: see :func:`series`.
+        length: of all series; None: of the longest.
+        too_short: ``zeros`` at the end, ``repeat`` from the beginning, or ``error``.
+        too_long: ``crop`` keeps the beginning, or ``error``.
 
     Raises:
         DataError: if aeon is not installed, or does not have the set.
@@ -96,7 +101,9 @@ def from_aeon(
     folder = Path(spec.submodule_search_locations[0], "datasets", "data")
     files = {"train": folder / problem / f"{problem}{TRAIN}.ts", "test": folder / problem / f"{problem}{TEST}.ts"}
     if not all(file.is_file() for file in files.values()):
-        known = sorted(path.parent.name for path in folder.glob(f"*/*{TRAIN}.ts") if path.stem == path.parent.name + TRAIN)
+        known = sorted(
+            path.parent.name for path in folder.glob(f"*/*{TRAIN}.ts") if path.stem == path.parent.name + TRAIN
+        )
         raise DataError(f"data.problem={problem}: aeon has no such set; it has {', '.join(known)}")
     parts = {name: read_ts(file) for name, file in files.items()}
     return from_listings(parts, folder / problem, length, too_short, too_long)
@@ -121,8 +128,8 @@ def from_listings(
         if not np.isfinite(one).all():
             channel, step = np.argwhere(~np.isfinite(one))[0]
             raise DataError(
-                f"{name}: the value of channel {channel + 1} at step {step + 1} is missing or not finite; fill it in, or "
-                f"remove the series"
+                f"{name}: the value of channel {channel + 1} at step {step + 1} is missing or not finite; fill it in, "
+                f"or remove the series"
             )
     classes = tuple(sorted(set(parts["train"].labels), key=_order))
     if len(classes) < 2:
@@ -283,7 +290,7 @@ def read_csv(path: Path, id: str, time: str, label: str) -> Listing:
     """Series of a long table: a row for each series and time.
 
     Raises:
-        DataError: for a missing column, a column of text, a time that occurs twice, or a label that changes in a series.
+        DataError: for a missing column, a column of text, a time that occurs twice, or two labels in a series.
     """
     import pandas as pd
 
@@ -298,6 +305,8 @@ def read_csv(path: Path, id: str, time: str, label: str) -> Listing:
             raise DataError(
                 f"{path}: no column {column!r} (data.{option}); its columns are {', '.join(map(str, table.columns))}"
             )
+    if table.empty:
+        raise DataError(f"{path}: a table without rows")
     channels = [column for column in table.columns if column not in (id, time, label)]
     if not channels:
         raise DataError(f"{path}: no column besides {id}, {time} and {label}; each channel needs one")
@@ -313,6 +322,4 @@ def read_csv(path: Path, id: str, time: str, label: str) -> Listing:
         listing.series.append(rows.sort_values(time)[channels].to_numpy(np.float64).T)
         listing.labels.append(rows[label].iloc[0])
         listing.names.append(name)
-    if not listing.series:
-        raise DataError(f"{path}: a table without rows")
     return listing

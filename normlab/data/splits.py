@@ -13,6 +13,7 @@ from torch import Tensor
 
 from normlab.data.digests import digest_files
 from normlab.errors import DataError
+from normlab.norms.log_mel import Front
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class Source:
         groups: int64 [N], one for each training sample: samples of one group, such as the recordings of one speaker,
             are never split apart. None: any split will do.
         task: ``classification`` with labels int64, or ``regression`` with labels float32.
+        front: of recordings, what is done to a waveform before the scheme of ``norm=``.
     """
 
     classes: tuple[str, ...]
@@ -93,6 +95,7 @@ class Source:
     kind: Literal["images", "tables", "series", "audio", "text"] = "images"
     groups: Tensor | None = None
     task: Literal["classification", "regression"] = "classification"
+    front: Front | None = None
 
     @cached_property
     def content(self) -> str:

@@ -35,8 +35,8 @@ def tones(
 
     A tone is a sum of harmonics sum_k a^k cos(k phi(t) + phase_k) with k f below half the rate, of a fundamental
     between 150 and 400 Hz; a, the color of the instrument, differs between instruments, and no instrument is in two
-    splits. Its level is -20 dBFS plus a draw from -``level_db`` to ``level_db``, plus white noise. Values are rounded to
-    16 bits, so that they are the same on every machine.
+    splits. Its level is -20 dBFS plus a draw from -``level_db`` to ``level_db``, plus white noise. Values are rounded
+    to 16 bits, so that they are the same on every machine.
 
     Args:
         seconds: length, at 8,000 samples in a second.
@@ -44,7 +44,11 @@ def tones(
         level_db: largest difference of the level from its mean, in decibels.
         noise_db: level of the noise, in dBFS.
         source_seed: of everything that is drawn.
-        front, mels, window_ms, hop_ms, level: of the front end, see :class:`normlab.norms.log_mel.Front`.
+        front: ``log_mel``, ``kaldi`` or ``none``; see :class:`normlab.norms.log_mel.Front` for this and the next.
+        mels: bins of the mel scale.
+        window_ms: length of a frame.
+        hop_ms: from one frame to the next.
+        level: scheme of the waveform: ``peak``, ``rms`` or ``none``.
     """
     generator = torch.Generator().manual_seed(source_seed)
     parts = {}
@@ -59,9 +63,7 @@ def tones(
         parts[split] = Part(torch.stack(waveforms), labels)
     settings = Front(front, RATE, mels, window_ms, hop_ms, level)
     notes = tuple(front_notes(settings))
-    return Source(
-        KINDS, parts["train"], parts["validation"], parts["test"], notes=notes, kind="audio", front=settings
-    )
+    return Source(KINDS, parts["train"], parts["validation"], parts["test"], notes=notes, kind="audio", front=settings)
 
 
 def _tone(

@@ -260,38 +260,47 @@ def advice(columns: dict[str, dict[str, float]], tally: Tally, log_mel: dict[str
     """Sentences of advice."""
     spread = columns["level_dbfs"]["std"]
     sentences = [
-        "For a trained network, as it is or to fine-tune, use the front end and the constants that it was trained with, "
-        "whatever these numbers are."
+        "For a trained network, as it is or to fine-tune, use the front end and the constants that it was trained "
+        "with, whatever these numbers are."
     ]
     if len(tally.rows) > 1:
         sentences.append(
             f"The level differs between recordings by {spread:.1f} dB (standard deviation), which is an offset of "
-            f"{spread * math.log(10) / 10:.2f} in log-mel. A mean of each recording's own (cmn) removes such offsets, where no "
-            f"value lies at the floor; so do rms and peak, nearly. Constants and training statistics keep them."
+            f"{spread * math.log(10) / 10:.2f} in log-mel. A mean of each recording's own (cmn) removes such "
+            f"offsets, where no value lies at the floor; so do rms and peak, nearly. Constants and "
+            f"training statistics keep them."
         )
     if len(tally.rates) > 1:
         sentences.append("The rates differ: data.rate=HZ chooses the one that all are resampled to.")
     if (most := tally.rates.most_common(1)[0][0]) < AST_FRONT.rate:
         sentences.append(
-            f"At {most:,} samples in a second nothing lies above {most / 2:,.0f} Hz: the mel bins above it, in this front "
-            f"end of {AST_FRONT.rate:,}, hold next to nothing, and pull mean and deviation away from the constants."
+            f"At {most:,} samples in a second nothing lies above {most / 2:,.0f} Hz: the mel bins above it, in this "
+            f"front end of {AST_FRONT.rate:,}, hold next to nothing, and pull mean and deviation away from the "
+            f"constants."
         )
     if columns["clipped"]["largest"] > 0:
         count = sum(row[3] > 0 for row in tally.rows)
-        sentences.append(f"{counted(count, 'recording')} at full scale: clipped, or normalized by peak. No gain undoes clipping.")
+        sentences.append(
+            f"{counted(count, 'recording')} at full scale: clipped, or normalized by peak. No gain undoes clipping."
+        )
     if silent := sum(row[4] == 1 for row in tally.rows):
-        sentences.append(f"{counted(silent, 'recording')} silent throughout: a deviation of its own would be that of noise.")
+        sentences.append(
+            f"{counted(silent, 'recording')} silent throughout: a deviation of its own would be that of noise."
+        )
     if max(abs(columns["dc_offset"][key]) for key in ("smallest", "largest")) > 0.01:
-        sentences.append("Some recordings have a mean far from 0: subtract it, because peak and RMS count it as loudness.")
+        sentences.append(
+            "Some recordings have a mean far from 0: subtract it, because peak and RMS count it as loudness."
+        )
     if columns["seconds"]["largest"] > 1.05 * columns["seconds"]["smallest"]:
         sentences.append(
-            "The lengths differ: padding with zeros changes every statistic; data.too_short=repeat keeps level and spectrum."
+            "The lengths differ: padding with zeros changes every statistic; data.too_short=repeat keeps level and "
+            "spectrum."
         )
     if log_mel:
         nearest = log_mel["constants"][0]
         sentences.append(
-            f"Under AST's constants for AudioSet these recordings have mean {nearest['mean_under_them']:+.2f} and deviation "
-            f"{nearest['std_under_them']:.2f} instead of 0 and 1."
+            f"Under AST's constants for AudioSet these recordings have mean {nearest['mean_under_them']:+.2f} and "
+            f"deviation {nearest['std_under_them']:.2f} instead of 0 and 1."
         )
     if tally.short:
         sentences.append(f"{counted(tally.short, 'recording')} shorter than a frame, without log-mel values.")
@@ -323,14 +332,23 @@ def text_of(label: str, content: dict[str, Any]) -> str:
         [COLUMNS[key], *(f"{row[part]:.4g}" for part in ("mean", "std", "smallest", "median", "largest"))]
         for key, row in content["statistics"].items()
     ]
-    text += ["", tabulate(rows, ["of each recording", "mean", "std", "smallest", "median", "largest"], disable_numparse=True)]
+    text += [
+        "",
+        tabulate(rows, ["of each recording", "mean", "std", "smallest", "median", "largest"], disable_numparse=True),
+    ]
     if log_mel := content["log_mel"]:
         table = [
             [name, *(_with_interval(log_mel[key][part]) for part in ("mean", "std"))]
-            for key, name in (("own_length", "these, frames as they are"), ("padded", "these, padded to 10.24 s as AST does"))
+            for key, name in (
+                ("own_length", "these, as they are"),
+                ("padded", "these, padded to 10.24 s as AST does"),
+            )
         ]
         table += [[f"AST, {row['name']}", f"{row['mean']:.4f}", f"{row['std']:.4f}"] for row in log_mel["constants"]]
-        text += ["", "log-mel energies of Kaldi's filter bank at 16,000 samples in a second, 128 bins, 25 ms every 10 ms:"]
+        text += [
+            "",
+            "log-mel energies of Kaldi's filter bank at 16,000 samples in a second, 128 bins, 25 ms every 10 ms:",
+        ]
         text.append(tabulate(table, ["", "mean", "std"], disable_numparse=True))
     text += ["", *content["advice"], f"(evidence: {EVIDENCE})"]
     if content["lines"]:

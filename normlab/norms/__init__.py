@@ -9,6 +9,8 @@ from normlab.norms.by_name import normalization
 from normlab.norms.channel import ChannelStatistics, FeatureStatistics, Fixed, Raw
 from normlab.norms.image import MinMax, PerImage, PerRegion
 from normlab.norms.learned import Adaptive, Learned
+from normlab.norms.log_mel import Front
+from normlab.norms.on_features import OnFeatures, build_scheme
 from normlab.norms.whitening import Whitening
 
 __all__ = [
@@ -17,12 +19,15 @@ __all__ = [
     "ChannelStatistics",
     "FeatureStatistics",
     "Fixed",
+    "Front",
     "Learned",
     "MinMax",
     "Normalization",
+    "OnFeatures",
     "PerImage",
     "PerRegion",
     "Raw",
     "Whitening",
+    "build_scheme",
     "normalization",
 ]

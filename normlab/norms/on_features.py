@@ -64,7 +64,7 @@ class OnFeatures(Normalization):
         return self.features.trained()
 
 
-def build(choice: Choice, front: Front | None) -> Normalization:
+def build_scheme(choice: Choice, front: Front | None) -> Normalization:
     """The scheme of ``norm=``, unfitted, behind the front end that recordings have.
 
     Args:
@@ -80,8 +80,8 @@ def build(choice: Choice, front: Front | None) -> Normalization:
     on_waveform = choice.name in ON_WAVEFORMS
     if on_waveform and front.level != "none":
         raise ConfigError(
-            f"norm={choice.name} and data.level={front.level} both act on the waveform: choose another norm, which acts on "
-            f"the features, or data.level=none"
+            f"norm={choice.name} and data.level={front.level} both act on the waveform: choose another norm, which "
+            f"acts on the features, or data.level=none"
         )
     if front.name == "none" and front.level == "none":
         return scheme  # waveforms straight into the network

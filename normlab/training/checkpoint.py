@@ -11,6 +11,7 @@ from normlab.archs import Network
 from normlab.config import Config, parse_group
 from normlab.errors import CheckpointError
 from normlab.inputs import TYPE_NAMES
+from normlab.norms import Front, build_scheme
 
 KEY = "normlab"
 
@@ -25,6 +26,7 @@ def description(config: Config, network: Network) -> dict[str, Any]:
         "normalized_shape": list(network.normalized_shape),
         "classes": list(network.classes),
         "input_type": str(network.input_type).removeprefix("torch."),
+        "front": network.front.plain() if network.front else None,
     }
 
 
@@ -45,13 +47,15 @@ def load(path: str | Path) -> Network:
         target = str(about[group].get("_target_"))
         if not target.startswith("normlab."):  # a file must not choose what code runs
             raise CheckpointError(f"{path}: names {target}, which is not part of normlab")
+    front = Front(**about["front"]) if about.get("front") else None
     network = Network(
-        parse_group("norm", about["norm"]).build(),
+        build_scheme(parse_group("norm", about["norm"]), front),
         parse_group("arch", about["arch"]),
         tuple(about["input_shape"]),
         tuple(about["classes"]),
         tuple(about["normalized_shape"]),
         TYPE_NAMES[about.get("input_type", "uint8")],  # without one: from the time when all inputs were of 8 bits
+        front,
     )
     _put(network, saved, Path(path))
     return network.eval()

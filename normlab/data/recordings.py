@@ -69,9 +69,7 @@ def _read_wav(path: Path) -> tuple[NDArray[np.floating], int, str]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     except wavfile.WavFileWarning:
-        raise DataError(
-            f"{path}: ends before the number of samples that its header gives; copy the file again"
-        ) from None
+        raise DataError(f"{path}: ends before the last sample that its header promises; copy the file again") from None
     except Exception as error:  # SciPy raises several kinds for what is no WAV, or a truncated one
         raise DataError(f"{path}: cannot be read as a WAV file ({first_line(error)})") from None
     if samples.dtype.kind == "f":

@@ -1,7 +1,6 @@
 """Folders of recordings, speakers, tones: what is read, what is changed, and what is refused."""
 
 import os
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from normlab.data.recordings import read
 from normlab.errors import ConfigError, DataError
 
 RATE = 8000
+REAL = Path(os.environ.get("NORMLAB_DATA", "nowhere"))
 
 
 def tone(hertz=440.0, seconds=0.1, rate=RATE, level=0.5):
@@ -32,11 +32,11 @@ def write(path, samples=None, rate=RATE, dtype=np.int16):
     return path
 
 
-def corpus(root="mine", speakers=("ann", "bob", "cy", "dee"), digits=2, takes=2):
+def corpus(root="mine", speakers=("ann", "bo", "carlo", "dora"), digits=2, takes=2):
     for digit in range(digits):
         for speaker in speakers:
             for take in range(takes):
-                write(f"{root}/{digit}_{speaker}_{take}.wav", tone(300 + 100 * digit, 0.08 + 0.01 * take))
+                write(f"{root}/{digit}_{speaker}_{take}.wav", tone(300 + 100 * digit + len(speaker), 0.1))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_other_rates_and_channels_are_converted_and_told(here):
     assert "1 recordings resampled from 16,000 to 8,000 samples in a second" in data.notes
     assert "1 recordings of several channels, mixed down to one" in data.notes
     every = torch.cat([split.inputs for split in data.splits.values()])
-    levels = every.square().mean((1, 2)).sqrt().sort().values
+    levels = sorted(every.square().mean((1, 2)).sqrt().tolist())
     assert levels[0] == pytest.approx(levels[5] / 2, rel=1e-3)  # the mean of a tone and silence
     assert levels[1] == pytest.approx(levels[-1], rel=0.02)  # the same tone from another rate
     assert dataset("audio", root="mine", rate=4000).shape == (1, 400)
@@ -150,7 +150,7 @@ REFUSED = {  # what is made, the options, and the message
     "one class only": (lambda: write("mine/a/1.wav"), {}, "only one class, 'a'"),
     "a recording outside": (bad(lambda: write("mine/loose.wav")), {}, "loose.wav: a recording outside any sub-folder"),
     "no samples": (bad(lambda: write("mine/a/2.wav", tone()[:0])), {}, "2.wav: a recording of no samples"),
-    "truncated": (bad(lambda: truncated("mine/a/2.wav")), {}, "2.wav: "),
+    "truncated": (bad(lambda: truncated("mine/a/2.wav")), {}, "2.wav: ends before the last sample"),
     "text": (bad(lambda: Path("mine/a/2.wav").write_text("hello")), {}, "2.wav: cannot be read as a WAV file"),
     "empty": (bad(lambda: Path("mine/a/2.wav").write_bytes(b"")), {}, "2.wav: cannot be read as a WAV file"),
     "NaN": (
@@ -183,21 +183,13 @@ def test_is_refused_in_one_line(here, monkeypatch, case):
     assert "\n" not in str(error.value)
 
 
-def test_a_header_that_promises_more_is_refused(here):
-    path = write("x.wav")
-    content = bytearray(path.read_bytes())
-    content[40:44] = struct.pack("<I", 16000)
-    path.write_bytes(content)
-    with pytest.raises(DataError, match=r"x.wav: ends before the last sample"):
-        read(path)
-
-
 def test_a_front_end_that_does_not_fit_is_refused():
     with pytest.raises(ConfigError, match="a frame has 0 samples"):
         dataset("tones", per_class=3, window_ms=0.1)
 
 
 @pytest.mark.real_data
+@pytest.mark.skipif(not (REAL / "spoken_digits").is_dir(), reason="no spoken_digits in NORMLAB_DATA")
 def test_spoken_digits():
     data = dataset("spoken_digits", front="kaldi", limit=50)
     assert len(data.classes) == 10

@@ -67,7 +67,7 @@ def test_training_statistics_are_those_of_the_features(waveforms):
 def test_a_level_and_a_scheme_of_the_features(waveforms):
     layer = scheme("dataset", waveforms, level="rms")
     torch.testing.assert_close(layer(waveforms * 3), layer(waveforms), rtol=0, atol=2e-3)
-    with pytest.raises(ConfigError, match="norm=peak and data.level=rms both act on the waveform"):
+    with pytest.raises(ConfigError, match=r"norm=peak and data\.level=rms both act on the waveform"):
         scheme("peak", waveforms, level="rms")
 
 

@@ -47,7 +47,9 @@ NonNegativeInt = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 
-ShiftName = Literal["brightness", "contrast", "color_cast", "uneven_light"]  # see normlab/shifts.py
+ShiftName = Literal[  # see normlab/shifts.py
+    "brightness", "contrast", "color_cast", "uneven_light", "gain", "microphone", "noise", "level", "scale"
+]
 
 STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 

@@ -10,8 +10,11 @@ the images that a run with the same keys trains on, at ``data.image_size`` if it
 or repeated. The file has two columns; one with more, or without a header, needs ``data=text`` and its keys, such as
 ``data.label=COLUMN``.
 
-``python -m normlab.inspect FILE.csv [data.target=COLUMN]`` describes a table, a row a column; so does ``data=wine``. The
-keys of a table are those of ``data=table``, such as ``data.delimiter=';'``.
+``python -m normlab.inspect FILE.csv [data.target=COLUMN]`` describes a table, a row a column; so does ``data=wine``.
+The keys of a table are those of ``data=table``, such as ``data.delimiter=';'``.
+
+``python -m normlab.inspect FOLDER_OF_WAV`` describes recordings: level, peak, clipping, silence, rate, duration, and
+log-mel statistics under the front end of AST; ``limit`` and ``resamples`` mean the same there.
 
 The keys: ``limit=N`` draws N images at most, at random, and means the same as ``data.limit``. ``conditioning=false``
 leaves out the linear model, which takes ten seconds. ``small=N`` is the largest number of images for the linear model
@@ -28,13 +31,13 @@ from pathlib import Path
 from normlab.commandline.arguments import command, parsed, write
 from normlab.config import PositiveInt, Section, data_label, parse_group
 from normlab.errors import ConfigError
-from normlab.inspection import tables, texts
+from normlab.inspection import recordings, tables, texts
 from normlab.inspection.images import Inspection
 from normlab.inspection.report import report, text_of
 from normlab.inspection.sources import inspect_folder, inspect_source
 
 # Each has inspect(arguments), which is None where the arguments name no data of its kind, and text_of(label, content).
-OTHER_KINDS = (texts, tables)
+OTHER_KINDS = (texts, tables, recordings)
 
 
 class Options(Section):

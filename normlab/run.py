@@ -14,9 +14,9 @@ from normlab.config import Config
 from normlab.data import Dataset, load, open_source
 from normlab.data.splits import Source
 from normlab.errors import ConfigError
-from normlab.norms import Affine, Normalization, require_unchanged_tokens
+from normlab.norms import Affine, Normalization, build_scheme, require_unchanged_tokens
 from normlab.record import Curve, divergence, pack, summarize
-from normlab.shifts import require_channels
+from normlab.shifts import require_suitable
 from normlab.theory.prediction import predict
 from normlab.training import Outcome, mirrored, start_from, train
 
@@ -56,9 +56,9 @@ def run(
     content = source.content
     with record.opened(config, again, content) as folder:
         data = load(config.data, source)
-        require_images(config, data)  # now, not after the training
+        require_fitting(config, data)  # now, not after the training
         clock.lap("data")
-        norm = config.norm.build().set_range(data.black, data.white)
+        norm = build_scheme(config.norm, data.front).set_range(data.black, data.white)
         if data.kind == "text":
             require_unchanged_tokens(norm, config.norm.name, data.tokens)
         norm.fit(data.training_inputs())
@@ -73,6 +73,7 @@ def run(
             input_type=data.input_type,
             tokenizer=data.tokenizer,
             target=data.target,
+            front=data.front,
         )
         if config.weights:
             start_from(network, config.weights)
@@ -109,17 +110,18 @@ def run(
     return result | {"path": str(record.folder(config, content))}
 
 
-def require_images(config: Config, data: Dataset) -> None:
-    """Refuse what only images can take: augmentation, and shifts of the light.
+def require_fitting(config: Config, data: Dataset) -> None:
+    """Refuse augmentation of what is no image, and shifts of test inputs of another kind.
 
     Raises:
-        ConfigError: for inputs that are no images.
-        DataError: for a color cast on images without three channels.
+        ConfigError: for augmentation, unless the inputs are images.
+        DataError: for a shift that is of another kind of inputs, or needs three channels.
     """
-    asked = "augment" if config.augment.changes_images else "trainer.shifts" if config.trainer.shifts else ""
-    if asked and data.kind != "images":
-        raise ConfigError(f"{asked}: for images only; {config.data.name} are {data.kind}: leave {asked} out")
-    require_channels(config.trainer.shifts, data.shape[0])
+    if config.augment.changes_images and data.kind != "images":
+        raise ConfigError(
+            f"augment={config.augment.name}: for images only; {config.data.name} has {data.kind}: leave augment out"
+        )
+    require_suitable(config.trainer.shifts, data.kind, data.shape[0])
 
 
 def warn_of_mismatch(name: str, network: Network) -> None:

@@ -12,7 +12,7 @@ from normlab.config import Arch
 from normlab.data.tokens import encode, restore
 from normlab.errors import ConfigError, DataError
 from normlab.inputs import Target
-from normlab.norms import Normalization
+from normlab.norms import Front, Normalization
 
 
 class Network(nn.Module):
@@ -27,6 +27,7 @@ class Network(nn.Module):
         classes: names of the outputs.
         tokenizer: of texts, as JSON text; see :attr:`normlab.data.Dataset.tokenizer`.
         target: of a regression, how its labels are standardized.
+        front: the settings of the front end that the scheme holds, of recordings.
     """
 
     def __init__(
@@ -39,10 +40,11 @@ class Network(nn.Module):
         input_type: torch.dtype = torch.uint8,
         tokenizer: str | None = None,
         target: Target | None = None,
+        front: Front | None = None,
     ) -> None:
         super().__init__()
         self.norm, self.input_shape, self.classes, self.input_type = norm, input_shape, classes, input_type
-        self.tokenizer, self.target = tokenizer, target
+        self.tokenizer, self.target, self.front = tokenizer, target, front
         vocabulary = _vocabulary(arch, tokenizer)
         if normalized_shape is None:
             with torch.no_grad():

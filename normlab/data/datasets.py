@@ -19,6 +19,7 @@ from normlab.data.splits import Files, Part, Source, fill_missing, split
 from normlab.data.tokens import Texts, encode_splits
 from normlab.errors import DataError
 from normlab.inputs import Target, check_finite, check_range, comparable, range_of_type
+from normlab.norms.log_mel import Front
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class Dataset:
         target: of a regression, mean and standard deviation of the training labels, by which training standardizes them;
             0 and 1 if it does not.
         columns: names of a table's features.
+        front: of recordings, what is done to a waveform before a normalization.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Dataset:
     tokenizer: str | None = None
     target: Target | None = None
     columns: tuple[str, ...] = ()
+    front: Front | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -162,6 +165,7 @@ def _dataset(
         task=source.task,
         target=_target(source, splits["train"].labels),
         columns=source.columns,
+        front=source.front,
     )
 
 

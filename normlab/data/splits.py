@@ -15,6 +15,7 @@ from torch import Tensor
 from normlab.data.digests import digest_files
 from normlab.data.tokens import Texts
 from normlab.errors import DataError
+from normlab.norms.log_mel import Front
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class Source:
         columns: names of a table's features.
         fill: what the missing values of a table, NaN, are replaced by: this statistic of the training rows.
         standardize_target: whether a regression is trained on standardized labels.
+        front: of recordings, what is done to a waveform before the scheme of ``norm=``.
     """
 
     classes: tuple[str, ...]
@@ -103,6 +105,7 @@ class Source:
     columns: tuple[str, ...] = ()
     fill: Literal["mean", "median"] | None = None
     standardize_target: bool = True
+    front: Front | None = None
 
     @cached_property
     def content(self) -> str:

@@ -11,6 +11,8 @@ from normlab.norms.by_name import normalization
 from normlab.norms.constants import Fixed, TrainingSet
 from normlab.norms.distribution import Percentile, Power, Quantile
 from normlab.norms.learned import Adaptive, Learned
+from normlab.norms.log_mel import Front
+from normlab.norms.on_features import OnFeatures, build_scheme
 from normlab.norms.one_sample import OneSample, RevIN
 from normlab.norms.tokens import require_unchanged_tokens
 from normlab.norms.whitening import Whitening
@@ -19,8 +21,10 @@ __all__ = [
     "Adaptive",
     "Affine",
     "Fixed",
+    "Front",
     "Learned",
     "Normalization",
+    "OnFeatures",
     "OneSample",
     "Percentile",
     "Power",
@@ -28,6 +32,7 @@ __all__ = [
     "RevIN",
     "TrainingSet",
     "Whitening",
+    "build_scheme",
     "normalization",
     "require_unchanged_tokens",
 ]

@@ -8,6 +8,16 @@ results, and lines to paste for torchvision, albumentations, timm, Hugging Face,
 the histograms, and some images before and after. ``data=NAME`` instead of a folder inspects
 the images that a run with the same keys trains on, at ``data.image_size`` if it is given.
 
+``python -m normlab.inspect FILE.tsv`` describes texts with their labels: classes, lengths, vocabulary, what is unknown
+or repeated. The file has two columns; one with more, or without a header, needs ``data=text`` and its keys, such as
+``data.label=COLUMN``.
+
+``python -m normlab.inspect FILE.csv [data.target=COLUMN]`` describes a table, a row a column; so does ``data=wine``.
+The keys of a table are those of ``data=table``, such as ``data.delimiter=';'``.
+
+``python -m normlab.inspect FOLDER_OF_WAV`` describes recordings: level, peak, clipping, silence, rate, duration, and
+log-mel statistics under the front end of AST; ``limit`` and ``resamples`` mean the same there.
+
 The keys: ``limit=N`` draws N images at most, at random, and means the same as ``data.limit``. ``conditioning=false``
 leaves out the linear model, which takes ten seconds. ``small=N`` is the largest number of images for the linear model
 (default 4,000). ``data.white=``, ``data.black=``, ``data.bands=``, ``data.pages=``, ``data.mask=``, ``data.exif=`` and
@@ -22,13 +32,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from normlab.commandline.arguments import answer_help, parsed, write
+from normlab.commandline.arguments import command, parsed, write
 from normlab.config import PositiveInt, Section, data_label, parse_group
 from normlab.data.layout import printable
-from normlab.errors import ConfigError, NormlabError, fail
+from normlab.errors import ConfigError
+from normlab.inspection import recordings, tables, texts
 from normlab.inspection.plot import draw
 from normlab.inspection.report import report, text_of
 from normlab.inspection.sources import Subject, inspect_folder, inspect_source
+
+# Each has inspect(arguments), which is None where the arguments name no data of its kind, and text_of(label, content).
+OTHER_KINDS = (texts, tables, recordings)
 
 
 class Options(Section):
@@ -42,11 +56,14 @@ class Options(Section):
 
 def main(arguments: list[str]) -> None:
     """Inspect the images and print the report; a mistake ends as one line and status 2."""
-    answer_help(arguments, __doc__)
-    try:
+    with command(arguments, __doc__):
         as_json = "--json" in arguments
-        arguments, plot = without_plot([argument for argument in arguments if argument != "--json"])
-        label, options, subject = inspect(arguments)
+        rest, plot = without_plot([argument for argument in arguments if argument != "--json"])
+        for kind in OTHER_KINDS:
+            if (answer := kind.inspect(rest)) is not None:
+                label, content = answer
+                return write(json.dumps(content, indent=1) if as_json else kind.text_of(label, content))
+        label, options, subject = inspect(rest)
         content = report(
             subject.train,
             subject.total,
@@ -57,11 +74,7 @@ def main(arguments: list[str]) -> None:
         )
         if plot is not None:
             draw(plot, label, subject.train)
-    except NormlabError as error:
-        fail(printable(str(error)))
-    except KeyboardInterrupt:
-        fail("interrupted", status=130)
-    write(json.dumps(content, indent=1) if as_json else text_of(printable(label), content))
+        write(json.dumps(content, indent=1) if as_json else text_of(printable(label), content))
 
 
 def without_plot(arguments: Sequence[str]) -> tuple[list[str], Path | None]:

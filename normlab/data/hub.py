@@ -63,9 +63,7 @@ def _splits(path: str, subset: str | None) -> dict[str, Any]:
     try:
         import datasets
     except ImportError:
-        raise DataError(
-            "data=huggingface needs the package datasets: pip install 'normlab[huggingface]'"
-        ) from None
+        raise DataError("data=huggingface needs the package datasets: pip install 'normlab[huggingface]'") from None
     folder = Path(path).expanduser()
     try:
         if folder.is_dir():
@@ -134,6 +132,6 @@ def _files(rows: Any, image: str) -> list[Path]:
 def _array(value: Any) -> np.ndarray:
     """Nested lists of numbers in the smallest type of images that holds them."""
     array = np.asarray(value)
-    if array.dtype.kind == "i" and array.size and 0 <= array.min() and array.max() < 2**16:
+    if array.dtype.kind == "i" and array.size and array.min() >= 0 and array.max() < 2**16:
         return array.astype(np.uint8 if array.max() < 256 else np.uint16)
     return array

@@ -232,7 +232,10 @@ def inspect_source(config: Data, limit: int | None = None, small: int = 4000) ->
         DataError: if there are no images, or none can be read.
     """
     source, limit = config.build(), config.limit or limit
-    whole, parts = (split(source, config.validation, config.test, most, config.split_seed) for most in (None, limit))
+    whole, parts = (
+        split(source, config.validation, config.test, most, config.split_seed, config.test_seed)
+        for most in (None, limit)
+    )
 
     def inspected(name: str, part: Part) -> Inspection:
         if isinstance(part.pictures, Files):  # read one by one, because they may not fit into memory

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from normlab.errors import DataError, first_line
+from normlab.files import is_special
 from normlab.pictures import arrays, common_formats, medical, pnm, tiff
 from normlab.pictures.picture import CorruptImageError, Picture, Reading, select_bands
 
@@ -54,7 +55,7 @@ def count_pages(path: Path, reading: Reading) -> int:
     """Number of pages, frames or slices of a file; 1 for a file that cannot be read."""
     counter = PAGES.get(suffix_of(path.name) or "")
     try:
-        return 1 if counter is None else counter(path, reading)
+        return 1 if counter is None or is_special(path) else counter(path, reading)
     except Exception:  # the reader will say what is wrong
         return 1
 
@@ -75,6 +76,7 @@ def read_picture(path: Path, reading: Reading | None = None, page: int = 0) -> P
         DataError: if the bands that were asked for are not there.
     """
     reading = reading or Reading()
+    _refuse_special(path)
     try:
         picture = READERS[suffix_of(path.name) or ".png"](path, reading, page)
     except DataError:
@@ -92,12 +94,18 @@ def describe_picture(path: Path, reading: Reading | None = None, page: int = 0) 
     if READERS[suffix_of(path.name) or ".png"] is not common_formats.read or (reading and reading.mask):
         return read_picture(path, reading, page)
     reading = reading or Reading()
+    _refuse_special(path)
     try:
         return select_bands(common_formats.read(path, reading, page, whole=False), reading.bands, path)
     except DataError:
         raise
     except Exception as error:  # as above
         raise CorruptImageError(f"{path}: {_reason(path, error)}") from None
+
+
+def _refuse_special(path: Path) -> None:
+    if is_special(path):  # whose reading may never end
+        raise CorruptImageError(f"{path}: not a regular file, but a pipe, a socket or a device")
 
 
 def _reason(path: Path, error: Exception) -> str:

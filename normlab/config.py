@@ -131,7 +131,7 @@ class Choice(Section):
 
     def takes(self, parameter: str) -> bool:
         """Whether the class or function has a parameter of this name, option or not."""
-        return parameter in inspect.signature(_locate(self.target)).parameters
+        return parameter in inspect.signature(_locate(self.address)).parameters
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The class with the options is created on demand, so pickle (for spawned processes) cannot import it by name.
@@ -472,7 +472,7 @@ def parse_group(group: str, values: Any) -> Any:
     return check(schema_of(group, values["name"], values.get("_target_")), values, prefix=f"{group}.")
 
 
-def choose(group: str, name: str, /, **options: Any) -> Any:
+def choose(group: str, /, name: str, **options: Any) -> Any:
     """A checked choice of a group by name, with some of its options changed.
 
     Raises:

@@ -66,10 +66,8 @@ def _splits(path: str, subset: str | None) -> dict[str, Any]:
         raise DataError("data=huggingface needs the package datasets: pip install 'normlab[huggingface]'") from None
     folder = Path(path).expanduser()
     try:
-        if folder.is_dir():
-            loaded = datasets.load_from_disk(str(folder))
-        else:
-            loaded = datasets.load_dataset(path, subset)
+        is_saved = folder.is_dir()
+        loaded = datasets.load_from_disk(str(folder)) if is_saved else datasets.load_dataset(path, subset)
     except Exception as error:  # the library raises many kinds
         raise DataError(f"data.path={path}: not loaded ({first_line(error)})") from None
     if isinstance(loaded, datasets.Dataset):

@@ -78,11 +78,11 @@ class Walk:
         """A sentence on each kind of files that were left out."""
         sentences = []
         if self.by_ending:
-            which = ", ".join(f"{count:,} {ending}" for ending, count in self.by_ending.most_common(8))
+            which = ", ".join(f"{count:,} {ending}" for ending, count in _sorted(self.by_ending))
             more = f", and {len(self.by_ending) - 8} more endings" if len(self.by_ending) > 8 else ""
             sentences.append(f"left out {_files(self.by_ending)} without the ending of an image ({which}{more})")
         if self.by_folder:
-            which = ", ".join(f"{count:,} in {printable(name)}" for name, count in self.by_folder.most_common(8))
+            which = ", ".join(f"{count:,} in {printable(name)}" for name, count in _sorted(self.by_folder))
             sentences.append(f"left out {_files(self.by_folder)} in hidden or generated folders ({which})")
         sentences += [
             f"left out {count:,} image{'s' * (count != 1)} in {where}: they belong to no split or class"
@@ -95,6 +95,10 @@ class Walk:
         """Count what another walk left out, too."""
         self.by_ending.update(other.by_ending)
         self.by_folder.update(other.by_folder)
+
+
+def _sorted(counts: Counter[str], most: int = 8) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:most]
 
 
 def _files(counts: Counter[str]) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sized
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -418,7 +419,8 @@ def _survey(parts: dict[str, Part], config: Data) -> tuple[Survey, list[str]]:
 def repeated(parts: dict[str, Part]) -> list[str]:
     """A sentence on the files of equal bytes that are in two splits: test in the others, validation in training."""
     files = {name: part.pictures for name, part in parts.items() if isinstance(part.pictures, Files)}
-    sentences, known = [], {}
+    sentences: list[str] = []
+    known: dict[str, Path] = {}
     for name in ("train", "validation", "test"):
         if name not in files:
             continue

@@ -164,7 +164,7 @@ def find_splits(root: Path, names: Mapping[str, str] | str | None = None, needs_
         return {split: root / name for split, name in names.items()}
     folders = sub_folders(root)
     exact = {name: SPLIT_OF[name.casefold()] for name in folders if name.casefold() in SPLIT_OF}
-    similar = {name: split for name in folders if (split := resembling(name)) is not None}
+    similar = {name: likely for name in folders if (likely := resembling(name)) is not None}
     # training_set/ and test_set/ are splits if every folder resembles one; otherwise only exact names are.
     is_similar = (
         not exact and len(similar) == len(folders) and "train" in similar.values() and len(set(similar.values())) > 1
@@ -176,9 +176,9 @@ def find_splits(root: Path, names: Mapping[str, str] | str | None = None, needs_
         f"choose with data.splits=none (every folder is a class) or by name, such as data.splits={{train: "
         f"{_first(chosen, 'train') or folders[0]}}}"
     )
-    for split in SPLIT_NAMES:
-        if len(same := [name for name, one in chosen.items() if one == split]) > 1:
-            raise DataError(f"{root}: {' and '.join(map(repr, same))} are both names of the {split} split; {choose}")
+    for part in SPLIT_NAMES:
+        if len(same := [name for name, one in chosen.items() if one == part]) > 1:
+            raise DataError(f"{root}: {' and '.join(map(repr, same))} are both names of the {part} split; {choose}")
     others = [name for name in folders if name not in chosen and walk(root / name).images]
     if others and (len(chosen) == 1 or "train" not in chosen.values()):
         beside = ", ".join(map(repr, others[:3])) + f" and {len(others) - 3} more" * (len(others) > 3)

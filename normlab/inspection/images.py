@@ -226,11 +226,11 @@ def combine(tallies: Iterable[PartTally], black: End = None, white: End = None) 
     converted: Counter[str] = Counter()
     unreadable: list[str] = []
     left_out = 0
-    for one in tallies:
-        all_tallies += one.tallies
-        converted.update(one.notes)
-        unreadable += one.unreadable
-        left_out += one.left_out
+    for part in tallies:
+        all_tallies += part.tallies
+        converted.update(part.notes)
+        unreadable += part.unreadable
+        left_out += part.left_out
     if not all_tallies:
         raise DataError(f"none of {len(unreadable):,} files could be read; the first: {unreadable[0]}")
     chosen, others = unified(all_tallies)
@@ -277,7 +277,8 @@ def combine(tallies: Iterable[PartTally], black: End = None, white: End = None) 
 def _end(given: End, declared: float | None, by_type: float, observed: Any) -> float:
     if given == "observed":
         return float(observed)
-    return by_type if given is None and declared is None else float(declared if given is None else given)
+    chosen = declared if given is None else given
+    return by_type if chosen is None else float(chosen)
 
 
 def _tensor(values: NDArray[Any]) -> Tensor:

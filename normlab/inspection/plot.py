@@ -34,8 +34,7 @@ def draw(path: Path, label: str, inspection: Inspection) -> None:
     names = channel_names(inspection.channels)
     for band, name in enumerate(names):
         edges, heights = histogram(inspection, band)
-        style = {"color": COLORS[name]} if name in COLORS else {}
-        axes.stairs(heights, edges, label=name, **style)
+        axes.stairs(heights, edges, label=name, color=COLORS.get(name))
     axes.set(xlabel="u", ylabel="share of pixels", title=label)
     axes.legend(ncols=4)
     mean, std = (values.numpy()[:, None, None] for values in inspection.sums.statistics("pooled"))
@@ -61,7 +60,7 @@ def histogram(inspection: Inspection, band: int) -> tuple[NDArray[np.float64], N
     if inspection.histogram is None:
         values = (inspection.small[:, band].numpy().astype(np.float64) - inspection.black) / span
         counts, edges = np.histogram(values, bins=BINS)
-        return edges, counts / max(1, counts.sum())
+        return edges.astype(np.float64), counts / max(1, counts.sum())
     counts = inspection.histogram[band].numpy()
     width = -(-len(counts) // BINS)
     padded = np.concatenate([counts, np.zeros(-len(counts) % width, dtype=np.int64)]).reshape(-1, width).sum(1)

@@ -88,8 +88,8 @@ def read_nifti(path: Path, reading: Reading, page: int) -> Picture:
     volume = _nifti(path, path.stat().st_mtime_ns)
     count = math.prod(volume.shape[2:])
     check_pages(path, count, reading, "slices")
-    place = tuple(map(int, np.unravel_index(page, volume.shape[2:], order="F"))) if volume.ndim > 2 else ()
-    values, notes = as_type(volume[(..., *place)].T[None], path)
+    place: Any = (..., *np.unravel_index(page, volume.shape[2:], order="F")) if volume.ndim > 2 else ...
+    values, notes = as_type(volume[place].T[None], path)
     return Picture(values, notes=notes)
 
 

@@ -133,18 +133,18 @@ def conduct(request: Request, started: float, arguments: Sequence[str]) -> dict[
     Raises:
         NormlabError: for a mistake of the user.
     """
-    trained = request.groups["arch"]["name"] == "pretrained"
-    configs = {} if trained else request.configs()
-    source = None if trained else open_source(configs[request.reference].data)
-    folder = request.options.out or (
-        folder_of(configs, source.content, request.reference, request.margin)
-        if source
-        else Path("runs") / "choose" / f"{data_label(request.groups['data'])}-{_last(request.groups['arch']['model'])}"
-    )
+    label, arch = data_label(request.groups["data"]), request.groups["arch"]
+    if arch["name"] == "pretrained":
+        folder, source, configs = Path("runs") / "choose" / f"{label}-{arch['model'].replace('/', '-')}", None, {}
+    else:
+        configs = request.configs()
+        source = open_source(configs[request.reference].data)
+        folder = folder_of(configs, source.content, request.reference, request.margin)
+    folder = request.options.out or folder
     record.require_writable(folder, "out")
     with alone(folder):
         content = {
-            "label": data_label(request.groups["data"]),
+            "label": label,
             "margin": request.margin,
             "budget": request.budget,
             "made_by": made_by("python -m normlab.choose", arguments),
@@ -153,7 +153,7 @@ def conduct(request: Request, started: float, arguments: Sequence[str]) -> dict[
         if source:
             content |= by_training(request, configs, source, folder, started)
         else:
-            content |= without_training(request)
+            content |= without_training(request.groups["data"], arch["model"], request.norms, request.margin)
         content["seconds"] = content.get("seconds", time.perf_counter() - started)
         page.write_report(folder, content, " ".join(["python -m normlab.choose", *arguments]))
         write_whole(folder / "answer.json", json.dumps(plain(content), indent=1))
@@ -243,7 +243,3 @@ def text_of(content: dict[str, Any]) -> str:
     lines = [content["answer"], "", content["table"], "", f"Ready to paste, for {content['recommended']}:"]
     lines += [f"  {library:15}{line}" for library, line in content["lines"].items()]
     return "\n".join([*lines, "", f"saved in {content['folder']}/: {page.REPORT}, answer.json, figures, runs"])
-
-
-def _last(name: str) -> str:
-    return name.replace("/", "-")

@@ -4,48 +4,47 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from normlab.archs.pretrained import weights
 from normlab.choosing.answer import listed, points
+from normlab.inspection.advice import lines
 from normlab.measurements.mismatch import EXPECTED, under_each
 from normlab.report import mismatch as report
-
-if TYPE_CHECKING:
-    from normlab.choosing.conduct import Request
 
 BATCH, RESAMPLES = 50, 2000
 
 
-def without_training(request: Request) -> dict[str, Any]:
+def without_training(data: dict[str, Any], model: str, norms: Sequence[str], margin: float) -> dict[str, Any]:
     """The part of the content that a trained network decides: the answer, its rows, and what it expects.
 
     Args:
-        request: of the user; its data are a folder of images.
+        data: values of the group, of a folder of images.
+        model: see :func:`normlab.archs.pretrained.weights`.
+        norms: schemes.
+        margin: the smallest difference of accuracies that matters, in 0..1.
 
     Raises:
         ConfigError: for an unknown network, or a key of the data that has no effect here.
         DataError: for other data than a folder of images.
     """
-    model = request.groups["arch"]["model"]
     trained = weights(model)
-    rows, notes = under_each(request.groups["data"], trained, request.norms, BATCH, RESAMPLES)
+    rows, notes = under_each(data, trained, norms, BATCH, RESAMPLES)
     mean, std = (report.numbers(values) for values in (trained.expectation.mean, trained.expectation.std))
     expects = f"{model} expects mean {mean} and standard deviation {std} ({trained.expectation.source})"
     return {
-        "answer": sentence(rows, expects, request.margin),
+        "answer": sentence(rows, expects, margin),
         "kind": "keep",
         "recommended": EXPECTED,
         "reference": EXPECTED,
-        "schemes": [result(row, request.margin) for row in rows],
+        "schemes": [result(row, margin) for row in rows],
         "looked": [expects, f"{rows[0]['images']:,} images at {trained.expectation.image_size} pixels, no training"],
         "planned": notes,
         "table": report.table(pd.DataFrame(rows)),
-        "lines": {"normlab": f'normlab.normalization("imagenet", mean=[{mean.replace(" ", ", ")}], '
-                  f'std=[{std.replace(" ", ", ")}])'},
-    }  # fmt: skip
+        "lines": lines(trained.expectation.mean, trained.expectation.std),
+    }
 
 
 def sentence(rows: Sequence[dict[str, Any]], expects: str, margin: float) -> str:

@@ -168,6 +168,9 @@ class Data(Choice):
     memory_gb: PositiveFloat = 4.0
     workers: NonNegativeInt = 2  # DataLoader workers, when streaming
     cache: bool = True
+    # The values that stand for u = 0 and u = 1. None: as the files declare, else by the type (0 and 255 for 8 bits).
+    black: float | Literal["observed"] | None = None  # observed: the smallest value of the training inputs
+    white: float | Literal["observed"] | None = None  # observed: the largest value of the training inputs
 
 
 class Arch(Choice):

@@ -57,11 +57,11 @@ def run(
         data = load(config.data, source)
         require_channels(config.trainer.shifts, data.shape[0])  # now, not after the training
         clock.lap("data")
-        norm = config.norm.build().fit(data.training_images())
+        norm = config.norm.build().set_range(data.black, data.white).fit(data.training_inputs())
         clock.lap("fit")
         # Seeded after the fit, so that the initial weights are the same under every scheme.
         torch.manual_seed(config.seed)
-        network = Network(norm, config.arch, data.shape, data.classes)
+        network = Network(norm, config.arch, data.shape, data.classes, input_type=data.input_type)
         if config.weights:
             start_from(network, config.weights)
         warn_of_mismatch(config.norm.name, network)

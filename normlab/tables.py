@@ -66,6 +66,7 @@ def main(arguments: list[str]) -> None:
 def make_all(options: Options) -> None:
     """Every study that has records, the ledger, and the pages that rest on all of them."""
     from normlab.report.advice import write_advice
+    from normlab.report.effects import write_effects
     from normlab.report.page import write_page
 
     judged = []
@@ -76,6 +77,8 @@ def make_all(options: Options) -> None:
             print(error)
     options.results.mkdir(parents=True, exist_ok=True)
     print(f"ledger: {ledger.write_ledger(judged, options.results)}")
+    if effects := write_effects([study for study, _ in judged], options.results, options.figures):
+        print(f"effects: {effects}")
     advice = write_advice(judged, options.results)
     if advice:
         print(f"for practitioners: {advice}")

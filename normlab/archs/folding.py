@@ -9,15 +9,18 @@ from torch import Tensor, nn
 
 from normlab.archs import Network
 from normlab.archs.layers import first_layer
+from normlab.inputs import range_of_type
 from normlab.norms import Affine, Learned
+from normlab.norms.base import over_features
 
 
 class Folded(nn.Module):
-    """uint8 images in, class scores out, without a normalization.
+    """Inputs as stored in, scores out, without a normalization.
 
     Args:
-        body: the network, whose first layer takes pixels of 0..255 minus ``mean``.
-        mean: of each channel, [C, 1, 1], or of each pixel, [C, H, W], in 0..255; None where nothing is subtracted.
+        body: the network, whose first layer takes x minus ``mean``.
+        mean: of each channel, [C, 1, 1], or of each feature, [C, *positions], in units of x; None where nothing is
+            subtracted.
     """
 
     mean: Tensor | None
@@ -28,7 +31,7 @@ class Folded(nn.Module):
         self.register_buffer("mean", mean)
 
     def forward(self, images: Tensor) -> Tensor:
-        """uint8 [B, C, H, W] to scores [B, classes]."""
+        """[B, C, *positions] to scores [B, classes]."""
         x = images.to(next(self.body.parameters()).dtype)
         return self.body(x if self.mean is None else x - self.mean)
 
@@ -50,6 +53,8 @@ def folded(network: Network) -> tuple[nn.Module, str]:
     norm = network.norm
     if not isinstance(norm, Affine | Learned):
         return network, f"kept as a layer: {type(norm).__name__} is not a fixed scale and shift"
+    if not norm.has_range:  # constants, for the range of the inputs' type
+        norm = copy.deepcopy(norm).fit([torch.zeros(1, *network.input_shape, dtype=network.input_type)])
     scale, shift = (value.detach().double() for value in (norm.scale, norm.shift))
     if network.normalized_shape[0] != network.input_shape[0]:
         return network, "kept as a layer: it repeats the gray channel"
@@ -78,6 +83,19 @@ def folded(network: Network) -> tuple[nn.Module, str]:
     return network, "kept as a layer: in the first layer's weights it would change the scores"
 
 
+def example_inputs(network: Network, count: int) -> Tensor:
+    """Inputs that a network takes: black, white, then noise in its range, [count, C, *positions]."""
+    ends = (norm.black.item(), norm.white.item()) if (norm := network.norm).has_range else None
+    black, white = ends or range_of_type(network.input_type)
+    shares = torch.rand(count, *network.input_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    shares[0], shares[1] = 0, 1
+    x = black + (white - black) * shares
+    if not network.input_type.is_floating_point:
+        limits = torch.iinfo(network.input_type)
+        x = x.round().clamp(limits.min, limits.max)
+    return x.to(network.input_type)
+
+
 def _folded(network: Network, scale: Tensor, shift: Tensor, mean: Tensor | None) -> Folded:
     """A copy whose first layer takes a p + c, with a scale and a shift that broadcast to [C, H, W], float64."""
     body = copy.deepcopy(network.body)
@@ -85,7 +103,7 @@ def _folded(network: Network, scale: Tensor, shift: Tensor, mean: Tensor | None)
     if isinstance(layer, nn.Conv2d):
         factor, offset = scale[None, :, :1, :1], shift[None]
     else:
-        factor, offset = (value.expand(network.input_shape).reshape(1, -1) for value in (scale, shift))
+        factor, offset = (over_features(value, network.input_shape).reshape(1, -1) for value in (scale, shift))
     if offset.any() and layer.bias is None:
         layer.bias = nn.Parameter(torch.zeros(len(layer.weight), dtype=layer.weight.dtype))
     with torch.no_grad():
@@ -98,9 +116,7 @@ def _folded(network: Network, scale: Tensor, shift: Tensor, mean: Tensor | None)
 
 def _same(network: Network, other: nn.Module) -> bool:
     """Whether both give the same scores in float64, on noise, black and white."""
-    images = torch.randint(0, 256, (4, *network.input_shape), generator=torch.Generator().manual_seed(0))
-    images[0], images[1] = 0, 255
-    pixels = images.to(torch.uint8)
+    pixels = example_inputs(network, 4)
     one, two = (copy.deepcopy(module).double().eval() for module in (network, other))
     with torch.no_grad():
         expected, actual = one(pixels), two(pixels)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import nn
 
-Shape = tuple[int, int, int]  # C, H, W of normalized images
+Shape = tuple[int, ...]  # C and positions of normalized inputs; C, H, W of images
 ActivationName = Literal["relu", "tanh", "sigmoid", "gelu"]
 InternalNorm = Literal["none", "batch", "layer", "group"]
 Init = Literal["torch", "he", "xavier", "lecun"]

@@ -7,18 +7,19 @@ from torch import Tensor, nn
 
 from normlab.archs.layers import Shape, first_layer
 from normlab.config import Arch
-from normlab.errors import ConfigError
+from normlab.errors import ConfigError, DataError
 from normlab.norms import Normalization
 
 
 class Network(nn.Module):
-    """uint8 images in, class scores out: the normalization is the first layer.
+    """Inputs as stored in, scores out: the normalization is the first layer.
 
     Attributes:
         norm: the scheme, fitted.
         body: the architecture.
-        input_shape: C, H, W of the uint8 images.
-        normalized_shape: C, H, W of the body's input; None: measured by applying the scheme to one image.
+        input_shape: C and positions of the inputs; C, H, W of images.
+        input_type: of the inputs, see :mod:`normlab.inputs`.
+        normalized_shape: of the body's input; None: measured by applying the scheme to one input.
         classes: names of the outputs.
     """
 
@@ -29,13 +30,13 @@ class Network(nn.Module):
         input_shape: Shape,
         classes: tuple[str, ...],
         normalized_shape: Shape | None = None,
+        input_type: torch.dtype = torch.uint8,
     ) -> None:
         super().__init__()
-        self.norm, self.input_shape, self.classes = norm, input_shape, classes
+        self.norm, self.input_shape, self.classes, self.input_type = norm, input_shape, classes, input_type
         if normalized_shape is None:
             with torch.no_grad():
-                channels, height, width = norm(torch.zeros(1, *input_shape, dtype=torch.uint8)).shape[1:]
-            normalized_shape = channels, height, width
+                normalized_shape = tuple(norm(torch.zeros(1, *input_shape, dtype=input_type)).shape[1:])
         self.normalized_shape = normalized_shape
         self.body: nn.Module = arch.build(normalized_shape, len(classes))
         if arch.first_layer_scale != 1:
@@ -56,12 +57,19 @@ class Network(nn.Module):
             raise ConfigError(f"arch={name} cannot take images of {shape}: {str(error).splitlines()[0]}") from error
         self.body.train(training)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """uint8 [B, C, H, W] to scores [B, classes]."""
-        if self.channels_last:
-            # Rearranged as uint8, because float32 would move four times as many bytes.
-            images = images.contiguous(memory_format=torch.channels_last)
+    def forward(self, inputs: Tensor) -> Tensor:
+        """[B, C, *positions] to scores [B, classes].
+
+        Raises:
+            DataError: for inputs of another type, whose range may be another too.
+        """
+        if inputs.dtype != self.input_type:
+            expected, given = (str(dtype).removeprefix("torch.") for dtype in (self.input_type, inputs.dtype))
+            raise DataError(f"this network takes inputs of {expected}, not {given}")
+        if self.channels_last and inputs.ndim == 4:
+            # Rearranged as stored, because float32 would move four times as many bytes as uint8.
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
         # The statistics need full precision; mixed precision is for the body only.
-        with torch.autocast(images.device.type, enabled=False):
-            normalized = self.norm(images)
+        with torch.autocast(inputs.device.type, enabled=False):
+            normalized = self.norm(inputs)
         return self.body(normalized)

@@ -1,4 +1,4 @@
-"""Data: labeled uint8 images in three splits, whatever they come from."""
+"""Data: labeled inputs in three splits, whatever they come from."""
 
 from normlab.data.datasets import Dataset, dataset, load, open_source
 from normlab.data.loader import Batch, Loader, MemorySplit, Split, StreamedSplit

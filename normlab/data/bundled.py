@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,11 @@ def photos(*, patch: PositiveInt = 32, per_class: PositiveInt = 600) -> Source:
     Raises:
         DataError: if a photograph is missing from the installed wheels, or too small for such patches.
     """
+    return _photos(patch, per_class)
+
+
+@lru_cache(maxsize=1)  # every job of a sweep asks for it, to know the identity of its run; nothing changes the tensors
+def _photos(patch: int, per_class: int) -> Source:
     cells: dict[str, list[Tensor]] = {"train": [], "validation": [], "test": []}
     labels: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
     for label, name in enumerate(PHOTOGRAPHS):

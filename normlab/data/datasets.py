@@ -1,4 +1,4 @@
-"""A data set: from a checked configuration to labeled uint8 images in three splits."""
+"""A data set: from a checked configuration to labeled inputs in three splits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -17,20 +17,25 @@ from normlab.data.images import decode, read, readable, resize
 from normlab.data.loader import MemorySplit, Split, StreamedSplit
 from normlab.data.splits import Files, Part, Source, split
 from normlab.errors import DataError
+from normlab.inputs import check_finite, check_range, range_of_type
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labeled images in three splits.
+    """Labeled inputs in three splits.
 
     Attributes:
-        train, validation, test: each with ``images`` uint8 [N, C, H, W] and ``labels`` int64 [N].
-        classes: names of the classes; a label is an index into them.
+        train, validation, test: each with ``inputs`` [N, C, *positions] of a type of :mod:`normlab.inputs`, for images
+            also called ``images``, and ``labels`` int64 [N] (of regression float32 [N]).
+        classes: names of the classes, a label is an index into them; of a regression, the name of the target.
         content: hash of the source's images and labels, before any split, limit or resizing.
         key: hash of the pixels, labels and splits that a run trains on (of the files, when images stream).
         notes: how files were changed, such as "3 images: alpha channel, dropped".
+        black, white: the values x that stand for u = 0 and u = 1.
+        kind: what the inputs are.
+        task: whether labels are classes or numbers.
     """
 
     name: str
@@ -41,20 +46,31 @@ class Dataset:
     content: str
     key: str
     notes: tuple[str, ...] = ()
+    black: float = 0.0
+    white: float = 255.0
+    kind: Literal["images", "tables", "series", "audio", "text"] = "images"
+    task: Literal["classification", "regression"] = "classification"
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """C, H, W of an image."""
+    def shape(self) -> tuple[int, ...]:
+        """C and positions of an input; C, H, W of an image."""
         return self.train.shape
+
+    @property
+    def input_type(self) -> torch.dtype:
+        """Type of the inputs."""
+        return self.train.input_type
 
     @property
     def splits(self) -> dict[str, Split]:
         """The three splits by name."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
-    def training_images(self, batch_size: int = 256) -> Iterator[Tensor]:
-        """Batches of training images, uint8 [B, C, H, W], to fit a normalization on."""
-        return (images for images, _ in self.train.batches(batch_size))
+    def training_inputs(self, batch_size: int = 256) -> Iterator[Tensor]:
+        """Batches of training inputs, [B, C, *positions], to fit a normalization on."""
+        return (inputs for inputs, _ in self.train.batches(batch_size))
+
+    training_images = training_inputs  # the name for images
 
 
 def dataset(name: str, **options: Any) -> Dataset:
@@ -98,7 +114,14 @@ def load(config: Data, source: Source | None = None) -> Dataset:
             return _stream(parts, source, config)
         splits, notes = _decode(parts, config)
     else:
-        splits, notes = _in_memory(parts, config.image_size), []
+        splits, notes = _in_memory(parts, config.image_size if source.kind == "images" else None), []
+    return _dataset(source, config, splits, _content_key(splits), notes)
+
+
+def _dataset(
+    source: Source, config: Data, splits: dict[str, MemorySplit] | dict[str, StreamedSplit], key: str, notes: list[str]
+) -> Dataset:
+    black, white = _range(source, config, splits["train"])
     notes = [*source.notes, *notes]
     for note in notes:
         log.info("data: %s", note)
@@ -107,17 +130,45 @@ def load(config: Data, source: Source | None = None) -> Dataset:
         **splits,
         classes=source.classes,
         content=source.content,
-        key=_content_key(splits),
+        key=key,
         notes=tuple(notes),
+        black=black,
+        white=white,
+        kind=source.kind,
+        task=source.task,
     )
+
+
+def _range(source: Source, config: Data, train: Split) -> tuple[float, float]:
+    """Black and white: the user's, else the files', else by the type."""
+    by_type = range_of_type(train.input_type)
+    declared = [by_type[i] if value is None else value for i, value in enumerate((source.black, source.white))]
+    chosen = [declared[i] if value is None else value for i, value in enumerate((config.black, config.white))]
+    if "observed" in chosen:
+        low, high = _extremes(train)
+        chosen = [end if value == "observed" else value for value, end in zip(chosen, (low, high), strict=True)]
+        if chosen[0] == chosen[1]:
+            raise DataError(f"data.white=observed: all training values are {low:g}, which is no range")
+    black, white = map(float, chosen)
+    check_range(black, white)
+    return black, white
+
+
+def _extremes(train: Split) -> tuple[float, float]:
+    low, high = float("inf"), float("-inf")
+    for inputs, _ in train.batches(256):
+        check_finite(inputs)
+        wide = inputs.to(torch.int32) if inputs.dtype == torch.uint16 else inputs  # PyTorch compares no uint16
+        low, high = min(low, wide.min().item()), max(high, wide.max().item())
+    return low, high
 
 
 def _in_memory(parts: dict[str, Part], image_size: int | None) -> dict[str, MemorySplit]:
     splits = {}
     for name, part in parts.items():
         assert isinstance(part.pictures, Tensor)
-        images = part.pictures if image_size is None else resize(part.pictures, image_size)
-        splits[name] = MemorySplit(images, part.labels)
+        inputs = part.pictures if image_size is None else resize(part.pictures, image_size)
+        splits[name] = MemorySplit(inputs, part.labels)
     return splits
 
 
@@ -202,10 +253,8 @@ def _stream(parts: dict[str, Part], source: Source, config: Data) -> Dataset:
             if not path.is_file():
                 raise DataError(f"{path}: no such file")
         digest.update(f"{name} {part.content}\n".encode())
-    notes = (*source.notes, *([_note(skipped, "unreadable, skipped")] if skipped else []))
-    return Dataset(
-        config.name, **splits, classes=source.classes, content=source.content, key=digest.hexdigest(), notes=notes
-    )
+    notes = [_note(skipped, "unreadable, skipped")] if skipped else []
+    return _dataset(source, config, splits, digest.hexdigest(), notes)
 
 
 def _readable(files: Files, config: Data) -> list[bool]:
@@ -218,7 +267,8 @@ def _readable(files: Files, config: Data) -> list[bool]:
 def _content_key(splits: dict[str, MemorySplit]) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for name, part in splits.items():
-        digest.update(f"{name} {list(part.images.shape)}\n".encode())
-        for tensor in (part.images, part.labels):
+        of_type = "" if part.input_type == torch.uint8 else f" {part.input_type}"
+        digest.update(f"{name} {list(part.inputs.shape)}{of_type}\n".encode())
+        for tensor in (part.inputs, part.labels):
             digest.update(tensor.contiguous().numpy().data)
     return digest.hexdigest()

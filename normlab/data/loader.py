@@ -12,36 +12,45 @@ from torch.utils.data import DataLoader, Dataset
 from normlab.data.images import read
 from normlab.errors import DataError
 
-Batch = tuple[Tensor, Tensor]  # uint8 [B, C, H, W], int64 [B]
+Batch = tuple[Tensor, Tensor]  # [B, C, *positions] of a type of normlab.inputs; int64 [B], of regression float32
 
 
 class MemorySplit:
-    """Images in memory, as one tensor.
+    """Inputs in memory, as one tensor.
 
     Attributes:
-        images: uint8 [N, C, H, W].
-        labels: int64 [N].
+        inputs: [N, C, *positions] of a type of :mod:`normlab.inputs`.
+        labels: int64 [N]; of regression float32 [N].
     """
 
-    def __init__(self, images: Tensor, labels: Tensor) -> None:
-        self.images, self.labels = images, labels
+    def __init__(self, inputs: Tensor, labels: Tensor) -> None:
+        self.inputs, self.labels = inputs, labels
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """C, H, W of an image."""
-        channels, height, width = self.images.shape[1:]
-        return channels, height, width
+    def images(self) -> Tensor:
+        """The inputs, under the name for images."""
+        return self.inputs
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """C and positions of an input; C, H, W of an image."""
+        return tuple(self.inputs.shape[1:])
+
+    @property
+    def input_type(self) -> torch.dtype:
+        """Type of the inputs."""
+        return self.inputs.dtype
 
     def batches(self, size: int, order: Tensor | None = None) -> Iterator[Batch]:
         """Batches of ``size``, in the given order of positions (int64 [M]), or from first to last."""
         if order is None:
-            yield from zip(self.images.split(size), self.labels.split(size), strict=True)
+            yield from zip(self.inputs.split(size), self.labels.split(size), strict=True)
         else:
             for index in order.split(size):
-                yield self.images[index], self.labels[index]
+                yield self.inputs[index], self.labels[index]
 
 
 class StreamedSplit:
@@ -61,13 +70,20 @@ class StreamedSplit:
     def __len__(self) -> int:
         return len(self.labels)
 
+    input_type = torch.uint8
+
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def shape(self) -> tuple[int, ...]:
         """C, H, W of an image."""
         return 3, self.image_size, self.image_size
 
     @property
     def images(self) -> Tensor:
+        """The inputs, under the name for images; see :attr:`inputs`."""
+        return self.inputs
+
+    @property
+    def inputs(self) -> Tensor:
         """All images, uint8 [N, 3, H, W].
 
         Raises:

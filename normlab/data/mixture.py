@@ -11,6 +11,7 @@ from torch import Tensor
 from normlab.config import Place, PositiveInt, choices
 from normlab.data.splits import Part, Source
 from normlab.errors import ConfigError, DataError
+from normlab.inputs import range_of_type
 
 
 def mixture(
@@ -41,6 +42,12 @@ def mixture(
             raise ConfigError(f"data.parts: {name}: no such data set; a folder is written with a slash, as {name}/")
         options = {"root": name} if "/" in name else {}
         loaded.append(dataset("folder" if options else name, image_size=size, limit=per_part, **options))
+    ranges = {(part.input_type, part.black, part.white) for part in loaded}
+    if len(ranges) > 1:
+        listed = ", ".join(
+            f"{name}: {part.black:g} to {part.white:g}" for name, part in zip(parts, loaded, strict=True)
+        )
+        raise DataError(f"data.parts: one mixture needs one type and range of values, not {listed}")
     splits: dict[str, Part] = {}
     for split in ("train", "validation", "test"):
         fewest = min(len(part.splits[split]) for part in loaded)
@@ -54,7 +61,9 @@ def mixture(
         splits[split] = Part(torch.cat(pictures), torch.cat(labels))
     pairs = zip(parts, loaded, strict=True)
     classes = tuple(f"{name.rstrip('/')}: {label}" for name, part in pairs for label in part.classes)
-    return Source(classes, splits["train"], splits["validation"], splits["test"])
+    ((dtype, *ends),) = ranges
+    black, white = (None, None) if tuple(ends) == range_of_type(dtype) else ends
+    return Source(classes, splits["train"], splits["validation"], splits["test"], black=black, white=white)
 
 
 def _repeat_channel(images: Tensor, name: str) -> Tensor:

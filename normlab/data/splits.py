@@ -1,4 +1,4 @@
-"""Which images belong to training, validation and test: seeded, stratified, and the same for every scheme."""
+"""Which samples belong to training, validation and test: seeded, stratified, and the same for every scheme."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -39,10 +40,10 @@ class Files:
 
 @dataclass(frozen=True)
 class Part:
-    """Labeled images, decoded or not."""
+    """Labeled samples; of images, decoded or not."""
 
-    pictures: Tensor | Files  # uint8 [N, C, H, W], or N files
-    labels: Tensor  # int64 [N]
+    pictures: Tensor | Files  # [N, C, *positions] of a type of normlab.inputs, or N files
+    labels: Tensor  # int64 [N], or of regression float32 [N]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -68,57 +69,101 @@ class Part:
 
 @dataclass(frozen=True)
 class Source:
-    """The content of a data source: classes, training images, and validation and test images if it has them."""
+    """The content of a data source: classes, training samples, and validation and test samples if it has them.
+
+    Attributes:
+        classes: names of the network's outputs: of the classes, or of the target of a regression.
+        train: training samples.
+        validation, test: None where they are to be taken from the training samples.
+        notes: what a user should know, such as how files were changed.
+        black, white: the values that stand for u = 0 and u = 1; None: by the type, see :mod:`normlab.inputs`.
+        kind: what the inputs are.
+        groups: int64 [N], one for each training sample: samples of one group, such as the recordings of one speaker,
+            are never split apart. None: any split will do.
+        task: ``classification`` with labels int64, or ``regression`` with labels float32.
+    """
 
     classes: tuple[str, ...]
     train: Part
     validation: Part | None = None
     test: Part | None = None
     notes: tuple[str, ...] = ()
+    black: float | None = None
+    white: float | None = None
+    kind: Literal["images", "tables", "series", "audio", "text"] = "images"
+    groups: Tensor | None = None
+    task: Literal["classification", "regression"] = "classification"
 
     @cached_property
     def content(self) -> str:
-        """Hash of all images and labels: 16 hexadecimal digits, the same wherever the files lie.
+        """Hash of all samples, labels, groups and the declared range: 16 hexadecimal digits, wherever the files lie.
 
         Names of files and classes change it only through the order that they give to images and labels.
         """
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         text = "".join(f"{name} {part.content}\n" for name, part in parts.items() if part is not None)
-        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        digest = hashlib.blake2b(text.encode(), digest_size=8)
+        if (self.black, self.white) != (None, None):
+            digest.update(f"range {self.black} {self.white}\n".encode())
+        if self.groups is not None:
+            digest.update(self.groups.contiguous().numpy().data)
+        return digest.hexdigest()
 
 
 def split(source: Source, validation: float, test: float, limit: int | None, seed: int) -> dict[str, Part]:
-    """Training, validation and test images; a split that the source lacks is taken from its training images.
+    """Training, validation and test samples; a split that the source lacks is taken from its training samples.
+
+    Every class keeps its share in every split; of a regression, the draw is random. Samples of one group stay together,
+    and the shares are then met as closely as whole groups allow.
 
     Args:
-        source: the images.
-        validation: share of the training images, where the source has no validation split.
-        test: share of all images, where the source has no test split.
-        limit: largest number of images in each split, drawn in proportion to the classes; None: all.
+        source: the samples.
+        validation: share of the training samples, where the source has no validation split.
+        test: share of all samples, where the source has no test split.
+        limit: largest number of samples in each split, drawn in proportion to the classes; None: all.
         seed: of the draw; independent of the seed of a run.
 
     Raises:
-        DataError: if a class has too few images to be in every split.
+        DataError: if a class has too few samples, or too few groups, to be in every split.
     """
     generator = torch.Generator().manual_seed(seed)
-    train = source.train
+    train, groups = source.train, source.groups
     parts = {"validation": source.validation, "test": source.test}
     for name, share in (("test", test), ("validation", validation)):
         if parts[name] is None:
-            # One image of each class must remain for training, and one for each split that is not taken yet.
+            # One sample (or group) of each class must remain for training, and one for each split not taken yet.
             left = sum(part is None for part in parts.values())
-            _refuse_small_classes(train, source.classes, left + 1)
-            held_out = _stratified(train.labels, share, left, generator)
+            classes, strata = (
+                (source.classes, train.labels) if _has_classes(source) else (("all",), _one_stratum(train))
+            )
+            if groups is None:
+                _refuse_small_classes(strata, classes, left + 1)
+                held_out = _stratified(strata, share, left, generator)
+            else:
+                held_out = _stratified_groups(strata, groups, classes, share, left, generator)
+                groups = groups[~held_out]
             parts[name] = train.take(held_out.nonzero().flatten())
             train = train.take((~held_out).nonzero().flatten())
     result = {"train": train, **{name: part for name, part in parts.items() if part is not None}}
     if limit is not None:
-        result = {name: _limited(part, limit, generator) for name, part in result.items()}
+        by_class = _has_classes(source)
+        result = {
+            name: _limited(part, part.labels if by_class else _one_stratum(part), limit, generator)
+            for name, part in result.items()
+        }
     return result
 
 
-def _refuse_small_classes(part: Part, classes: tuple[str, ...], needed: int) -> None:
-    counts = torch.bincount(part.labels, minlength=len(classes))
+def _has_classes(source: Source) -> bool:
+    return source.task == "classification"
+
+
+def _one_stratum(part: Part) -> Tensor:
+    return torch.zeros(len(part), dtype=torch.int64)
+
+
+def _refuse_small_classes(labels: Tensor, classes: tuple[str, ...], needed: int) -> None:
+    counts = torch.bincount(labels, minlength=len(classes))
     small = (counts < needed).nonzero().flatten().tolist()
     if small:
         more = f" (and {len(small) - 1} more classes)" if len(small) > 1 else ""
@@ -146,10 +191,53 @@ def _stratified(labels: Tensor, share: float, left: int, generator: torch.Genera
     return rank < torch.minimum(target, (size - left).to(target.dtype))
 
 
-def _limited(part: Part, limit: int, generator: torch.Generator) -> Part:
+def _stratified_groups(
+    labels: Tensor, groups: Tensor, classes: tuple[str, ...], share: float, left: int, generator: torch.Generator
+) -> Tensor:
+    """Mask of whole groups that hold about a share of each class.
+
+    The groups are taken in random order. A group is held out if this brings the counts of the classes nearer to their
+    targets, in squared distance. Then each class that is still missing gets its first group that leaves enough others.
+
+    Raises:
+        DataError: if a class has too few groups.
+    """
+    names, member = groups.unique(return_inverse=True)
+    counts = torch.zeros(len(names), len(classes), dtype=torch.float64)  # [groups, classes]
+    counts.index_put_((member, labels), torch.ones(len(labels), dtype=torch.float64), accumulate=True)
+    of_class = (counts > 0).sum(0)  # groups that hold each class
+    if few := (of_class < left + 1).nonzero().flatten().tolist():
+        raise DataError(
+            f"class {classes[few[0]]!r} occurs in {of_class[few[0]]} group(s); a split of whole groups needs "
+            f"at least {left + 1} of each class: add groups, or remove the class"
+        )
+    target = share * counts.sum(0)
+    taken, is_held_out = torch.zeros(len(classes), dtype=torch.float64), torch.zeros(len(names), dtype=torch.bool)
+
+    def leaves_enough(group: int) -> bool:
+        remaining = (counts[~is_held_out] > 0).sum(0) - (counts[group] > 0).long()
+        return bool((remaining >= left).all())
+
+    order = torch.randperm(len(names), generator=generator).tolist()
+    for group in order:
+        is_nearer = (taken + counts[group] - target).square().sum() < (taken - target).square().sum()
+        if is_nearer and leaves_enough(group):
+            is_held_out[group], taken = True, taken + counts[group]
+    for label in range(len(classes)):
+        for group in order:
+            if taken[label] == 0 and counts[group, label] > 0 and leaves_enough(group):
+                is_held_out[group], taken = True, taken + counts[group]
+        if taken[label] == 0:
+            raise DataError(
+                f"no whole groups can be held out so that class {classes[label]!r} is in every split: add groups"
+            )
+    return is_held_out[member]
+
+
+def _limited(part: Part, strata: Tensor, limit: int, generator: torch.Generator) -> Part:
     if len(part) <= limit:
         return part
-    rank, size = _rank_in_class(part.labels, generator)
+    rank, size = _rank_in_class(strata, generator)
     # Evenly spread positions in each class: the first `limit` of them hold the classes in proportion.
     chosen = ((rank + 0.5) / size).argsort(stable=True)[:limit]
     return part.take(chosen.sort().values)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from normlab.measurements.registry import measurement
 from normlab.measurements.starts import normalized
 from normlab.measurements.training_images import images_of_one_size
 from normlab.norms import normalization
-from normlab.norms.moments import FeatureSums
+from normlab.norms.moments import Sums
 from normlab.statistics.channels import channel_names
 
 
@@ -36,22 +38,18 @@ def mean_image_departures(*, data: dict[str, Any]) -> list[dict[str, Any]]:
         image removes in addition to the channel mean (law of total variance); ``noise``, the departure of a flat mean
         image by sampling alone, about 1/sqrt(N); ``largest``, the largest absolute departure of a place.
     """
-    features: FeatureSums | None = None
-    for images in images_of_one_size(data):
-        features = features or FeatureSums(*images.shape[1:])
-        features.update(images)
-    assert features is not None
-    means, stds = (value.flatten(1) for value in features.statistics())
+    sums = reduce(add, (Sums.of(images, (0,)) for images in images_of_one_size(data)))
+    means, stds = (value.flatten(1) for value in sums.mean_and_std(0, 255))
     deviations = means - means.mean(1, keepdim=True)
     within = stds.square().mean(1)
     pooled = (within + deviations.square().mean(1)).sqrt()
     return [
         {
             "data": data_label(data),
-            "images": features.images,
+            "images": sums.count,
             "channel": name,
             "departure": (deviations[c].square().mean().sqrt() / pooled[c]).item(),
-            "noise": (within[c].sqrt() / pooled[c]).item() / math.sqrt(features.images),
+            "noise": (within[c].sqrt() / pooled[c]).item() / math.sqrt(sums.count),
             "largest": (deviations[c].abs().max() / pooled[c]).item(),
         }
         for c, name in enumerate(channel_names(len(means)))

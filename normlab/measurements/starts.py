@@ -32,15 +32,15 @@ def fitted(data: Dataset, name: str, *, whitening_eps: float | None = None) -> N
         DataError: if the scheme cannot be fitted on these images.
     """
     options = {"eps": whitening_eps} if whitening_eps is not None and name in WHITENING else {}
-    return normalization(name, **options).fit(data.training_images())
+    return normalization(name, **options).set_range(data.black, data.white).fit(data.training_inputs())
 
 
 def normalized(norm: Normalization, images: Tensor) -> Tensor:
-    """Images under a fitted scheme, float64 [N, C, H, W].
+    """Inputs under a fitted scheme, float64 [N, C, *positions].
 
     Args:
         norm: fitted; not changed.
-        images: uint8 [N, C, H, W].
+        images: [N, C, *positions].
     """
     norm = copy.deepcopy(norm).double()
     with torch.no_grad():
@@ -86,7 +86,7 @@ def network_at_start(data: Dataset, norm: Normalization, arch: Arch | dict[str, 
     """
     torch.manual_seed(seed)
     chosen = choose("arch", **arch) if isinstance(arch, dict) else arch
-    return Network(norm, chosen, data.shape, data.classes)
+    return Network(norm, chosen, data.shape, data.classes, input_type=data.input_type)
 
 
 def arch_label(arch: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The subject: every normalization scheme, from uint8 images to the floats that a network sees.
+"""The subject: every normalization scheme, from inputs as they are stored to the floats that a network sees.
 
 A new scheme is one class in a file of this folder, with :meth:`Normalization.normalize` as its formula, and one file in
 ``configs/norm/`` that names the class.
@@ -6,7 +6,7 @@ A new scheme is one class in a file of this folder, with :meth:`Normalization.no
 
 from normlab.norms.base import Affine, Normalization
 from normlab.norms.by_name import normalization
-from normlab.norms.channel import ChannelStatistics, FeatureStatistics, Fixed
+from normlab.norms.channel import ChannelStatistics, FeatureStatistics, Fixed, Raw
 from normlab.norms.image import MinMax, PerImage, PerRegion
 from normlab.norms.learned import Adaptive, Learned
 from normlab.norms.whitening import Whitening
@@ -22,6 +22,7 @@ __all__ = [
     "Normalization",
     "PerImage",
     "PerRegion",
+    "Raw",
     "Whitening",
     "normalization",
 ]

@@ -9,50 +9,116 @@ import torch
 from torch import Tensor, nn
 
 from normlab.errors import DataError
+from normlab.inputs import check_finite, check_inputs, check_range, range_of_type
 
 
 class Normalization(nn.Module):
-    """Maps uint8 images [B, C, H, W] to floats [B, C', H, W]; the first layer of every network here.
+    """Maps inputs [B, C, *positions] to floats [B, C', *positions]; the first layer of every network here.
+
+    Inputs are uint8, uint16, int16, int32 or float32; positions are none for a table, one for a series, two for an
+    image. Formulas are in units of u = (x - black)/(white - black), see :mod:`normlab.inputs`.
 
     A scheme that learns nothing from data defines :meth:`normalize` only. A scheme that learns from data also defines
-    :meth:`update`, called with each batch of training images, and :meth:`finish`, which turns the gathered statistics
+    :meth:`update`, called with each batch of training inputs, and :meth:`finish`, which turns the gathered statistics
     into buffers. The buffers are saved in a checkpoint and never change afterwards.
+
+    Attributes:
+        black, white: the range, float64 scalars; empty, [0], where each batch has the range of its type.
     """
 
     output_like: Tensor
+    black: Tensor
+    white: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         # This buffer changes type with `.double()` and `.to()`, so that the output has the type of the weights.
         self.register_buffer("output_like", torch.empty(0), persistent=False)
+        self.register_buffer("black", torch.zeros(0, dtype=torch.float64))
+        self.register_buffer("white", torch.zeros(0, dtype=torch.float64))
+        self.input_type: torch.dtype | None = None  # of the inputs that it was fitted on
 
-    def fit(self, batches: Iterable[Tensor]) -> Self:
-        """Learn from training images, in one pass.
+    def set_range(self, black: float, white: float) -> Self:
+        """Set the values that stand for u = 0 and u = 1, before :meth:`fit`; without a call, they follow from the type.
 
         Args:
-            batches: uint8 [B, C, H, W] each, all of one C, H and W.
+            black: as in :attr:`normlab.data.Dataset.black`.
+            white: above black.
 
         Raises:
-            DataError: if there are no images, or they do not suit the scheme.
+            DataError: if black is not below white, or the scheme is fitted on data already.
         """
-        if not self.is_fitted_from_data:
+        check_range(black, white)
+        if self.is_fitted_from_data and self.is_fitted:
+            raise DataError(f"{type(self).__name__} is fitted: set its range before fit(batches)")
+        self._put_range(black, white)
+        return self
+
+    def _put_range(self, black: float, white: float) -> None:
+        device = self.output_like.device
+        self.black = torch.tensor(black, dtype=torch.float64, device=device)
+        self.white = torch.tensor(white, dtype=torch.float64, device=device)
+
+    @property
+    def has_range(self) -> bool:
+        """Whether the range is set, by :meth:`set_range`, :meth:`fit` or a checkpoint."""
+        return self.white.numel() > 0
+
+    @property
+    def span(self) -> Tensor:
+        """White - black, float64 scalar; 255 where the range is not set."""
+        return self.white - self.black if self.has_range else self.output_like.new_tensor(255.0, dtype=torch.float64)
+
+    def range_for(self, inputs: Tensor) -> tuple[Tensor | float, Tensor | float]:
+        """Black, and white - black, for these inputs: as set, or of their type."""
+        if self.has_range:
+            return self.black, self.white - self.black
+        black, white = range_of_type(inputs.dtype)
+        return black, white - black
+
+    def fit(self, batches: Iterable[Tensor]) -> Self:
+        """Learn from training inputs, in one pass.
+
+        A scheme without statistics takes the range of the first batch's type, if no range is set, and nothing else.
+
+        Args:
+            batches: [B, C, *positions] each, all of one type and one shape but B.
+
+        Raises:
+            DataError: if there are no inputs, some are not finite, or they do not suit the scheme.
+        """
+        if not self.is_fitted_from_data and self.has_range:
             return self
         count, shape = 0, None
-        for images in batches:
-            check_images(images)
+        for inputs in batches:
+            check_inputs(inputs)
             if shape is None:
-                shape = images.shape[1:]
+                shape, self.input_type = inputs.shape[1:], inputs.dtype
+                if not self.has_range:
+                    self._put_range(*range_of_type(inputs.dtype))
+                if not self.is_fitted_from_data:
+                    return self
                 self.begin(*shape)
-            if images.shape[1:] != shape:
+            if inputs.shape[1:] != shape:
+                what = "images" if inputs.ndim == 4 else "inputs"
                 raise DataError(
-                    f"images of different sizes, {list(shape)} and {list(images.shape[1:])}: give data.image_size"
+                    f"{what} of different sizes, {list(shape)} and {list(inputs.shape[1:])}"
+                    + (": give data.image_size" if inputs.ndim == 4 else "")
                 )
-            count += len(images)
-            self.update(images)
-        if count == 0:
-            raise DataError("the normalization was given no images to fit on")
-        self.finish(count)
+            self._require_type(inputs)
+            check_finite(inputs)
+            count += len(inputs)
+            self.update(inputs)
+        if self.is_fitted_from_data:
+            if count == 0:
+                raise DataError("the normalization was given no images or other inputs to fit on")
+            self.finish(count)
         return self
+
+    def _require_type(self, inputs: Tensor) -> None:
+        if self.input_type is not None and inputs.dtype != self.input_type:
+            fitted, given = (str(dtype).removeprefix("torch.") for dtype in (self.input_type, inputs.dtype))
+            raise DataError(f"{type(self).__name__} was fitted on inputs of {fitted}, given {given}")
 
     @property
     def is_fitted_from_data(self) -> bool:
@@ -62,32 +128,33 @@ class Normalization(nn.Module):
     @property
     def is_fitted(self) -> bool:
         """Whether the fitted tensors have values."""
-        tensors = [*self._parameters.values(), *self._buffers.values()]
-        return any(tensor is not None and tensor.numel() > 0 for tensor in tensors)
+        tensors = {**self._parameters, **self._buffers}
+        return any(tensor is not None and tensor.numel() > 0 for name, tensor in tensors.items() if name not in RANGE)
 
-    def begin(self, channels: int, height: int, width: int) -> None:
-        """Prepare to gather statistics of images of this shape."""
+    def begin(self, channels: int, *positions: int) -> None:
+        """Prepare to gather statistics of inputs of this shape."""
 
-    def update(self, images: Tensor) -> None:
-        """Gather statistics from one batch, uint8 [B, C, H, W]."""
+    def update(self, inputs: Tensor) -> None:
+        """Gather statistics from one batch, [B, C, *positions]."""
 
     def finish(self, count: int) -> None:
-        """Turn the statistics gathered from ``count`` images into buffers."""
+        """Turn the statistics gathered from ``count`` samples into buffers."""
 
-    def normalize(self, images: Tensor) -> Tensor:
-        """The formula: uint8 [B, C, H, W] to floats of :attr:`dtype`."""
-        raise TypeError(f"{type(self).__name__} defines no normalize(images)")
+    def normalize(self, inputs: Tensor) -> Tensor:
+        """The formula: [B, C, *positions] to floats of :attr:`dtype`."""
+        raise TypeError(f"{type(self).__name__} defines no normalize(inputs)")
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalize uint8 [B, C, H, W] to float32 [B, C', H, W].
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Normalize [B, C, *positions] to float32 [B, C', *positions].
 
         Raises:
-            DataError: for images of another type or shape, or before :meth:`fit`.
+            DataError: for inputs of another type or shape, or before :meth:`fit`.
         """
-        check_images(images)
+        check_inputs(inputs)
         if self.is_fitted_from_data and not self.is_fitted:
-            raise DataError(f"{type(self).__name__} is not fitted: call fit(batches of training images) first")
-        return self.normalize(images)
+            raise DataError(f"{type(self).__name__} is not fitted: call fit(batches of training inputs) first")
+        self._require_type(inputs)
+        return self.normalize(inputs)
 
     def trained(self) -> dict[str, float]:
         """The values of the scheme's own trained parameters, by name, for the record."""
@@ -99,6 +166,9 @@ class Normalization(nn.Module):
         return self.output_like.dtype
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        if prefix + "white" not in state_dict:  # a checkpoint from the time when all inputs were of 8 bits
+            for name, value in zip(RANGE, range_of_type(torch.uint8), strict=True):
+                state_dict[prefix + name] = torch.tensor(value, dtype=torch.float64)
         # The shapes of fitted tensors come from the data, so an unfitted scheme takes the shapes in the checkpoint.
         for name, tensor in [*self.named_parameters(recurse=False), *self.named_buffers(recurse=False)]:
             saved = state_dict.get(prefix + name)
@@ -107,22 +177,29 @@ class Normalization(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
-def check_images(images: Tensor) -> None:
-    """Refuse anything but a batch of uint8 images.
+RANGE = ("black", "white")  # names of the buffers that are no statistics
 
-    Raises:
-        DataError: naming the actual type and shape.
+
+def along_channels(values: Tensor, inputs: Tensor) -> Tensor:
+    """Values of each channel, [..., C], in a shape that broadcasts against inputs [B, C, *positions]."""
+    return values.reshape(*values.shape, *[1] * (inputs.ndim - 2))
+
+
+def over_features(values: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Values of each channel, or of each feature, as [C', *positions] for inputs of [C, *positions].
+
+    C' is C, or the number of values where a single channel is repeated.
     """
-    if not isinstance(images, Tensor) or images.dtype != torch.uint8 or images.ndim != 4:
-        actual = f"{images.dtype} {list(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
-        raise DataError(f"a normalization takes uint8 images [B, C, H, W], not {actual}")
+    if values.ndim != len(shape):
+        values = values.reshape(-1, *[1] * (len(shape) - 1))
+    return values.expand(max(shape[0], len(values)), *shape[1:])
 
 
 class Affine(Normalization):
-    """A scheme that is scale * x + shift with x in 0..255, elementwise.
+    """A scheme that is scale * x + shift, elementwise.
 
-    ``scale`` and ``shift`` are float64 buffers that broadcast against [B, C, H, W]; theory, compensation experiments
-    and export use the same numbers. ``mean`` and ``std`` say the same in units of u = x/255.
+    ``scale`` and ``shift`` are float64 buffers that broadcast against [C, *positions]; theory, compensation experiments
+    and export use the same numbers. ``mean`` and ``std`` say the same in units of u.
     """
 
     scale: Tensor
@@ -137,38 +214,53 @@ class Affine(Normalization):
         """Set the map to (u - mean)/std.
 
         Args:
-            mean: float64 in units of u, broadcastable to [C, H, W].
+            mean: float64 in units of u, broadcastable to [C, *positions].
             std: float64 in units of u; a zero, of a constant feature, counts as 1.
         """
         std = torch.where(std == 0, torch.ones_like(std), std)
-        self.scale = 1 / (255 * std)
-        self.shift = -mean / std
+        self.scale = 1 / (self.span * std)
+        self.shift = -(mean + self._black_in_u) / std
 
-    def require_shape(self, images: Tensor) -> None:
-        """Refuse images of another shape than the scheme was fitted on, which broadcasting would accept."""
-        channels, height, width = self.scale.shape
-        if images.shape[1] != channels or ((height, width) != (1, 1) and images.shape[2:] != (height, width)):
-            fitted = f"{channels} channels" if (height, width) == (1, 1) else f"images of {list(self.scale.shape)}"
-            raise DataError(f"fitted on {fitted}, given images of {list(images.shape[1:])}")
+    @property
+    def _black_in_u(self) -> Tensor | float:
+        """Black in units of white - black: u = x/span - this."""
+        return self.black / self.span if self.has_range else 0.0
+
+    def require_shape(self, inputs: Tensor) -> None:
+        """Refuse inputs of another shape than the scheme was fitted on, which broadcasting would accept."""
+        channels, *positions = self.scale.shape
+        by_channel = all(side == 1 for side in positions)
+        if inputs.shape[1] != channels or (not by_channel and list(inputs.shape[2:]) != positions):
+            what = "images" if inputs.ndim == 4 else "inputs"
+            fitted = f"{channels} channels" if by_channel else f"{what} of {list(self.scale.shape)}"
+            raise DataError(f"fitted on {fitted}, given {what} of {list(inputs.shape[1:])}")
 
     @property
     def mean(self) -> Tensor:
         """The mean that is subtracted, in units of u."""
-        return -self.shift / (255 * self.scale)
+        return -self.shift / (self.span * self.scale) - self._black_in_u
 
     @property
     def std(self) -> Tensor:
         """The standard deviation that is divided by, in units of u."""
-        return 1 / (255 * self.scale)
+        return 1 / (self.span * self.scale)
 
-    def normalize(self, images: Tensor) -> Tensor:
-        """The map scale * x + shift.
+    def map_for(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale and shift for these inputs, which broadcast against them."""
+        return self.scale, self.shift
+
+    def normalize(self, inputs: Tensor) -> Tensor:
+        """The map scale * x + shift; of int32, which float32 cannot hold, computed in float64.
 
         Raises:
-            DataError: for images of another shape than the scheme was fitted on.
+            DataError: for inputs of another shape than the scheme was fitted on.
         """
-        self.require_shape(images)
-        scale, shift = self.scale.to(self.dtype), self.shift.to(self.dtype)
-        if len(scale) > images.shape[1]:  # grayscale under constants for three channels
-            images = images.expand(-1, len(scale), -1, -1)
-        return images.to(self.dtype).mul_(scale).add_(shift)  # in place: a new tensor costs more than the arithmetic
+        self.require_shape(inputs)
+        dtype = torch.float64 if inputs.dtype == torch.int32 else self.dtype
+        scale, shift = (value.to(dtype) for value in self.map_for(inputs))
+        if scale.ndim != inputs.ndim - 1:  # of each channel, and written for another number of positions
+            scale, shift = (along_channels(value.flatten(), inputs) for value in (scale, shift))
+        if len(scale) > inputs.shape[1]:  # grayscale under constants for three channels
+            inputs = inputs.expand(-1, len(scale), *[-1] * (inputs.ndim - 2))
+        # In place, because a new tensor costs more than the arithmetic.
+        return inputs.to(dtype, copy=inputs.dtype == dtype).mul_(scale).add_(shift).to(self.dtype)

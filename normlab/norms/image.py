@@ -10,8 +10,8 @@ from torch import Tensor
 
 from normlab.config import NonNegativeFloat, PositiveFloat, PositiveInt
 from normlab.errors import DataError
-from normlab.norms.base import Normalization
-from normlab.norms.moments import image_sums, mean_and_std
+from normlab.norms.base import Normalization, along_channels
+from normlab.norms.moments import Sums
 
 
 class ImageStatistics(Normalization):
@@ -19,7 +19,7 @@ class ImageStatistics(Normalization):
 
     Args:
         per_channel: statistics of each channel; False: of all channels together.
-        eps: in units of u = x/255. A constant image gives zeros for every eps.
+        eps: in units of u. A constant image gives zeros for every eps.
         clip: largest absolute output, or None.
     """
 
@@ -29,39 +29,38 @@ class ImageStatistics(Normalization):
         super().__init__()
         self.per_channel, self.eps, self.clip = per_channel, eps, clip
 
-    def center_and_spread(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def center_and_spread(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """The center to subtract and the spread to divide by, float64 [B, C] or [B, 1] each, in units of u."""
-        raise TypeError(f"{type(self).__name__} defines no center_and_spread(images)")
+        raise TypeError(f"{type(self).__name__} defines no center_and_spread(inputs)")
 
-    def normalize(self, images: Tensor) -> Tensor:
-        """uint8 [B, C, H, W] to floats of the same shape."""
-        center, spread = self.center_and_spread(images)
-        scale = torch.where(spread == 0, 0.0, 1 / (255 * (spread + self.eps)))
-        center, scale = (value.to(self.dtype)[:, :, None, None] for value in (255 * center, scale))
-        output = (images.to(self.dtype) - center).mul_(scale)
+    def normalize(self, inputs: Tensor) -> Tensor:
+        """[B, C, *positions] to floats of the same shape."""
+        center, spread = self.center_and_spread(inputs)
+        black, span = self.range_for(inputs)
+        scale = torch.where(spread == 0, 0.0, 1 / (span * (spread + self.eps)))
+        center, scale = (along_channels(value.to(self.dtype), inputs) for value in (span * center + black, scale))
+        output = (inputs.to(self.dtype) - center).mul_(scale)
         return output if self.clip is None else output.clamp_(-self.clip, self.clip)
 
 
 class PerImage(ImageStatistics):
     """(u - mean)/(std + eps) with the mean and standard deviation (ddof 0) of the image itself."""
 
-    def center_and_spread(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def center_and_spread(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation."""
-        total, squares = image_sums(images)  # [B, C]
-        count = images[0, 0].numel()
-        if not self.per_channel:
-            total, squares = total.sum(1, keepdim=True), squares.sum(1, keepdim=True)
-            count *= images.shape[1]
-        return mean_and_std(count, total, squares)
+        sums = Sums.of_samples(inputs)  # [B, C]
+        return (sums if self.per_channel else sums.pooled(1, keepdim=True)).mean_and_std(*self.range_for(inputs))
 
 
 class MinMax(ImageStatistics):
     """(u - min)/(max - min + eps) with the extremes of the image itself."""
 
-    def center_and_spread(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def center_and_spread(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Minimum, and maximum minus minimum."""
-        values = images.flatten(2) if self.per_channel else images.flatten(1)[:, None]
-        low, high = (extreme.to(torch.float64) / 255 for extreme in torch.aminmax(values, dim=2))
+        values = inputs.to(torch.int32) if inputs.dtype == torch.uint16 else inputs  # PyTorch compares no uint16
+        values = values.reshape(len(values), values.shape[1] if self.per_channel else 1, -1)
+        black, span = self.range_for(inputs)
+        low, high = ((extreme.to(torch.float64) - black) / span for extreme in torch.aminmax(values, dim=2))
         return low, high - low
 
 
@@ -71,7 +70,7 @@ class PerRegion(PerImage):
     Args:
         grid: regions along each side; a side that the grid does not divide is cut as evenly as whole pixels allow.
         per_channel: statistics of each channel of a region; False: of all channels together.
-        eps: in units of u = x/255.
+        eps: in units of u.
         clip: largest absolute output, or None.
     """
 
@@ -86,15 +85,17 @@ class PerRegion(PerImage):
         super().__init__(per_channel=per_channel, eps=eps, clip=clip)
         self.grid = grid
 
-    def normalize(self, images: Tensor) -> Tensor:
-        """uint8 [B, C, H, W] to floats of the same shape."""
-        height, width = images.shape[2:]
-        if self.grid > min(height, width):
-            raise DataError(f"norm.grid={self.grid}: the image's shorter side has only {min(height, width)} pixels")
-        output = torch.empty_like(images, dtype=self.dtype)
-        for rows in self._bands(height):
-            for columns in self._bands(width):
-                output[..., rows, columns] = super().normalize(images[..., rows, columns])
+    def normalize(self, inputs: Tensor) -> Tensor:
+        """[B, C, *positions] to floats of the same shape; at least one position."""
+        positions = inputs.shape[2:]
+        if not positions:
+            raise DataError("per_region takes images or series; a table has no regions")
+        if self.grid > min(positions):
+            raise DataError(f"norm.grid={self.grid}: the image's shorter side has only {min(positions)} pixels")
+        output = torch.empty_like(inputs, dtype=self.dtype)
+        for region in itertools.product(*map(self._bands, positions)):
+            place = (..., *region)
+            output[place] = super().normalize(inputs[place])
         return output
 
     def _bands(self, side: int) -> Iterator[slice]:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from normlab.config import PositiveInt
 from normlab.errors import DataError
-from normlab.norms.base import Normalization
-from normlab.norms.moments import ChannelSums, image_sums, mean_and_std
+from normlab.norms.base import Normalization, along_channels
+from normlab.norms.moments import Sums
 
 
 class Learned(Normalization):
@@ -30,41 +30,45 @@ class Learned(Normalization):
         self.mu = nn.Parameter(torch.zeros(0))  # [C], units of u
         self.log_sigma = nn.Parameter(torch.zeros(0))  # [C]
 
-    def begin(self, channels: int, height: int, width: int) -> None:  # noqa: D102
-        self.sums = ChannelSums(channels, height, width)
+    def begin(self, channels: int, *positions: int) -> None:  # noqa: D102
+        self.sums: Sums | None = None
+        self.channels = channels
 
-    def update(self, images: Tensor) -> None:  # noqa: D102
+    def update(self, inputs: Tensor) -> None:  # noqa: D102
         if self.start == "dataset":
-            self.sums.update(images)
+            sums = Sums.of_samples(inputs).cpu().pooled(0)
+            self.sums = sums if self.sums is None else self.sums + sums
 
     def finish(self, count: int) -> None:  # noqa: D102
-        mean, std = torch.zeros(len(self.sums.total)), torch.ones(len(self.sums.total))
-        if self.start == "dataset":
-            mean, std = self.sums.statistics("pooled")
+        mean, std = torch.zeros(self.channels), torch.ones(self.channels)
+        if self.sums is not None:
+            mean, std = self.sums.mean_and_std(self.black.cpu(), self.span.cpu())
             std = torch.where(std == 0, 1.0, std)
         del self.sums
-        self.mu.data, self.log_sigma.data = mean.to(self.dtype), std.log().to(self.dtype)
+        like = self.output_like
+        self.mu.data, self.log_sigma.data = mean.to(like), std.log().to(like)
 
     @property
     def scale(self) -> Tensor:
         """The current factor on x, [C, 1, 1]."""
-        return torch.exp(-self.log_sigma).reshape(-1, 1, 1) / 255
+        return torch.exp(-self.log_sigma).reshape(-1, 1, 1) / self.span
 
     @property
     def shift(self) -> Tensor:
         """The current summand, [C, 1, 1]."""
-        return (-self.mu * torch.exp(-self.log_sigma)).reshape(-1, 1, 1)
+        return (-(self.mu + self.black / self.span) * torch.exp(-self.log_sigma)).reshape(-1, 1, 1)
 
     def trained(self) -> dict[str, float]:
         """Means mu and standard deviations sigma of the channels, in units of u."""
         columns = {"learned_mean": self.mu, "learned_std": self.log_sigma.exp()}
         return {f"{name}.{c}": value for name, column in columns.items() for c, value in enumerate(column.tolist())}
 
-    def normalize(self, images: Tensor) -> Tensor:
-        """uint8 [B, C, H, W] to floats of the same shape."""
-        if images.shape[1] != len(self.mu):
-            raise DataError(f"fitted on {len(self.mu)} channels, given images {list(images.shape[1:])}")
-        return images.to(self.dtype) * self.scale + self.shift
+    def normalize(self, inputs: Tensor) -> Tensor:
+        """[B, C, *positions] to floats of the same shape."""
+        if inputs.shape[1] != len(self.mu):
+            raise DataError(f"fitted on {len(self.mu)} channels, given inputs {list(inputs.shape[1:])}")
+        scale, shift = (along_channels(value.flatten(), inputs) for value in (self.scale, self.shift))
+        return inputs.to(self.dtype) * scale + shift
 
 
 class Adaptive(Normalization):
@@ -90,25 +94,25 @@ class Adaptive(Normalization):
         for name in ("centers", "feature_mean", "feature_std", "means", "stds"):
             self.register_buffer(name, torch.zeros(0, dtype=torch.float64))
 
-    def begin(self, channels: int, height: int, width: int) -> None:  # noqa: D102
-        self.pixels = height * width
-        self.gathered: list[tuple[Tensor, Tensor]] = []
+    def begin(self, channels: int, *positions: int) -> None:  # noqa: D102
+        self.gathered: list[Sums] = []
 
-    def update(self, images: Tensor) -> None:  # noqa: D102
-        total, squares = image_sums(images)
-        self.gathered.append((total.cpu(), squares.cpu()))
+    def update(self, inputs: Tensor) -> None:  # noqa: D102
+        self.gathered.append(Sums.of_samples(inputs).cpu())
 
     def finish(self, count: int) -> None:  # noqa: D102
         from sklearn.cluster import KMeans  # only this scheme needs it, and it is slow to import
 
         if count < self.domains:
             raise DataError(f"norm.domains={self.domains}, but there are only {count} training images")
-        total, squares = (torch.cat(column) for column in zip(*self.gathered, strict=True))  # [N, C]
+        black, span = self.black.cpu(), self.span.cpu()
+        total, squares = (torch.cat([getattr(sums, name) for sums in self.gathered]) for name in ("first", "second"))
+        positions = self.gathered[0].count
         del self.gathered
         # Sorted by value: k-means starts from random rows, and the result must not depend on the order of the images.
         order = np.lexsort(torch.cat([total, squares], 1).T.numpy())
-        total, squares = total[order], squares[order]
-        features = torch.cat(mean_and_std(self.pixels, total, squares), 1)  # [N, 2C]
+        sums = Sums(positions, total[order], squares[order])  # [N, C]
+        features = torch.cat(sums.mean_and_std(black, span), 1)  # [N, 2C]
         self.feature_mean, self.feature_std = features.mean(0), features.std(0, correction=0)
         self.feature_std[self.feature_std == 0] = 1
         standardized = (features - self.feature_mean) / self.feature_std
@@ -118,9 +122,7 @@ class Adaptive(Normalization):
         self.centers = torch.from_numpy(clusters.cluster_centers_).to(torch.float64)
         member = torch.cdist(standardized, self.centers).argmin(1)
         statistics = [
-            mean_and_std(self.pixels * int((member == k).sum()), total[member == k].sum(0), squares[member == k].sum(0))
-            for k in range(self.domains)
-            if (member == k).any()
+            sums[member == k].pooled(0).mean_and_std(black, span) for k in range(self.domains) if (member == k).any()
         ]
         # Where images repeat, k-means may leave domains empty: these are dropped.
         kept = [k for k in range(self.domains) if (member == k).any()]
@@ -129,18 +131,17 @@ class Adaptive(Normalization):
         stds = torch.stack([std for _, std in statistics])
         self.stds = torch.where(stds == 0, 1.0, stds)
 
-    def detect(self, images: Tensor) -> Tensor:
-        """Domain of each image, int64 [B]."""
-        total, squares = image_sums(images)
-        features = torch.cat(mean_and_std(images[0, 0].numel(), total, squares), 1)
+    def detect(self, inputs: Tensor) -> Tensor:
+        """Domain of each sample, int64 [B]."""
+        features = torch.cat(Sums.of_samples(inputs).mean_and_std(self.black, self.span), 1)
         if features.shape[1] != len(self.feature_mean):
-            raise DataError(f"fitted on {len(self.feature_mean) // 2} channels, given images {list(images.shape[1:])}")
+            raise DataError(f"fitted on {len(self.feature_mean) // 2} channels, given inputs {list(inputs.shape[1:])}")
         return torch.cdist((features - self.feature_mean) / self.feature_std, self.centers).argmin(1)
 
-    def normalize(self, images: Tensor) -> Tensor:
-        """uint8 [B, C, H, W] to floats of the same shape."""
-        domain = self.detect(images)
-        scale = 1 / (255 * self.stds[domain])  # [B, C]
-        shift = -self.means[domain] / self.stds[domain]
-        scale, shift = (value.to(self.dtype)[:, :, None, None] for value in (scale, shift))
-        return (images.to(self.dtype) * scale).add_(shift)
+    def normalize(self, inputs: Tensor) -> Tensor:
+        """[B, C, *positions] to floats of the same shape."""
+        domain = self.detect(inputs)
+        scale = 1 / (self.span * self.stds[domain])  # [B, C]
+        shift = -(self.means[domain] + self.black / self.span) / self.stds[domain]
+        scale, shift = (along_channels(value.to(self.dtype), inputs) for value in (scale, shift))
+        return (inputs.to(self.dtype) * scale).add_(shift)

@@ -1,26 +1,38 @@
-"""Sums over uint8 images, exact because they are integers, from which every statistic follows."""
+"""Sums over inputs from which means, standard deviations and covariances follow: exact for integers of up to 16 bits.
+
+Integers are summed as integers. For int32 and float32 the mean and the centered sum of squares are kept in float64 and
+merged by the formula of Chan, Golub & LeVeque 1983, "Algorithms for computing the sample variance", eq. 2.1, which is
+as accurate as two passes: the error of a mean or standard deviation is a few roundings of float64 (below 1e-12 of it).
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from normlab.inputs import EXACT_TYPES
+
 
 def image_sums(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum of x and of x^2 over the pixels of each image and channel.
+    """Sum of x and of x^2 over the positions of each sample and channel.
 
     Args:
-        images: uint8 [B, C, H, W].
+        images: integers of up to 16 bits, [B, C, *positions].
 
     Returns:
-        Two int64 tensors [B, C]. Exact up to 2^63, which is 10^14 pixels.
+        Two int64 tensors [B, C], exact.
     """
-    x = images.to(torch.int32)
-    return x.sum((2, 3)), (x * x).sum((2, 3))
+    sums = Sums.of_samples(images)
+    return sums.first, sums.second
 
 
-def mean_and_std(count: int | Tensor, total: Tensor, squares: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (ddof 0) in units of u = x/255, from exact sums of x and x^2.
+def mean_and_std(
+    count: int | Tensor, total: Tensor, squares: Tensor, black: float | Tensor = 0, span: float | Tensor = 255
+) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (ddof 0) in units of u = (x - black)/span, from exact sums of x and x^2.
 
     The sums are first shifted, as integers, by the integer part of the mean. So no digits cancel, and a constant input
     gives a standard deviation of exactly zero.
@@ -33,84 +45,122 @@ def mean_and_std(count: int | Tensor, total: Tensor, squares: Tensor) -> tuple[T
         count: n, how many numbers were summed.
         total: int64, sum of x.
         squares: int64, sum of x^2.
+        black: see :mod:`normlab.inputs`; the default is that of 8 bits.
+        span: white - black.
     """
     n = torch.as_tensor(count, device=total.device)
     whole = torch.div(total, n, rounding_mode="floor")
     rest = total - n * whole  # sum of (x - whole), in 0..n-1
     centered_squares = squares - 2 * whole * total + n * whole * whole  # sum of (x - whole)^2
-    mean = (whole + rest / n.to(torch.float64)) / 255
+    mean = (whole + rest / n.to(torch.float64) - black) / span
     offset = rest.to(torch.float64) / n
     variance = centered_squares.to(torch.float64) / n - offset * offset
-    return mean, variance.clamp(min=0).sqrt() / 255
+    return mean, variance.clamp(min=0).sqrt() / span
 
 
-class ChannelSums:
-    """Per-channel sums over images, for both estimators of the standard deviation."""
+@dataclass
+class Sums:
+    """What the mean and the variance of some numbers follow from; each entry sums ``count`` numbers.
 
-    def __init__(self, channels: int, height: int, width: int) -> None:
-        self.pixels = height * width
-        self.images = 0
-        self.total = torch.zeros(channels, dtype=torch.int64)
-        self.squares = torch.zeros(channels, dtype=torch.int64)
-        self.std_sum = torch.zeros(channels, dtype=torch.float64)
+    Attributes:
+        count: how many numbers each entry sums.
+        first: int64, sum of x; of int32 and float32 inputs, float64, mean of x.
+        second: int64, sum of x^2; of int32 and float32 inputs, float64, sum of (x - mean)^2.
+    """
 
-    def update(self, images: Tensor) -> None:
-        """Add a batch, uint8 [B, C, H, W]."""
-        total, squares = (sums.cpu() for sums in image_sums(images))
-        self.images += len(images)
-        self.total += total.sum(0)
-        self.squares += squares.sum(0)
-        self.std_sum += mean_and_std(self.pixels, total, squares)[1].sum(0)
+    count: int
+    first: Tensor
+    second: Tensor
 
-    def statistics(self, estimator: str) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of each channel, float64 [C], in units of u.
+    @classmethod
+    def of(cls, inputs: Tensor, dims: Sequence[int]) -> Sums:
+        """Sums over these dimensions of inputs [B, C, *positions]; the others remain."""
+        dims = tuple(dims)
+        count = 1
+        for dim in dims:
+            count *= inputs.shape[dim]
+        if inputs.dtype in EXACT_TYPES:
+            x = inputs.to(torch.int64 if inputs.dtype == torch.uint16 else torch.int32)  # x^2 must fit
+            squares = x * x
+            if not dims:
+                return cls(1, x.to(torch.int64), squares.to(torch.int64))
+            return cls(count, x.sum(dims), squares.sum(dims))
+        values = inputs.to(torch.float64)
+        if not dims:
+            return cls(1, values, torch.zeros_like(values))
+        start = values
+        for dim in dims:
+            start = start.narrow(dim, 0, 1)
+        values = values - start  # equal numbers become zeros, so that their variance is exactly 0
+        mean = values.mean(dims, keepdim=True)
+        return cls(count, (mean + start).squeeze(dims), (values - mean).square().sum(dims))
 
-        Args:
-            estimator: ``pooled``, the standard deviation of all pixels of all images; or ``per_image``, the mean over
-                images of each image's own standard deviation. ``per_image`` is smaller: it leaves out how the
-                images' means differ.
-        """
-        mean, pooled = mean_and_std(self.images * self.pixels, self.total, self.squares)
-        return mean, pooled if estimator == "pooled" else self.std_sum / self.images
+    @classmethod
+    def of_samples(cls, inputs: Tensor) -> Sums:
+        """Sums over the positions of each sample and channel, [B, C]."""
+        return cls.of(inputs, range(2, inputs.ndim))
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether these are sums of integers."""
+        return not self.first.dtype.is_floating_point
 
-class FeatureSums:
-    """Sums of every feature (channel and pixel) over images."""
+    def cpu(self) -> Sums:
+        """The same on the CPU."""
+        return Sums(self.count, self.first.cpu(), self.second.cpu())
 
-    def __init__(self, channels: int, height: int, width: int) -> None:
-        self.images = 0
-        self.total = torch.zeros(channels, height, width, dtype=torch.int64)
-        self.squares = torch.zeros(channels, height, width, dtype=torch.int64)
+    def pooled(self, dim: int, keepdim: bool = False) -> Sums:
+        """The sums of all numbers along a dimension of the entries."""
+        count = self.count * self.first.shape[dim]
+        if self.is_exact:
+            return Sums(count, self.first.sum(dim, keepdim=keepdim), self.second.sum(dim, keepdim=keepdim))
+        start = self.first.narrow(dim, 0, 1)
+        offsets = self.first - start
+        offset = offsets.mean(dim, keepdim=True)
+        between = (offsets - offset).square().sum(dim, keepdim=keepdim) * self.count
+        mean = start + offset
+        return Sums(count, mean if keepdim else mean.squeeze(dim), self.second.sum(dim, keepdim=keepdim) + between)
 
-    def update(self, images: Tensor) -> None:
-        """Add a batch, uint8 [B, C, H, W]."""
-        x = images.to(torch.int32)
-        self.images += len(images)
-        self.total += x.sum(0).cpu()
-        self.squares += (x * x).sum(0).cpu()
+    def __getitem__(self, index: Tensor) -> Sums:
+        return Sums(self.count, self.first[index], self.second[index])
 
-    def statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of each feature, float64 [C, H, W], in units of u."""
-        return mean_and_std(self.images, self.total, self.squares)
+    def __add__(self, other: Sums) -> Sums:
+        """The sums of both sets of numbers."""
+        count = self.count + other.count
+        if self.is_exact:
+            return Sums(count, self.first + other.first, self.second + other.second)
+        apart = other.first - self.first
+        mean = self.first + apart * (other.count / count)
+        return Sums(count, mean, self.second + other.second + apart.square() * (self.count * other.count / count))
+
+    def mean_and_std(self, black: float | Tensor, span: float | Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation (ddof 0), float64, in units of u = (x - black)/span."""
+        if self.is_exact:
+            return mean_and_std(self.count, self.first, self.second, black, span)
+        return (self.first - black) / span, (self.second / self.count).sqrt() / span
 
 
 class SecondMoment:
-    """Mean and covariance of D features over rows of integers, accumulated without rounding.
+    """Mean and covariance of D features over rows of inputs.
 
-    Rows are shifted by 128, so that a product is at most 2^14 and the sum of 1,024 of them at most 2^24: a float32
-    matrix product over such a block is exact, and twice as fast as one in float64.
+    Rows of uint8 are shifted by 128, so that a product is at most 2^14 and the sum of 1,024 of them at most 2^24: a
+    float32 matrix product over such a block is exact, and twice as fast as one in float64. Rows of another type are
+    shifted by their first row and multiplied in float64: products of 16-bit integers are exact below 2^53.
     """
 
     BLOCK = 1024
 
     def __init__(self, features: int) -> None:
         self.rows = 0
+        self.shift = torch.zeros(0, dtype=torch.float64)
         self.total = torch.zeros(features, dtype=torch.float64)
         self.products = torch.zeros(features, features, dtype=torch.float64)
         self._waiting: list[Tensor] = []
 
     def update(self, rows: Tensor) -> None:
-        """Add rows, uint8 [N, D]."""
+        """Add rows [N, D], all of one type."""
+        if not len(self.shift):
+            self.shift = torch.full_like(self.total, 128) if rows.dtype == torch.uint8 else rows[0].double().cpu()
         self._waiting.append(rows.cpu())
         if sum(map(len, self._waiting)) >= self.BLOCK:
             self._flush()
@@ -119,15 +169,16 @@ class SecondMoment:
         if not self._waiting:
             return
         for block in torch.cat(self._waiting).split(self.BLOCK):
-            centered = block.to(torch.float32) - 128
+            is_short = block.dtype == torch.uint8
+            centered = block.to(torch.float32) - 128 if is_short else block.to(torch.float64) - self.shift
             self.products += centered.T @ centered
             self.total += centered.sum(0)
             self.rows += len(block)
         self._waiting = []
 
-    def statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean [D] and covariance [D, D] (ddof 0), float64, in units of u and u^2."""
+    def statistics(self, black: float | Tensor = 0, span: float | Tensor = 255) -> tuple[Tensor, Tensor]:
+        """Mean [D] and covariance [D, D] (ddof 0), float64, in units of u = (x - black)/span and of u^2."""
         self._flush()
         mean = self.total / self.rows
         covariance = self.products / self.rows - torch.outer(mean, mean)
-        return (mean + 128) / 255, covariance / 255**2
+        return (mean + self.shift - black) / span, covariance / span**2

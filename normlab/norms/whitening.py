@@ -46,10 +46,9 @@ class Whitening(Normalization):
         self.rank: int | None = None
         self._cast: Tensor | None = None  # the matrix in the output's type: casting takes longer than multiplying
 
-    def begin(self, channels: int, height: int, width: int) -> None:  # noqa: D102
-        if self.patch and (height % self.patch or width % self.patch):
-            raise DataError(f"norm.patch={self.patch} does not divide images of {height}x{width} pixels")
-        features = channels * (self.patch**2 if self.patch else height * width)
+    def begin(self, channels: int, *positions: int) -> None:  # noqa: D102
+        self._require_patches(positions)
+        features = channels * (self.patch**2 if self.patch else math.prod(positions))
         if features > self.MAX_FEATURES:
             raise DataError(
                 f"whitening {features} features needs a matrix of {features**2 * 8 / 2**30:.0f} GiB: "
@@ -57,11 +56,11 @@ class Whitening(Normalization):
             )
         self.moment = SecondMoment(features)
 
-    def update(self, images: Tensor) -> None:  # noqa: D102
-        self.moment.update(self._rows(images))
+    def update(self, inputs: Tensor) -> None:  # noqa: D102
+        self.moment.update(self._rows(inputs))
 
     def finish(self, count: int) -> None:  # noqa: D102
-        mean, covariance = self.moment.statistics()
+        mean, covariance = self.moment.statistics(self.black.cpu(), self.span.cpu())
         rows = self.moment.rows
         del self.moment
         values, vectors = torch.linalg.eigh(covariance)
@@ -93,32 +92,36 @@ class Whitening(Normalization):
         self.center = mean
         self.matrix = (vectors * weights) @ vectors.T if self.rotate_back else weights[:, None] * vectors.T
 
-    def normalize(self, images: Tensor) -> Tensor:
-        """uint8 [B, C, H, W] to floats of the same shape."""
-        rows = self._rows(images).to(self.dtype) / 255
+    def normalize(self, inputs: Tensor) -> Tensor:
+        """[B, C, *positions] to floats of the same shape."""
+        rows = self._rows(inputs).to(self.dtype) / self.span
         if rows.shape[1] != len(self.center):
-            raise DataError(f"fitted on {len(self.center)} features, given images {list(images.shape[1:])}")
+            raise DataError(f"fitted on {len(self.center)} features, given inputs {list(inputs.shape[1:])}")
         if self._cast is None or self._cast.dtype != self.dtype or self._cast.device != self.matrix.device:
             self._cast = self.matrix.to(self.dtype)
-        white = (rows - self.center.to(self.dtype)) @ self._cast.T
-        return self._images(white, images.shape)
+        white = (rows - (self.center + self.black / self.span).to(self.dtype)) @ self._cast.T
+        return self._inputs(white, inputs.shape)
 
     def _load_from_state_dict(self, *arguments: Any) -> None:
         self._cast = None
         super()._load_from_state_dict(*arguments)
 
-    def _rows(self, images: Tensor) -> Tensor:
-        """[B, C, H, W] to [B, D], or to one row for each patch, [B * patches, C * patch^2]."""
+    def _require_patches(self, positions: tuple[int, ...]) -> None:
+        if self.patch and (len(positions) != 2 or any(side % self.patch for side in positions)):
+            size = "x".join(map(str, positions))
+            raise DataError(f"norm.patch={self.patch} does not divide images of {size} pixels")
+
+    def _rows(self, inputs: Tensor) -> Tensor:
+        """[B, C, *positions] to [B, D], or to one row for each patch, [B * patches, C * patch^2]."""
         if not self.patch:
-            return images.flatten(1)
-        batch, channels, height, width = images.shape
+            return inputs.flatten(1)
+        self._require_patches(inputs.shape[2:])
+        batch, channels, height, width = inputs.shape
         p = self.patch
-        if height % p or width % p:
-            raise DataError(f"norm.patch={p} does not divide images of {height}x{width} pixels")
-        cut = images.reshape(batch, channels, height // p, p, width // p, p)
+        cut = inputs.reshape(batch, channels, height // p, p, width // p, p)
         return cut.permute(0, 2, 4, 1, 3, 5).reshape(-1, channels * p * p)
 
-    def _images(self, rows: Tensor, shape: torch.Size) -> Tensor:
+    def _inputs(self, rows: Tensor, shape: torch.Size) -> Tensor:
         """The inverse of :meth:`_rows`."""
         if not self.patch:
             return rows.reshape(shape)

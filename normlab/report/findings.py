@@ -28,7 +28,7 @@ from jinja2 import Environment, StrictUndefined, TemplateError
 
 from normlab.config import EXPERIMENTS
 from normlab.errors import ConfigError
-from normlab.report.advice import Numbers
+from normlab.report.numbers import Numbers
 from normlab.report.study import Study
 from normlab.statistics import Interval
 from normlab.verdicts import Cell, Verdict

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -452,14 +451,3 @@ def measurements(results: Path) -> list[dict[str, Any]]:
 def keep(study: Study, results: Path) -> None:
     """Write the study's records and curves compactly beside its tables."""
     record.keep(results, study.stored)
-
-
-def provenance(study: Study) -> str:
-    """What made the runs: commits, versions, machines."""
-    about = [found["provenance"] for found in (*study.records, *study.measured)]
-    commits = sorted(
-        {f"{part['commit'] or 'unknown'}{' with uncommitted changes' * bool(part['dirty'])}" for part in about}
-    )
-    machines = sorted({f"{part['processor']}, {part['cores']} cores" for part in about})
-    versions = sorted({", ".join(f"{name} {version}" for name, version in part["versions"].items()) for part in about})
-    return "; ".join(itertools.chain([f"commit {' and '.join(commits)}"], versions, machines))

@@ -140,13 +140,19 @@ def _times(runs: pd.DataFrame, column: str) -> pd.Series:
     return times.mask((runs.status == "diverged") & times.isna(), math.inf)
 
 
-def differences(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy of each scheme less that of the reference, at the seeds that both have, and how much later it learns.
+def differences(study: Study, runs: pd.DataFrame, reference: str | None = None) -> pd.DataFrame:
+    """Accuracy of each scheme minus that of a reference, at the seeds that both have, and how much later it learns.
+
+    Args:
+        study: of the runs.
+        runs: at one choice of the learning rates.
+        reference: the scheme that the others are compared with; None: the study's own.
 
     Columns: the cell's factors, norm, n (pairs), lost (pairs that a divergence takes away), difference with its 95% t
     interval, p of the paired t test, p_holm corrected for all rows; later, the epochs to the target less those of the
     reference, with its interval, where a run that never reaches it counts as the longest one; NaN if none reaches it.
     """
+    reference = reference or study.reference
     target = f"epochs_to.{study.plan.target:g}"
     horizon = float(study.runs["config.trainer.max_epochs"].max())
     rows = []
@@ -155,24 +161,22 @@ def differences(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
         cells = list(runs.groupby(study.factors, sort=False))
     for values, cell in cells:
         table = cell.pivot_table(index="seed", columns="norm", values="test_accuracy", sort=False, dropna=False)
-        if study.reference not in table:
+        if reference not in table:
             continue
         have = {str(norm): set(part.seed) for norm, part in cell.groupby("norm")}
-        for norm in [str(name) for name in table if name != study.reference]:
-            seeds = sorted(have[norm] & have[study.reference])
-            both = table.loc[seeds, [norm, study.reference]].dropna()
-            difference = paired_difference(both[norm].to_numpy(), both[study.reference].to_numpy())
-            p = t_test(both[norm].to_numpy(), both[study.reference].to_numpy())
+        for norm in [str(name) for name in table if name != reference]:
+            seeds = sorted(have[norm] & have[reference])
+            both = table.loc[seeds, [norm, reference]].dropna()
+            difference = paired_difference(both[norm].to_numpy(), both[reference].to_numpy())
+            p = t_test(both[norm].to_numpy(), both[reference].to_numpy())
             images = None
             if len(both) == len(seeds):
-                images = crossed(
-                    Superior(kind="superior", first={"norm": norm}, second={"norm": study.reference}), cell
-                )
+                images = crossed(Superior(kind="superior", first={"norm": norm}, second={"norm": reference}), cell)
             if images is not None:
                 difference, p = crossed_interval(*images), crossed_test(*images)
             sides = [
                 _times(part, target).groupby(part.seed).mean().reindex(seeds)
-                for part in (cell[cell.norm == norm], cell[cell.norm == study.reference])
+                for part in (cell[cell.norm == norm], cell[cell.norm == reference])
             ]
             asked = sides[0].notna() & sides[1].notna()
             later = Interval(math.nan, math.nan, math.nan, 0)

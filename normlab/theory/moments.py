@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from normlab.errors import DataError
+from normlab.inputs import check_finite, check_inputs, range_of_type
 from normlab.norms import Affine, Learned, Normalization, Whitening
-from normlab.norms.base import check_images
+from normlab.norms.base import over_features
 from normlab.norms.moments import SecondMoment
 
 MAX_FEATURES = 8192  # a dense matrix of this size takes 0.5 GiB, its eigenvectors 0.5 GiB and minutes
@@ -82,34 +83,44 @@ def with_ones(features: Tensor) -> Tensor:
     return torch.cat([features, features.new_ones(len(features), 1)], 1)
 
 
-def raw_moments(batches: Iterable[tuple[Tensor, Tensor]], classes: int) -> tuple[Moments, tuple[int, int, int]]:
-    """Moments of u = x/255 in one pass over uint8 images, from exact integer sums; and the images' shape.
+def raw_moments(
+    batches: Iterable[tuple[Tensor, Tensor]], classes: int, range_: tuple[float, float] | None = None
+) -> tuple[Moments, tuple[int, ...]]:
+    """Moments of u in one pass over inputs, of 8 and 16 bits from exact integer sums; and the inputs' shape.
 
     Args:
-        batches: images uint8 [B, C, H, W] and labels int64 [B].
-        classes: number of classes.
+        batches: inputs [B, C, *positions], and labels int64 [B] or (of regression, with one class) float32 [B].
+        classes: number of classes; of regression 1, and y is the label itself.
+        range_: black and white; None: by the type of the inputs.
 
     Raises:
-        DataError: if there are no images, or they have more than MAX_FEATURES features.
+        DataError: if there are no inputs, some are not finite, or they have more than MAX_FEATURES features.
     """
     sums: SecondMoment | None = None
     by_class, counts = torch.zeros(classes, 0, dtype=torch.float64), torch.zeros(classes, dtype=torch.float64)
-    shape = (0, 0, 0)
-    for images, labels in batches:
-        check_images(images)
-        rows = images.flatten(1)
+    shape: tuple[int, ...] = ()
+    black, white = range_ or (0.0, 1.0)
+    for inputs, labels in batches:
+        check_inputs(inputs)
+        check_finite(inputs)
+        rows = inputs.flatten(1)
         if sums is None:
-            shape = tuple(images.shape[1:])  # type: ignore[assignment]
+            shape = tuple(inputs.shape[1:])
+            black, white = range_ or range_of_type(inputs.dtype)
             require_dense(rows.shape[1])
             sums, by_class = SecondMoment(rows.shape[1]), torch.zeros(classes, rows.shape[1], dtype=torch.float64)
         sums.update(rows)
-        by_class.index_add_(0, labels, rows.double())
-        counts += torch.bincount(labels, minlength=classes)
+        if labels.is_floating_point():
+            by_class += labels.double()[None] @ rows.double()
+            counts += labels.double().sum()
+        else:
+            by_class.index_add_(0, labels, rows.double())
+            counts += torch.bincount(labels, minlength=classes)
     if sums is None:
         raise DataError("no images")
-    mean, covariance = sums.statistics()
+    mean, covariance = sums.statistics(black, white - black)
     targets = counts / sums.rows
-    cross = by_class.T / (255 * sums.rows) - torch.outer(mean, targets)
+    cross = (by_class.T - black * counts) / ((white - black) * sums.rows) - torch.outer(mean, targets)
     return Moments(sums.rows, mean, covariance, cross, targets), shape
 
 
@@ -132,30 +143,28 @@ def is_affine(norm: Normalization) -> bool:
     return isinstance(norm, Affine | Learned) or (isinstance(norm, Whitening) and not norm.patch)
 
 
-def moments_under(norm: Normalization, raw: Moments, shape: tuple[int, int, int]) -> Moments:
-    """Moments of normalized images from those of u, for a scheme that :func:`is_affine`.
+def moments_under(norm: Normalization, raw: Moments, shape: tuple[int, ...]) -> Moments:
+    """Moments of normalized inputs from those of u, for a scheme that :func:`is_affine`.
 
     Args:
         norm: fitted.
-        raw: of u = x/255.
-        shape: C, H, W of the images.
+        raw: of u, in the range of the scheme.
+        shape: C and positions of the inputs.
     """
     norm = copy.deepcopy(norm).double()
     if isinstance(norm, Affine | Learned):
-        channels = max(shape[0], len(norm.scale))
-        scale, shift = (
-            value.detach().double().expand(channels, *shape[1:]).flatten() for value in (norm.scale, norm.shift)
-        )
-        return raw.mapped(255 * scale, shift)
+        scale, shift = (over_features(value.detach().double(), shape).flatten() for value in (norm.scale, norm.shift))
+        black = norm.black if norm.has_range else 0.0
+        return raw.mapped(norm.span * scale, shift + black * scale)
     assert isinstance(norm, Whitening)
     return raw.transformed(norm.matrix, norm.center)
 
 
 def streamed_moments(batches: Iterable[tuple[Tensor, Tensor]], norm: Normalization, classes: int) -> Moments:
-    """Moments of normalized images in one pass, in float64, for any scheme.
+    """Moments of normalized inputs in one pass, in float64, for any scheme.
 
     Args:
-        batches: images uint8 [B, C, H, W] and labels int64 [B].
+        batches: inputs and labels as in :func:`raw_moments`.
         norm: fitted.
         classes: number of classes.
     """
@@ -165,7 +174,7 @@ def streamed_moments(batches: Iterable[tuple[Tensor, Tensor]], norm: Normalizati
     with torch.no_grad():
         for images, labels in batches:
             x = norm(images).flatten(1)
-            y = F.one_hot(labels, classes).double()
+            y = labels.double()[:, None] if labels.is_floating_point() else F.one_hot(labels, classes).double()
             if count == 0:
                 require_dense(x.shape[1])
                 total = x.new_zeros(x.shape[1])

@@ -104,7 +104,8 @@ def linear_hessian(images: Tensor, norm: str | Normalization | None = None, bias
     4.0
 
     Args:
-        images: uint8 [N, C, H, W]; or, without a normalization, features [N, D] of any real type.
+        images: inputs [N, C, *positions], see :mod:`normlab.inputs`; or, without a normalization, features [N, D] of
+            any real type.
         norm: the config name of a scheme, which is then fitted on these images; or a fitted scheme.
         bias: whether the model has a bias.
 
@@ -136,9 +137,13 @@ def _of_few(images: Tensor, norm: Normalization, bias: bool) -> Spectrum:
 
 
 def image_moments(images: Tensor, norm: Normalization) -> Moments:
-    """Moments of unlabeled images, uint8 [N, C, H, W], under a fitted scheme."""
+    """Moments of unlabeled inputs [N, C, *positions] under a fitted scheme."""
     batches = [(batch, torch.zeros(len(batch), dtype=torch.int64)) for batch in images.split(256)]
-    return moments_under(norm, *raw_moments(batches, 1)) if is_affine(norm) else streamed_moments(batches, norm, 1)
+    if not is_affine(norm):
+        return streamed_moments(batches, norm, 1)
+    if not norm.has_range:  # constants, without the range of a type yet
+        norm = copy.deepcopy(norm).fit([images[:1]])
+    return moments_under(norm, *raw_moments(batches, 1, (norm.black.item(), norm.white.item())))
 
 
 def _feature_moments(features: Tensor) -> Moments:

@@ -10,6 +10,7 @@ import torch
 from normlab.archs import Network
 from normlab.config import Config, parse_group
 from normlab.errors import CheckpointError
+from normlab.inputs import TYPE_NAMES
 
 KEY = "normlab"
 
@@ -23,13 +24,14 @@ def description(config: Config, network: Network) -> dict[str, Any]:
         "input_shape": list(network.input_shape),
         "normalized_shape": list(network.normalized_shape),
         "classes": list(network.classes),
+        "input_type": str(network.input_type).removeprefix("torch."),
     }
 
 
 def load(path: str | Path) -> Network:
-    """The network of a checkpoint with its normalization, in evaluation mode; the network takes uint8 images.
+    """The network of a checkpoint with its normalization, in evaluation mode; the network takes inputs as stored.
 
-    Its attribute ``classes`` holds the names of the outputs.
+    Its attribute ``classes`` holds the names of the outputs, ``input_type`` the type of the inputs.
 
     Args:
         path: ``checkpoint.ckpt`` in the folder of a run.
@@ -49,6 +51,7 @@ def load(path: str | Path) -> Network:
         tuple(about["input_shape"]),
         tuple(about["classes"]),
         tuple(about["normalized_shape"]),
+        TYPE_NAMES[about.get("input_type", "uint8")],  # without one: from the time when all inputs were of 8 bits
     )
     _put(network, saved, Path(path))
     return network.eval()

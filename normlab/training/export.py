@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from normlab.archs.folding import folded
+from normlab.archs.folding import example_inputs, folded
 from normlab.errors import CheckpointError, ConfigError, NormlabError, first_line
 from normlab.files import replacing
 from normlab.training.checkpoint import load
@@ -18,7 +18,7 @@ TOLERANCE = 1e-5  # of the scores read back from the file, relative to the large
 
 
 def export(path: str | Path, out: str | Path, fold: bool = True) -> str:
-    """Write the network of a checkpoint as ONNX or as a torch.export program, taking uint8 [B, C, H, W] of any B.
+    """Write the network of a checkpoint as ONNX or as a torch.export program, taking inputs as stored, of any B.
 
     The file is read back and must give the same scores; otherwise it is deleted, and an earlier file stays.
 
@@ -49,9 +49,7 @@ def export(path: str | Path, out: str | Path, fold: bool = True) -> str:
             raise ConfigError(f"{out}: cannot be written ({error.strerror})") from None
         network = load(path)
         module, text = folded(network) if fold else (network, "kept as a layer")
-        images = torch.randint(
-            0, 256, (3, *network.input_shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-        )
+        images = example_inputs(network, 3)
         with torch.no_grad():
             expected = network(images)
         try:

@@ -227,10 +227,16 @@ def test_greyscale_under_three_constants_repeats_the_channel(random_images):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
-    "wrong", [torch.zeros(2, 3, 8, 8), torch.zeros(3, 8, 8, dtype=torch.uint8), torch.zeros(2, 3, 8, 8).long()]
+    ("wrong", "given"),
+    [
+        (torch.zeros(2, 3, 8, 8).double(), r"float64 \[2, 3, 8, 8\]"),
+        (torch.zeros(8, dtype=torch.uint8), r"uint8 \[8\]"),
+        (torch.zeros(2, 3, 8, 8).long(), "int64"),
+        (torch.zeros(2, 3).half(), "float16"),
+    ],
 )
-def test_only_batches_of_uint8_images_are_taken(name, wrong):
-    with pytest.raises(DataError, match="uint8 images"):
+def test_only_batches_of_known_types_are_taken(name, wrong, given):
+    with pytest.raises(DataError, match=rf"expected inputs \[B, C, \*positions\] of uint8, .*, not {given}"):
         normalization(name)(wrong)
 
 

@@ -7,7 +7,9 @@ import pytest
 from normlab import tables
 from normlab.errors import ConfigError
 from normlab.report import advice, study
-from normlab.report.advice import Numbers, write_advice
+from normlab.report.advice import write_advice
+from normlab.report.effects import effects, write_effects
+from normlab.report.numbers import Numbers
 from normlab.report.tables import at_rates, differences, wide
 from tests.report.planted_records import OVERRIDES, plant
 
@@ -36,6 +38,25 @@ def test_numbers_are_those_of_the_tables(made):
         of.accuracy("learning_rates", "unit", arch="cnn")
     with pytest.raises(ConfigError, match="has 0 rows for zca"):
         of.accuracy("learning_rates", "zca")
+
+
+def test_effects_are_the_differences_from_the_data_sets_own_statistics(made, tmp_path):
+    frame = effects([made[0], made[0]])  # runs that two studies share count once
+    assert frame.scheme.to_list() == ["raw", "unit", "centered"]
+    assert set(frame.study) == {("learning_rates", "learning_rates")}
+    known = differences(made[0], at_rates(made[0])["best"], "dataset").set_index("norm")
+    for row in frame.itertuples():
+        assert row.difference == pytest.approx(100 * known.difference[row.scheme])
+        assert (row.n, row.network, row.inside, row.optimizer) == (6, "cnn", "nothing", "sgd")
+        assert row.low < row.difference < row.high
+    # Planted: unit and dataset reach 80% at their best rates, centered 65%.
+    assert frame.set_index("scheme").difference.to_dict() == pytest.approx(
+        {"unit": 0, "centered": -15, "raw": 0}, abs=1
+    )
+    path = write_effects([made[0]], tmp_path)
+    assert len([line for line in path.read_text().splitlines() if line.startswith("| cnn")]) == 3
+    assert (tmp_path / "effects.png").stat().st_size > 10_000
+    assert write_effects([], tmp_path) is None
 
 
 def test_the_page_waits_for_its_studies_and_quotes_them(made, tmp_path, monkeypatch):

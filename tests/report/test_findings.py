@@ -11,7 +11,7 @@ from normlab.commandline.grid import load
 from normlab.config import check
 from normlab.errors import ConfigError
 from normlab.report import study, tables
-from normlab.report.advice import Numbers
+from normlab.report.numbers import Numbers
 from normlab.report.findings import (
     accuracy_at,
     average,

@@ -1,0 +1,80 @@
+"""What every part takes: batches of inputs [B, C, *positions] of a few types, and the range that stands for 0 to 1.
+
+``positions`` are none for a table, one for a series, two for an image. A value x of an input counts as
+u = (x - black)/(white - black). Unless the files or the user say otherwise, black and white follow from the type.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from normlab.errors import DataError
+
+# Black and white of each type. Signed integers and floats carry their own unit (a count, a kelvin, a Hounsfield unit):
+# for them u is x.
+RANGES: dict[torch.dtype, tuple[float, float]] = {
+    torch.uint8: (0.0, 255.0),
+    torch.uint16: (0.0, 65535.0),
+    torch.int16: (0.0, 1.0),
+    torch.int32: (0.0, 1.0),
+    torch.float32: (0.0, 1.0),
+}
+TYPE_NAMES = {str(dtype).removeprefix("torch."): dtype for dtype in RANGES}
+
+# Integers whose sums of squares fit into 64 bits for any number of values below 2^31.
+EXACT_TYPES = (torch.uint8, torch.uint16, torch.int16)
+
+
+def range_of_type(dtype: torch.dtype) -> tuple[float, float]:
+    """Black and white of a type of inputs.
+
+    >>> range_of_type(torch.uint16)
+    (0.0, 65535.0)
+
+    Raises:
+        DataError: for another type than those of ``RANGES``.
+    """
+    if dtype not in RANGES:
+        name = str(dtype).removeprefix("torch.")
+        raise DataError(f"inputs of the type {name}: expected {', '.join(TYPE_NAMES)}; convert them with .to(type)")
+    return RANGES[dtype]
+
+
+def check_inputs(inputs: Tensor) -> None:
+    """Refuse anything but a batch of inputs.
+
+    Raises:
+        DataError: naming the actual type and shape.
+    """
+    if not isinstance(inputs, Tensor) or inputs.dtype not in RANGES or inputs.ndim < 2:
+        actual = (
+            f"{str(inputs.dtype).removeprefix('torch.')} {list(inputs.shape)}"
+            if isinstance(inputs, Tensor)
+            else type(inputs).__name__
+        )
+        raise DataError(f"expected inputs [B, C, *positions] of {', '.join(TYPE_NAMES)}, not {actual}")
+
+
+def check_finite(inputs: Tensor) -> None:
+    """Refuse inputs with NaN or infinity.
+
+    Raises:
+        DataError: naming the place of the first such value.
+    """
+    if inputs.dtype.is_floating_point and not (finite := inputs.isfinite()).all():
+        place = (~finite).nonzero()[0].tolist()
+        raise DataError(
+            f"the value at {place} is {inputs[tuple(place)].item()}: statistics need finite values; "
+            f"replace or leave out what is missing"
+        )
+
+
+def check_range(black: float, white: float) -> None:
+    """Refuse a range in which white does not lie above black.
+
+    Raises:
+        DataError: naming both.
+    """
+    if not (float("-inf") < black < white < float("inf")):
+        raise DataError(f"data.black={black:g} and data.white={white:g}: black must be below white, both finite")

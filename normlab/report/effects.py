@@ -1,0 +1,232 @@
+"""Effects: the accuracy of every scheme minus that of ``dataset``, in each cell of each study, with its conditions.
+
+All of them stand in one figure, :func:`draw`, and in one table, so that a reader sees first where a scheme matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from normlab.report.figures import figure
+from normlab.report.study import Study
+from normlab.report.tables import at_rates, differences, render
+
+REFERENCE = "dataset"
+MATTERS = 1.0  # points; a difference within them is drawn in the band "does not matter"
+# In the figure, from top to bottom. A scheme that fewer than two panels have stands in the studies' own tables.
+SCHEMES = (
+    "raw", "unit", "centered", "inception", "imagenet", "dataset_mean", "per_image", "per_image_channel", "zca", "pca",
+)  # fmt: skip
+DATA = {"CIFAR-10": "#0072B2", "flowers": "#E69F00", "photos": "#009E73", "digits": "#CC79A7"}
+OTHER_DATA = "#777777"
+PANELS = (
+    "linear model",
+    "convolutional, nothing inside",
+    "convolutional, batch norm inside",
+    "convolutional, layer or group norm inside",
+    "vision transformer",
+    "pretrained, fine-tuned",
+)
+LEFT = -26.0  # points: effects below are drawn at the edge, with an arrow
+MARKERS = {"he": "o", "torch": "s", "zeros": "o", "-": "o"}
+# What normalizes inside the networks that have no choice of it.
+INSIDE = {"vit": "layer", "pretrained": "batch"}
+FACTORS_SHOWN = ("arch", "data", "optim", "config.arch.internal_norm", "config.arch.init", "config.data.root")
+
+
+def effects(studies: Sequence[Study]) -> pd.DataFrame:
+    """A row for each scheme in each cell of each study that has ``dataset``; each scheme at its own best rate.
+
+    Columns: study (names, of all that share the runs), network, inside (normalization inside the network), init,
+    optimizer, schedule, data, images (of training), epochs, other (the cell's other factors), scheme; difference, low
+    and high in points of test accuracy; covers (what the interval covers), n (pairs of runs), tuned (whether each
+    scheme has a rate of its own).
+    """
+    rows = []
+    for study in studies:
+        if not study.records or REFERENCE not in set(study.runs.norm):
+            continue
+        runs = at_rates(study)["best"]
+        cells = list(runs.groupby(study.factors, sort=False)) if study.factors else [((), runs)]
+        for values, cell in cells:
+            about = conditions(cell, dict(zip(study.factors, map(str, values), strict=True)))
+            for _, row in differences(study, cell, REFERENCE).iterrows():
+                if row.n < 2 or row.norm == REFERENCE:
+                    continue
+                rows.append(
+                    {
+                        "study": study.name,
+                        **about,
+                        "scheme": row.norm,
+                        **{name: 100 * float(row[name]) for name in ("difference", "low", "high")},
+                        "covers": row.covers,
+                        "n": row.n,
+                        "tuned": study.sweeps_rates,
+                    }
+                )
+    return _once(pd.DataFrame(rows))
+
+
+def _once(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row for runs that several studies share, with the names of all of these studies."""
+    if frame.empty:
+        return frame
+    keys = [name for name in frame if name != "study"]
+    return frame.groupby(keys, sort=False, dropna=False).study.agg(tuple).reset_index()
+
+
+def conditions(cell: pd.DataFrame, factors: dict[str, str]) -> dict[str, str]:
+    """What a cell of a study was run under, in words: network, data, optimizer and what else decides."""
+
+    def one(column: str, missing: str = "-") -> str:
+        values = [str(value) for value in cell[column].dropna().unique()] if column in cell else []
+        return " and ".join(values) or missing
+
+    data = one("data")
+    if data == "folder":
+        data = one("config.data.root").rsplit("/", 1)[-1]
+    other = {
+        key.removeprefix("config.").removesuffix(".name").rsplit(".", 1)[-1]: value
+        for key, value in factors.items()
+        if key not in FACTORS_SHOWN
+    }
+    return {
+        "network": one("arch"),
+        "inside": INSIDE.get(one("arch")) or one("config.arch.internal_norm", "nothing").replace("none", "nothing"),
+        "init": one("config.arch.init"),
+        "optimizer": one("optim"),
+        "schedule": one("config.optim.schedule"),
+        "data": {"cifar10": "CIFAR-10", "flower_photos": "flowers"}.get(data, data),
+        "images": _numbers(cell, "provenance.images.train"),
+        "epochs": _numbers(cell, "config.trainer.max_epochs"),
+        "other": ", ".join(f"{key} {value}" for key, value in other.items()),
+    }
+
+
+def _numbers(cell: pd.DataFrame, column: str) -> str:
+    values = sorted(cell[column].dropna().unique()) if column in cell else []
+    return " and ".join(f"{int(value):,}" for value in values) or "-"
+
+
+def panel(row: pd.Series) -> str:
+    """The panel of the figure that an effect stands in: the network, and what it normalizes inside."""
+    if row.network == "pretrained":
+        return "pretrained, fine-tuned"
+    if row.network == "linear":
+        return "linear model"
+    if row.network == "vit":
+        return "vision transformer"
+    inside = {"nothing": "nothing", "batch": "batch norm"}.get(row.inside, "layer or group norm")
+    return f"convolutional, {inside} inside"
+
+
+def write_effects(studies: Sequence[Study], results: Path, draw_it: bool = True) -> Path | None:
+    """Write ``effects.md``, the table, and ``effects.png``, the figure, into the folder of all results.
+
+    Returns:
+        The path of the table; None if no study has an effect.
+    """
+    frame = effects(studies)
+    if frame.empty:
+        return None
+    if draw_it:
+        draw(frame, results / "effects")
+    path = results / "effects.md"
+    columns: dict[str, Any] = {
+        "network": frame.network + ", " + frame.inside + " inside",
+        "initial weights": frame.init,
+        "optimizer, rate": frame.optimizer + ", " + frame.schedule,
+        "data": frame.data + ", " + frame.images + " images",
+        "other": frame.other,
+        "scheme": frame.scheme,
+        f"minus {REFERENCE}, points": [
+            f"{row.difference:+.1f} [{row.low:+.1f}, {row.high:+.1f}]" for row in frame.itertuples()
+        ],
+        "pairs": [f"{row.n}{' (and images)' * (row.covers != 'seeds')}" for row in frame.itertuples()],
+        "best rate of each": ["yes" if tuned else "no, one rate" for tuned in frame.tuned],
+        "study": [", ".join(f"[{name}]({name}/README.md)" for name in names) for names in frame.study],
+    }  # fmt: skip
+    text = [
+        "# Effects",
+        "",
+        f"Test accuracy of each scheme minus that of `{REFERENCE}`, in each cell of each study that has both;",
+        "95% intervals over pairs of runs. [One figure](effects.png) shows those with a best rate for each scheme.",
+        "",
+        render({name: [str(value) for value in values] for name, values in columns.items()}, "github"),
+        "",
+    ]
+    path.write_text("\n".join(text))
+    return path
+
+
+def draw(frame: pd.DataFrame, path: Path) -> None:
+    """The one figure: a panel for each kind of network, a line for each scheme, a mark with its interval for each cell.
+
+    Filled marks are runs whose rate decayed to zero, open ones had a constant rate; squares start from torch's initial
+    weights. Drawn are cells in which each scheme has a rate of its own, or where the network was pretrained.
+
+    Args:
+        frame: from :func:`effects`.
+        path: without ending.
+    """
+    shown = frame.assign(panel=frame.apply(panel, axis=1))
+    shown = shown[(shown.tuned | (shown.network == "pretrained")) & shown.scheme.isin(SCHEMES)]
+    panels = [name for name in PANELS if name in set(shown.panel)]
+    schemes = [name for name in SCHEMES if name in set(shown.scheme)][::-1]
+    columns = 3
+    with figure(path, columns=columns, rows=-(-len(panels) // columns), size=(4.3, 3.3)) as drawn:
+        for axes in np.ravel(drawn)[len(panels) :]:
+            axes.remove()
+        for place, (axes, name) in enumerate(zip(np.ravel(drawn), panels, strict=False)):
+            axes.axvspan(-MATTERS, MATTERS, color="0.9", lw=0, zorder=0)
+            axes.axvline(0, color="0.5", lw=0.8, zorder=0)
+            for row, scheme in enumerate(schemes):
+                cells = shown[(shown.panel == name) & (shown.scheme == scheme)]
+                offsets = np.linspace(0.3, -0.3, len(cells)) if len(cells) > 1 else np.zeros(len(cells))
+                for offset, cell in zip(offsets, cells.itertuples(), strict=True):
+                    _mark(axes, cell, row + offset)
+            axes.set(
+                xlim=(LEFT - 1, 5), ylim=(-0.6, len(schemes) - 0.4), title=name,
+                xlabel=f"points of test accuracy minus {REFERENCE}" if place >= len(panels) - columns else "",
+            )  # fmt: skip
+            axes.set_yticks(range(len(schemes)), schemes if place % columns == 0 else [""] * len(schemes))
+            axes.grid(axis="x", visible=False)
+        _explain(np.ravel(drawn)[0], shown)
+
+
+def _mark(axes: Axes, cell: Any, height: float) -> None:
+    color = DATA.get(cell.data, OTHER_DATA)
+    style: dict[str, Any] = {"color": color, "ms": 4.5, "mfc": color if cell.schedule == "cosine" else "white", "lw": 1}
+    if cell.difference < LEFT:
+        axes.plot(LEFT, height, "<", **style)
+        axes.annotate(f"{cell.difference:.0f}", (LEFT + 0.8, height), va="center", fontsize=6.5, color=color)
+        return
+    axes.plot((max(cell.low, LEFT), cell.high), (height, height), color=color, lw=1)
+    axes.plot(cell.difference, height, MARKERS.get(cell.init, "o") if cell.optimizer != "adam" else "D", **style)
+
+
+def _explain(axes: Axes, shown: pd.DataFrame) -> None:
+    """The legend below all panels: data by color, optimizer and initial weights by shape, schedule by filling."""
+    from matplotlib.lines import Line2D
+
+    def key(label: str, marker: str = "o", color: str = "0.3", filled: bool = True) -> Line2D:
+        return Line2D(
+            [], [], marker=marker, color=color, ls="none", ms=5, mfc=color if filled else "white", label=label
+        )
+
+    keys = [key(name, color=color) for name, color in DATA.items() if name in set(shown.data)]
+    keys += [key("other data", color=OTHER_DATA)] * bool(set(shown.data) - set(DATA))
+    keys += [key("SGD"), key("Adam", "D"), key("SGD, torch's initial weights", "s")]
+    keys += [key("rate decays"), key("rate constant", filled=False)]
+    axes.figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), fontsize=7.5, handletextpad=0.1)
+    axes.figure.suptitle(
+        "What a scheme costs or gains against standardizing by the data set's own statistics, each at its best rate "
+        "(95% intervals; gray: within one point)",
+        fontsize=10,
+    )

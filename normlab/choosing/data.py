@@ -14,11 +14,11 @@ from normlab.data import Dataset
 from normlab.data.loader import Split
 from normlab.errors import ConfigError, DataError
 from normlab.inspection.advice import lines
-from normlab.inspection.images import Inspection, inspect_images
 from normlab.norms import Affine
 
 LOOKED_AT = 2000  # images of a split, at most
-HARDLY_USED = 0.5  # share of the range of values below which it is said
+HARDLY_USED = 0.5  # share of the range below which it is said
+CLIPPED = 0.2  # share of black or white pixels above which it is said
 SHIFT = 0.05  # change of the mean brightness between training and test images that is said, in units of u
 
 
@@ -76,11 +76,17 @@ def chosen_norms(named: Sequence[str] | None, reference: str | None, kind: Kind)
 
 
 def look_at(data: Dataset) -> list[str]:
-    """What can be said of the data without training, of at most 2,000 training and test images each."""
-    train, test = (_some(split) for split in (data.train, data.test))
+    """What can be said of the data without training, of at most 2,000 training and test inputs each."""
+    train, test = (
+        (_some(split).double() - data.black) / (data.white - data.black) for split in (data.train, data.test)
+    )
     count, size = len(data.train), "x".join(map(str, data.shape))
-    first = f"{count:,} training images of {size} in {len(data.classes)} classes, {len(data.test):,} test images"
-    return [first, *data.notes, *_sentences(inspect_images(train), train, test)]
+    what = {"images": "images"}.get(data.kind, "samples")
+    first = f"{count:,} training {what} of {size} in {len(data.classes)} classes, {len(data.test):,} test {what}"
+    sentences = [first, *data.notes, *_of_channels(train)]
+    if data.kind == "images":
+        sentences += _of_range(train) + _of_brightness(train, test)
+    return sentences
 
 
 def lines_for(config: Config, data: Dataset) -> dict[str, str]:
@@ -91,11 +97,11 @@ def lines_for(config: Config, data: Dataset) -> dict[str, str]:
         data: of the study.
 
     Returns:
-        Only normlab's own line for a scheme that is no fixed scale and shift of each channel.
+        Only normlab's own line for a scheme that is no fixed scale and shift of each channel, and for no images.
     """
-    norm = config.norm.build().fit(data.training_images())
+    norm = config.norm.build().set_range(data.black, data.white).fit(data.training_inputs())
     own = {"normlab": f'normlab.normalization("{config.norm.name}")'}
-    if not isinstance(norm, Affine) or norm.mean.shape[-2:] != (1, 1):
+    if data.kind != "images" or not isinstance(norm, Affine) or norm.mean.numel() not in (1, norm.mean.shape[0]):
         return own
     channels = max(norm.mean.shape[0], data.shape[0])
     mean, std = ((0.0 + values.flatten()).expand(channels).tolist() for values in (norm.mean, norm.std))
@@ -103,36 +109,46 @@ def lines_for(config: Config, data: Dataset) -> dict[str, str]:
 
 
 def _some(split: Split) -> Tensor:
-    """Evenly spaced images of a split, uint8 [N, C, H, W]."""
+    """Evenly spaced inputs of a split, [N, C, *positions]."""
     count = len(split)
     order = torch.linspace(0, count - 1, min(count, LOOKED_AT)).round().long()
-    return torch.cat([images for images, _ in split.batches(256, order)])
+    return torch.cat([inputs for inputs, _ in split.batches(256, order)])
 
 
-def _sentences(inspection: Inspection, train: Tensor, test: Tensor) -> list[str]:
-    """What stands out."""
-    low, high = inspection.range()
-    black, white = inspection.clipped()
-    used = ((high - low).max() / 255).item()
-    sentences = []
-    if inspection.channels == 1 and train.shape[1] == 3:
-        sentences.append("All images are gray, stored as three equal channels.")
-    if constant := [c for c in range(len(low)) if low[c] == high[c]]:
-        sentences.append(f"Channel {', '.join(map(str, constant))}: the same value in all pixels.")
-    elif used < HARDLY_USED:
-        sentences.append(
-            f"Pixels lie between {low.min()} and {high.max()}: {used:.0%} of the range. A scheme with fixed constants "
-            "sees them in a corner; data's own statistics do not."
-        )
-    if max(black.max(), white.max()) > 0.2:
-        sentences.append("Over a fifth of the pixels are black or white.")
-    before, after = (images.float().mean((1, 2, 3)) / 255 for images in (train, test))
+def _of_channels(train: Tensor) -> list[str]:
+    """Constant and equal channels of u, [N, C, *positions]."""
+    flat = train.transpose(0, 1).flatten(1)
+    constant = (flat.amin(1) == flat.amax(1)).nonzero().flatten().tolist()
+    if constant:
+        many = f" and {len(constant) - 5} more" * (len(constant) > 5)
+        return [f"Constant: channel {', '.join(map(str, constant[:5]))}{many} has one value everywhere."]
+    if train.shape[1] == 3 and (flat[0] == flat[1]).all() and (flat[0] == flat[2]).all():
+        return ["All images are gray, stored as three equal channels."]
+    return []
+
+
+def _of_range(train: Tensor) -> list[str]:
+    """A range of u that is hardly used, or clipped."""
+    low, high = train.min().item(), train.max().item()
+    if high - low < HARDLY_USED and 0 <= low <= high <= 1:
+        return [
+            f"Pixels lie between {low:.3g} and {high:.3g} of the range: schemes with fixed constants see them in a "
+            "corner, statistics of the data do not."
+        ]
+    if max((train <= 0).double().mean(), (train >= 1).double().mean()) > CLIPPED:
+        return ["Over a fifth of the pixels are black or white."]
+    return []
+
+
+def _of_brightness(train: Tensor, test: Tensor) -> list[str]:
+    """Another exposure of the test images."""
+    before, after = train.flatten(1).mean(1), test.flatten(1).mean(1)
     difference = (after.mean() - before.mean()).item()
     error = (before.var() / len(before) + after.var() / len(after)).sqrt().item()
-    if len(after) > 1 and abs(difference) > max(SHIFT, 4 * error):
-        kind = "brighter" if difference > 0 else "darker"
-        sentences.append(
-            f"Test images are {kind} than training images, by {abs(difference):.2f} of the range: schemes with "
-            "statistics of each image do not see such a change, all others do."
-        )
-    return sentences
+    if len(after) < 2 or abs(difference) <= max(SHIFT, 4 * error):
+        return []
+    kind = "brighter" if difference > 0 else "darker"
+    return [
+        f"Test images are {kind} than training images, by {abs(difference):.2f} of the range: schemes with statistics "
+        "of each image do not see such a change, all others do."
+    ]

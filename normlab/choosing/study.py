@@ -28,7 +28,7 @@ from normlab.files import write_whole
 from normlab.statistics import Interval
 
 PILOT = 1_000_000  # seed of the runs that choose rates; it takes no further part
-PROBED = 512  # training images by which the first rate of a scheme is set
+PROBED = 512  # training inputs by which the first rate of a scheme is set
 LONG = 10.0  # seconds of a run whose time is not measured again
 STATE = "choose.json"
 
@@ -199,9 +199,9 @@ class Study:
         config = self._configs[scheme]
         if config.optim.name not in ("sgd", "gd"):
             return 0
-        norm = config.norm.build().fit(self.data.training_images())
-        images = next(iter(self.data.train.batches(PROBED)))[0]
-        return -round(math.log2(max(1.0, norm(images).detach().square().mean().sqrt().item())))
+        norm = config.norm.build().set_range(self.data.black, self.data.white).fit(self.data.training_inputs())
+        inputs = next(iter(self.data.train.batches(PROBED)))[0]
+        return -round(math.log2(max(1.0, norm(inputs).detach().square().mean().sqrt().item())))
 
     def _train(self, scheme: str, seed: int) -> NDArray[Any]:
         """Whether the run is right on each test image; a run that diverged is wrong on all."""

@@ -41,19 +41,23 @@ def draw(path: Path, rows: Sequence[dict[str, Any]], reference: str, margin: flo
 
 
 def write_report(folder: Path, content: dict[str, Any], command: str) -> Path:
-    """Draw the figure, write ``report.html``, and say where it is.
+    """Draw the figure, if there are intervals, write ``report.html``, and say where it is.
 
     Args:
         folder: of the study.
         content: the answer as JSON types.
         command: that made it.
     """
-    draw(folder / FIGURE, content["schemes"], content["reference"], content["margin"])
-    picture = base64.b64encode((folder / f"{FIGURE}.png").read_bytes()).decode()
+    picture = None
+    if any(not math.isnan(row["low"]) for row in content["schemes"]):
+        draw(folder / FIGURE, content["schemes"], content["reference"], content["margin"])
+        picture = base64.b64encode((folder / f"{FIGURE}.png").read_bytes()).decode()
     template = Template(Path(__file__).with_name("report.html").read_text(), autoescape=True, trim_blocks=True)
     rows = []
     for row in content["schemes"]:
         ends = {key: f"{100 * row[key]:+.1f}" for key in ("difference", "low", "high")}
-        rows.append({**row, **ends, "known": not math.isnan(row["low"])})
+        texts = {"rate": f"{row['lr']:.3g}", "accuracy": f"{row['accuracy']:.1%}"}
+        texts = {key: "-" if "nan" in text else text for key, text in texts.items()}
+        rows.append({**row, **ends, **texts, "known": not math.isnan(row["low"])})
     write_whole(folder / REPORT, template.render(content | {"rows": rows, "picture": picture, "command": command}))
     return folder / REPORT

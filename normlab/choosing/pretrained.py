@@ -15,6 +15,10 @@ from normlab.measurements.mismatch import EXPECTED, under_each
 from normlab.report import mismatch as report
 
 BATCH, RESAMPLES = 50, 2000
+ABOUT = (
+    "Accuracy of all images under each scheme, with the same weights. Intervals are 95% over images, of each scheme by "
+    "itself."
+)
 
 
 def without_training(data: dict[str, Any], model: str, norms: Sequence[str], margin: float) -> dict[str, Any]:
@@ -42,6 +46,7 @@ def without_training(data: dict[str, Any], model: str, norms: Sequence[str], mar
         "schemes": [result(row, margin) for row in rows],
         "looked": [expects, f"{rows[0]['images']:,} images at {trained.expectation.image_size} pixels, no training"],
         "planned": notes,
+        "about": ABOUT,
         "table": report.table(pd.DataFrame(rows)),
         "lines": lines(trained.expectation.mean, trained.expectation.std),
     }

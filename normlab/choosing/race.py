@@ -269,8 +269,10 @@ class Race:
                 self._look(seeds, spent(seeds, plan.end, plan.done))
                 after()
         if seeds < plan.end:
-            self.plans[-1] = Plan(plan.done, max(seeds, self.seeds))
-            if seeds > max(1, self.seeds):
+            self.plans[-1] = Plan(plan.done, seeds)
+            if not self.standing.decided and seeds > max(1, plan.done):  # the time is over: spend the plan's error now
+                if self.seeds == seeds:
+                    self.looks.pop()
                 self._look(seeds, 1.0)
             after()
 

@@ -50,8 +50,8 @@ USUAL = (
 )
 ABOUT = (
     "Accuracy of held-out test images, mean over seeds. Learning rates were chosen on validation images, by a seed "
-    "that takes no further part. Intervals cover other seeds and other test images. The chance that the recommendation is "
-    "wrong, over all schemes and all looks at the runs, is at most 5%."
+    "that takes no further part. Intervals cover other seeds and other test images. The chance that the "
+    "recommendation is wrong, over all schemes and all looks at the runs, is at most 5%."
 )
 
 

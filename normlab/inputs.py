@@ -56,6 +56,11 @@ def check_inputs(inputs: Tensor) -> None:
         raise DataError(f"expected inputs [B, C, *positions] of {', '.join(TYPE_NAMES)}, not {actual}")
 
 
+def comparable(inputs: Tensor) -> Tensor:
+    """The inputs in a type that PyTorch can compare and sort: int32 in place of uint16."""
+    return inputs.to(torch.int32) if inputs.dtype == torch.uint16 else inputs
+
+
 def check_finite(inputs: Tensor) -> None:
     """Refuse inputs with NaN or infinity.
 

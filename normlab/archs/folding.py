@@ -70,6 +70,8 @@ def folded(network: Network) -> tuple[nn.Module, str]:
             why = "it differs from pixel to pixel"
         elif pads and layer.padding_mode == "zeros" and shift.any():
             why = "the convolution pads with zeros"
+    elif not isinstance(layer, nn.Linear):
+        return network, f"kept as a layer: a first layer of the kind {type(layer).__name__} is not folded"
     what = "folded into the weights of the first layer"
     if not why:
         result = _folded(network, scale, shift, None)

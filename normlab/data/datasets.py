@@ -17,7 +17,7 @@ from normlab.data.images import decode, read, readable, resize
 from normlab.data.loader import MemorySplit, Split, StreamedSplit
 from normlab.data.splits import Files, Part, Source, split
 from normlab.errors import DataError
-from normlab.inputs import check_finite, check_range, range_of_type
+from normlab.inputs import check_finite, check_range, comparable, range_of_type
 
 log = logging.getLogger(__name__)
 
@@ -158,8 +158,8 @@ def _extremes(train: Split) -> tuple[float, float]:
     low, high = float("inf"), float("-inf")
     for inputs, _ in train.batches(256):
         check_finite(inputs)
-        wide = inputs.to(torch.int32) if inputs.dtype == torch.uint16 else inputs  # PyTorch compares no uint16
-        low, high = min(low, wide.min().item()), max(high, wide.max().item())
+        values = comparable(inputs)
+        low, high = min(low, values.min().item()), max(high, values.max().item())
     return low, high
 
 

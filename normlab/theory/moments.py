@@ -108,8 +108,9 @@ def raw_moments(
             shape = tuple(inputs.shape[1:])
             black, white = range_ or range_of_type(inputs.dtype)
             require_dense(rows.shape[1])
-            sums, by_class = SecondMoment(rows.shape[1]), torch.zeros(classes, rows.shape[1], dtype=torch.float64)
-        sums.update(rows)
+            sums, by_class = SecondMoment(rows), torch.zeros(classes, rows.shape[1], dtype=torch.float64)
+        else:
+            sums += SecondMoment(rows)
         if labels.is_floating_point():
             by_class += labels.double()[None] @ rows.double()
             counts += labels.double().sum()

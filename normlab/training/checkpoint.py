@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from normlab.archs import Network
-from normlab.config import Config, parse_group
-from normlab.errors import CheckpointError
+from normlab.config import Config, defaults, parse_group
+from normlab.errors import CheckpointError, ConfigError
 from normlab.inputs import TYPE_NAMES
 
 KEY = "normlab"
@@ -46,7 +46,7 @@ def load(path: str | Path) -> Network:
         if not target.startswith("normlab."):  # a file must not choose what code runs
             raise CheckpointError(f"{path}: names {target}, which is not part of normlab")
     network = Network(
-        parse_group("norm", about["norm"]).build(),
+        _scheme(about["norm"]).build(),
         parse_group("arch", about["arch"]),
         tuple(about["input_shape"]),
         tuple(about["classes"]),
@@ -55,6 +55,14 @@ def load(path: str | Path) -> Network:
     )
     _put(network, saved, Path(path))
     return network.eval()
+
+
+def _scheme(values: dict[str, Any]) -> Any:
+    """The choice of a scheme; one that moved since the checkpoint was written is found by its name."""
+    try:
+        return parse_group("norm", values)
+    except ConfigError:
+        return parse_group("norm", {**values, "_target_": defaults("norm", values["name"])["_target_"]})
 
 
 def start_from(network: Network, path: Path) -> None:

@@ -1,6 +1,6 @@
 """The sequential rule of `normlab.choose` on planted truth: how often it is right, cannot tell, or is wrong.
 
-    python benchmarks/choose_planted.py --problems 200
+    python benchmarks/choose_planted.py --problems 100
 
 Numpy alone, no training. A run is right on a test image if its scheme's skill, its seed's luck, the image's difficulty
 and noise add up to more than 0; all are normal, so the true accuracy is the planted one. An answer is wrong if it
@@ -38,7 +38,7 @@ TRUTHS = {
 }
 SPREADS = {"equal spreads": 1.0, "the second varies 4 times as much": 4.0}
 # Seeds of each plan, and test images.
-PLANS = (((5,), 150), ((5, 10), 700), ((12,), 700), ((20, 40), 2000))
+PLANS = (((5,), 150), ((5, 10), 700), ((12,), 700), ((10, 20), 1500))
 RIGHT, UNCLEAR, WRONG = "right", "cannot tell", "wrong"
 
 
@@ -114,7 +114,7 @@ def main() -> None:
     from provenance import write
 
     parser = argparse.ArgumentParser()
-    parser.add_argument("--problems", type=int, default=200)
+    parser.add_argument("--problems", type=int, default=100)
     problems = parser.parse_args().problems
     rows: list[dict[str, str | int]] = []
     total: Counter[str] = Counter()

@@ -37,7 +37,7 @@ def draw(path: Path, rows: Sequence[dict[str, Any]], reference: str, margin: flo
             axes.plot([middle], [place], style["marker"], color=style["color"], ms=7)
         axes.set_yticks(range(len(drawn)), [row["norm"] for row in drawn])
         axes.set_ylim(len(drawn) - 0.5, -0.5)
-        axes.set_xlabel(f"test accuracy minus that of {reference}, in points")
+        axes.set_xlabel(f"test accuracy minus that of {reference}, in points (gray: too small to matter)")
 
 
 def write_report(folder: Path, content: dict[str, Any], command: str) -> Path:

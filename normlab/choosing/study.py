@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from normlab import record
-from normlab.choosing.plan import FEWEST_SEEDS, Size, Timing, duration, size
+from normlab.choosing.plan import FEWEST_SEEDS, Size, Timing, size
 from normlab.choosing.race import Look, Plan, Race
 from normlab.choosing.rates import best_of
 from normlab.config import Config, data_label
@@ -237,7 +237,8 @@ class Study:
         return True, run(config, progress="none", source=self.source)
 
     def _at(self) -> str:
-        return f"[{duration(self.seconds)}]"
+        minutes, seconds = divmod(round(self.seconds), 60)
+        return f"[{minutes}:{seconds:02}]"
 
     def _remember(self, race: Race, aloud: bool = False) -> None:
         if aloud and len(race.looks) > len(self.state.looks):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jinja2 import StrictUndefined, Template
 
+from normlab.files import write_whole
 from normlab.report import anchors
 from normlab.report.numbers import Numbers
 from normlab.report.study import Study
@@ -31,7 +32,7 @@ def write_advice(studies: Sequence[tuple[Study, list[Verdict]]], results: Path) 
 
     template = Template(TEMPLATE.read_text(), undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True)
     path = results / "README.md"
-    path.write_text(template.render(of=numbers, published=published, answer=answer(numbers)))
+    write_whole(path, template.render(of=numbers, published=published, answer=answer(numbers)))
     return path
 
 

@@ -18,6 +18,7 @@ from markdown_it.token import Token
 from markupsafe import Markup
 from PIL import Image
 
+from normlab.files import write_whole
 from normlab.record import provenance
 from normlab.report.advice import answer
 from normlab.report.effects import LEFT, MATTERS, effects
@@ -108,7 +109,7 @@ def write_page(studies: list[tuple[Study, list[Verdict]]], results: Path) -> Pat
         commit=provenance()["commit"],
     )
     path = results / "index.html"
-    path.write_text(text)
+    write_whole(path, text)
     return path
 
 

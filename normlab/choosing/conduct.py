@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field
 
 from normlab import record
 from normlab.choosing import answer, page
-from normlab.choosing.data import chosen_norms, data_of, lines_for, look_at
+from normlab.choosing.data import IMAGE_SIZE, KINDS, chosen_norms, data_at, kind_of, lines_for, look_at
 from normlab.choosing.plan import (
     MOST_SEEDS,
     SPREAD,
@@ -29,7 +29,7 @@ from normlab.choosing.plan import (
 from normlab.choosing.pretrained import without_training
 from normlab.choosing.study import Study, alone, folder_of
 from normlab.commandline.arguments import key_and_text, parsed
-from normlab.config import Config, PositiveInt, Section, data_label, defaults, parse
+from normlab.config import Config, PositiveInt, Section, data_label, defaults, parse, parse_group
 from normlab.data import open_source
 from normlab.data.splits import Source
 from normlab.errors import ConfigError
@@ -40,7 +40,6 @@ GROUPS = ("data", "augment", "arch", "optim", "trainer", "logger")
 # Unlike a run's defaults, the rate decays to zero, so that the last epoch counts, and only records are written.
 USUAL = (
     "augment=none",
-    "arch=cnn",
     "optim=sgd",
     "optim.schedule=cosine",
     "trainer=default",
@@ -49,8 +48,8 @@ USUAL = (
     "logger=none",
 )
 ABOUT = (
-    "Accuracy of held-out test images, mean over seeds. Learning rates were chosen on validation images, by a seed "
-    "that takes no further part. Intervals cover other seeds and other test images. The chance that the "
+    "Accuracy of held-out test samples, mean over seeds. Learning rates were chosen on validation samples, by a seed "
+    "that takes no further part. Intervals cover other seeds and, for classes, other test samples. The chance that the "
     "recommendation is wrong, over all schemes and all looks at the runs, is at most 5%."
 )
 
@@ -72,6 +71,7 @@ class Request:
 
     Attributes:
         groups: values of each group of a run.
+        source: of the data; None for a trained network, which reads its images itself.
         norms: two or more schemes.
         reference: one of them.
         budget: seconds.
@@ -80,6 +80,7 @@ class Request:
     """
 
     groups: dict[str, Any]
+    source: Source | None
     norms: tuple[str, ...]
     reference: str
     budget: float
@@ -102,7 +103,7 @@ class Request:
 
 
 def read_request(arguments: Sequence[str]) -> Request:
-    """The request that the arguments of the command make.
+    """The request that the arguments of the command make; the data are opened, not decoded.
 
     Raises:
         ConfigError: for two paths, a path and a named data set, an unknown key or a bad value.
@@ -113,14 +114,21 @@ def read_request(arguments: Sequence[str]) -> Request:
     keys = {key_and_text(pair)[0] for pair in pairs}
     if len(paths) + ("data" in keys) > 1:
         raise ConfigError("name one folder, or one data set by data=NAME: python -m normlab.choose FOLDER budget=10min")
-    kind = data_of(Path(paths[0]).expanduser() if paths else None)
-    own = () if "data" in keys else kind.arguments
-    if "arch=pretrained" not in pairs:  # that network has a size of its own
-        own += () if "data" in keys else kind.resized
-    options, groups = parsed([*own, *USUAL, *pairs], Options, GROUPS)
-    norms, reference = chosen_norms(options.norms, options.reference, kind)
+    own = () if "data" in keys else data_at(Path(paths[0]).expanduser() if paths else None)
+    trained = "arch=pretrained" in {pair.lstrip("+") for pair in pairs}
+    if "data=folder" in own and not trained:  # a trained network has a size of its own
+        own += (f"data.image_size={IMAGE_SIZE}",)
+    options, groups = parsed([*own, *USUAL, "arch=cnn", *pairs], Options, GROUPS)
     budget = read_budget(options.budget)
-    return Request(groups, norms, reference, budget, options, bool({"trainer.max_epochs", "trainer.max_steps"} & keys))
+    source = None if trained else open_source(parse_group("data", groups["data"]))
+    kind = kind_of(source) if source else KINDS["images"]
+    regression = ("arch.loss=squared_error",) if source and source.task == "regression" else ()
+    _, groups = parsed([*own, *USUAL, f"arch={kind.arch}", *regression, *pairs], Options, GROUPS)
+    if groups["trainer"]["devices"] != 1:
+        raise ConfigError(f"trainer.devices={groups['trainer']['devices']}: runs are compared sample by sample; give 1")
+    norms, reference = chosen_norms(options.norms, options.reference, kind)
+    fixed_epochs = bool({"trainer.max_epochs", "trainer.max_steps"} & keys)
+    return Request(groups, source, norms, reference, budget, options, fixed_epochs)
 
 
 def conduct(request: Request, started: float, arguments: Sequence[str]) -> dict[str, Any]:
@@ -138,12 +146,11 @@ def conduct(request: Request, started: float, arguments: Sequence[str]) -> dict[
     Raises:
         NormlabError: for a mistake of the user.
     """
-    label, arch = data_label(request.groups["data"]), request.groups["arch"]
-    if arch["name"] == "pretrained":
-        folder, source, configs = Path("runs") / "choose" / f"{label}-{arch['model'].replace('/', '-')}", None, {}
+    label, arch, source = data_label(request.groups["data"]), request.groups["arch"], request.source
+    if source is None:
+        folder, configs = Path("runs") / "choose" / f"{label}-{arch['model'].replace('/', '-')}", {}
     else:
         configs = request.configs()
-        source = open_source(configs[request.reference].data)
         folder = folder_of(configs, source.content, request.reference, request.margin)
     folder = request.options.out or folder
     record.require_writable(folder, "out")
@@ -203,7 +210,7 @@ def by_training(
         "table": answer.table(rows),
         "looked": looked,
         "planned": planned,
-        "about": ABOUT,
+        "about": ABOUT if source.task == "classification" else ABOUT.replace("Accuracy", "R2"),
         "lines": lines_for(configs[final.scheme], study.data),
     }
 

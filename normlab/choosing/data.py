@@ -1,4 +1,4 @@
-"""What lies at a path: the source that reads it, the schemes that are compared on it, and how it is looked at."""
+"""What lies at a path, what is compared on it, and what can be said of it without training."""
 
 from __future__ import annotations
 
@@ -10,51 +10,87 @@ import torch
 from torch import Tensor
 
 from normlab.config import Config
-from normlab.data import Dataset
+from normlab.data import Dataset, tables
+from normlab.data.folder import images_below
 from normlab.data.loader import Split
+from normlab.data.recordings import recordings_below
+from normlab.data.splits import Source
 from normlab.errors import ConfigError, DataError
 from normlab.inspection.advice import lines
-from normlab.norms import Affine
+from normlab.norms import Affine, Normalization, build_scheme
 
 LOOKED_AT = 2000  # images of a split, at most
 HARDLY_USED = 0.5  # share of the range below which it is said
 CLIPPED = 0.2  # share of black or white pixels above which it is said
+FAR_APART = 100.0  # ratio of the columns' deviations above which it is said
 SHIFT = 0.05  # change of the mean brightness between training and test images that is said, in units of u
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of data.
+    """What is compared on a kind of data, unless the user says otherwise.
 
     Attributes:
-        arguments: that choose the source, as on the command line.
-        resized: the size of images, where the user and the network name none.
-        norms: that are compared unless the user names others.
+        norms: schemes.
         reference: of these, which the others have to be better than.
+        arch: network.
     """
 
-    arguments: tuple[str, ...]
-    resized: tuple[str, ...] = ()
-    norms: tuple[str, ...] = ("unit", "imagenet", "dataset", "per_image")
-    reference: str = "unit"
+    norms: tuple[str, ...]
+    reference: str
+    arch: str
 
 
+KINDS = {
+    "images": Kind(("unit", "imagenet", "dataset", "per_image"), "unit", "cnn"),
+    "tables": Kind(("raw", "standard", "min_max_dataset", "robust"), "raw", "mlp"),
+    "series": Kind(("raw", "per_channel", "dataset_all", "revin"), "raw", "cnn1d"),
+    "audio": Kind(("raw", "dataset_all", "per_channel", "cmvn"), "raw", "cnn1d"),
+}
+SCIKIT_LEARN = {
+    "standard": "StandardScaler",
+    "dataset": "StandardScaler",
+    "min_max_dataset": "MinMaxScaler",
+    "robust": "RobustScaler",
+    "max_abs": "MaxAbsScaler",
+}
 IMAGE_SIZE = 32  # pixels, for a folder of images of which the user names no size
 
 
-def data_of(path: Path | None) -> Kind:
-    """The kind of data at a path; without one, the photographs that ship with the dependencies.
+def data_at(path: Path | None) -> tuple[str, ...]:
+    """The arguments that choose the data at a path; without one, the photographs that ship with the dependencies.
 
     Raises:
         DataError: if there is nothing, or nothing that a run can read.
     """
     if path is None:
-        return Kind(("data=photos",))
+        return ("data=photos",)
+    root = f"data.root={path.absolute()}"
     if path.is_dir():
-        return Kind(("data=folder", f"data.root={path.absolute()}"), (f"data.image_size={IMAGE_SIZE}",))
+        if recordings_below(path, lambda error: None) and not images_below(path):
+            return ("data=audio", root)
+        return ("data=folder", root)
+    if path.name.lower().endswith(tables.SUFFIXES):
+        if path.exists():
+            return ("data=table", root)
+        raise DataError(f"{path}: there is no such file")
     if path.exists():
-        raise DataError(f"{path}: a file; expected a folder with one sub-folder of images for each class")
+        raise DataError(
+            f"{path}: expected a folder with one sub-folder of images or recordings for each class, or a table "
+            f"({', '.join(tables.SUFFIXES)})"
+        )
     raise DataError(f"{path}: there is no such folder")
+
+
+def kind_of(source: Source) -> Kind:
+    """What is compared on a source.
+
+    Raises:
+        DataError: for text, of which a scheme would change the tokens.
+    """
+    if source.kind not in KINDS:
+        raise DataError(f"data of the kind {source.kind}: no schemes to choose from; expected {', '.join(KINDS)}")
+    return KINDS[source.kind]
 
 
 def chosen_norms(named: Sequence[str] | None, reference: str | None, kind: Kind) -> tuple[tuple[str, ...], str]:
@@ -81,12 +117,20 @@ def look_at(data: Dataset) -> list[str]:
         (_some(split).double() - data.black) / (data.white - data.black) for split in (data.train, data.test)
     )
     count, size = len(data.train), "x".join(map(str, data.shape))
-    what = {"images": "images"}.get(data.kind, "samples")
-    first = f"{count:,} training {what} of {size} in {len(data.classes)} classes, {len(data.test):,} test {what}"
-    sentences = [first, *data.notes, *_of_channels(train)]
+    what = {"images": "images", "tables": "rows", "audio": "recordings"}.get(data.kind, "samples")
+    target = f"{len(data.classes)} classes" if data.task == "classification" else f"numbers: {data.classes[0]}"
+    sentences = [f"{count:,} training {what} of {size} ({target}), {len(data.test):,} test {what}", *data.notes]
+    sentences += _of_channels(train)
+    if data.kind == "tables":
+        sentences += _of_scales(train)
     if data.kind == "images":
         sentences += _of_range(train) + _of_brightness(train, test)
     return sentences
+
+
+def fitted(config: Config, data: Dataset) -> Normalization:
+    """The scheme of a run, fitted on the training samples."""
+    return build_scheme(config.norm, data.front).set_range(data.black, data.white).fit(data.training_inputs())
 
 
 def lines_for(config: Config, data: Dataset) -> dict[str, str]:
@@ -97,10 +141,13 @@ def lines_for(config: Config, data: Dataset) -> dict[str, str]:
         data: of the study.
 
     Returns:
-        Only normlab's own line for a scheme that is no fixed scale and shift of each channel, and for no images.
+        Only normlab's own line for a scheme that is no fixed scale and shift of each channel; for tables also the class
+        of scikit-learn that computes the same.
     """
-    norm = config.norm.build().set_range(data.black, data.white).fit(data.training_inputs())
+    norm = fitted(config, data)
     own = {"normlab": f'normlab.normalization("{config.norm.name}")'}
+    if data.kind == "tables" and config.norm.name in SCIKIT_LEARN:
+        return {"scikit-learn": f"sklearn.preprocessing.{SCIKIT_LEARN[config.norm.name]}()"} | own
     if data.kind != "images" or not isinstance(norm, Affine) or norm.mean.numel() not in (1, norm.mean.shape[0]):
         return own
     channels = max(norm.mean.shape[0], data.shape[0])
@@ -125,6 +172,19 @@ def _of_channels(train: Tensor) -> list[str]:
     if train.shape[1] == 3 and (flat[0] == flat[1]).all() and (flat[0] == flat[2]).all():
         return ["All images are gray, stored as three equal channels."]
     return []
+
+
+def _of_scales(train: Tensor) -> list[str]:
+    """Columns whose deviations differ by orders of magnitude."""
+    spreads = train.std(0)
+    spreads = spreads[spreads > 0]
+    ratio = (spreads.max() / spreads.min()).item() if len(spreads) else 1.0
+    if ratio < FAR_APART:
+        return []
+    return [
+        f"Standard deviations of the columns differ by a factor of {ratio:.2g}: without a scale for each column, the "
+        "largest ones decide the learning rate."
+    ]
 
 
 def _of_range(train: Tensor) -> list[str]:

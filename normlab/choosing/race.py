@@ -31,6 +31,7 @@ from scipy import stats
 
 from normlab.statistics import ALPHA, Interval
 from normlab.statistics.crossed import crossed_mean, mean_squares
+from normlab.statistics.intervals import differences
 
 SHARE = 0.75  # of the error that is left, for each plan
 EARLIEST = 3  # seeds at the first look
@@ -150,23 +151,33 @@ def look(right: Right, level: float) -> Look:
     """Compare all pairs.
 
     Args:
-        right: of the schemes that are still compared, with the same seeds and images.
+        right: of the schemes that are still compared, with the same seeds and images. Of a single column, which is the
+            score of a whole run, the test is Student's, over seeds alone.
         level: one-sided, of each test, in (0, 0.5).
 
     Raises:
-        ValueError: if the shapes differ, or there are fewer than two seeds or images.
+        ValueError: if the shapes differ, there are fewer than two seeds, or the level is out of range.
     """
-    seeds, images = next(iter(right.values())).shape
-    if min(seeds, images) < 2 or not 0 < level < 0.5:
-        raise ValueError(f"{seeds} seeds, {images} images, level {level}: expected 2 or more, 2 or more, in (0, 0.5)")
+    seeds = len(next(iter(right.values())))
+    if seeds < 2 or not 0 < level < 0.5:
+        raise ValueError(f"{seeds} seeds, level {level}: expected 2 or more, and a level in (0, 0.5)")
     names, intervals = list(right), {}
     for place, one in enumerate(names):
         for other in names[place + 1 :]:
-            mean, error, degrees = crossed_mean(right[one], right[other])
+            mean, error, degrees = _difference(right[one], right[other])
             half = float(stats.t.isf(level, degrees)) * error if error else 0.0
             intervals[one, other] = Interval(mean, mean - half, mean + half, seeds)
             intervals[other, one] = Interval(-mean, -mean - half, -mean + half, seeds)
     return Look(seeds, level, intervals)
+
+
+def _difference(first: NDArray[Any], second: NDArray[Any]) -> tuple[float, float, float]:
+    """The mean of first - second, [seeds, images], its standard error and its degrees of freedom."""
+    if first.shape[1] > 1:
+        return crossed_mean(first, second)
+    each = differences(first[:, 0], second[:, 0])
+    error = 0.0 if np.ptp(each) == 0 else float(stats.sem(each))
+    return float(each.mean()), error, len(each) - 1
 
 
 def standing(schemes: Sequence[str], reference: str, looks: Sequence[Look], margin: float) -> Standing:
@@ -310,9 +321,11 @@ def spread_of(first: NDArray[Any], second: NDArray[Any]) -> Spread:
     """The spread of a difference, from runs.
 
     Args:
-        first: [seeds, images], two or more of each.
+        first: [seeds, images], two or more seeds.
         second: [seeds, images].
     """
-    by_seed, by_image, rest = mean_squares(first.astype(np.float64) - second)
     seeds, images = first.shape
+    if images == 1:
+        return Spread(float(np.var(first[:, 0] - second[:, 0], ddof=1)), 0.0)
+    by_seed, by_image, rest = mean_squares(first.astype(np.float64) - second)
     return Spread(by_seed / images, max(0.0, by_image - rest) / (seeds * images))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from normlab import record
+from normlab.choosing.data import fitted
 from normlab.choosing.plan import FEWEST_SEEDS, Size, Timing, size
 from normlab.choosing.race import Look, Plan, Race
 from normlab.choosing.rates import best_of
@@ -97,6 +98,7 @@ class Study:
         self.state = read_state(folder, identity_of(configs, source.content, reference, margin))
         self._before, self._started = self.state.seconds, started
         self.data: Dataset = load(first.data, source)
+        self._metric = "accuracy" if source.task == "classification" else "r2"
         self._new_runs: list[float] = []
         self._trains = False
 
@@ -183,13 +185,13 @@ class Study:
 
             def score(step: int, epochs: int, scheme: str = scheme, first: float = first) -> float:
                 one = self._trained(scheme, epochs, PILOT, first * 2.0**step)
-                accuracy = one["metrics"]["validation_accuracy"]
-                return accuracy if one["status"] == "finished" and not math.isnan(accuracy) else -math.inf
+                value = one["metrics"][f"validation_{self._metric}"]
+                return value if one["status"] == "finished" and not math.isnan(value) else -math.inf
 
             step = best_of(score, self.epochs, lambda until=until: self.seconds < until)  # type: ignore[misc]
             self.state.rates[scheme] = first * 2.0**step
             self._save()
-            self._say(f"{self._at()} {scheme}: learning rate {self.state.rates[scheme]:.3g}, by validation images")
+            self._say(f"{self._at()} {scheme}: learning rate {self.state.rates[scheme]:.3g}, by validation samples")
 
     def _first_step(self, scheme: str) -> int:
         """Where the search starts: with SGD, at a rate as much smaller as the inputs' root mean square is above 1.
@@ -199,20 +201,26 @@ class Study:
         config = self._configs[scheme]
         if config.optim.name not in ("sgd", "gd"):
             return 0
-        norm = config.norm.build().set_range(self.data.black, self.data.white).fit(self.data.training_inputs())
         inputs = next(iter(self.data.train.batches(PROBED)))[0]
-        return -round(math.log2(max(1.0, norm(inputs).detach().square().mean().sqrt().item())))
+        return -round(math.log2(max(1.0, fitted(config, self.data)(inputs).detach().square().mean().sqrt().item())))
 
     def _train(self, scheme: str, seed: int) -> NDArray[Any]:
-        """Whether the run is right on each test image; a run that diverged is wrong on all."""
+        """Whether the run is right on each test sample; of a regression its R2 alone, [1].
+
+        A run that diverged is wrong on all samples, or has R2 0, as if it always answered with the mean.
+        """
         started = time.perf_counter()
         new, one = self._run(scheme, self.epochs, seed, self.state.rates.get(scheme))
         if new:
             self._new_runs.append(time.perf_counter() - started)
             self.state.run_seconds = float(np.mean(self._new_runs))
             self._save()
-            accuracy = one["metrics"]["test_accuracy"]
-            self._say(f"{self._at()} {scheme}, seed {seed}: " + (f"{accuracy:.1%}" if one["correct"] else "diverged"))
+            finished = one["status"] == "finished"
+            value = one["metrics"][f"test_{self._metric}"] if finished else math.nan
+            form = ".1%" if self._metric == "accuracy" else ".3f"
+            self._say(f"{self._at()} {scheme}, seed {seed}: " + (f"{value:{form}}" if finished else "diverged"))
+        if self._metric == "r2":
+            return np.array([one["metrics"]["test_r2"] if one["status"] == "finished" else 0.0])
         images = len(self.data.test)
         return record.unpack(one["correct"], images) if one["correct"] else np.zeros(images, dtype=bool)
 
@@ -226,7 +234,7 @@ class Study:
         config = self._configs[scheme]
         config = config if rate is None else config.with_rate(rate)
         trainer = config.trainer.model_copy(update={"max_epochs": epochs, "eval_every_epochs": epochs})
-        # Test images stay the same for all seeds, because the comparison is paired by image.
+        # Test samples stay the same for all seeds, because the comparison is paired by sample.
         own_split = self.source.test is not None and self.source.validation is None and config.data.limit is None
         data = config.data.model_copy(update={"split_seed": seed} if own_split else {})
         config = config.model_copy(update={"seed": seed, "trainer": trainer, "data": data})

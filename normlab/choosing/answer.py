@@ -210,7 +210,7 @@ def verdict(standing: Standing, scheme: str) -> str:
     return "; ".join(words) or "cannot tell"
 
 
-def table(content: Sequence[dict[str, Any]], form: str = "simple") -> str:
+def table(content: Sequence[dict[str, Any]], form: str = "simple", metric: str = "accuracy") -> str:
     """The rows for people."""
     shown_rows = []
     for row in content:
@@ -221,5 +221,5 @@ def table(content: Sequence[dict[str, Any]], form: str = "simple") -> str:
         accuracy = "-" if math.isnan(row["accuracy"]) else f"{row['accuracy']:.1%}"
         accuracy += f" ({row['diverged']} diverged)" * bool(row["diverged"])
         shown_rows.append([row["norm"], row["seeds"], rate, accuracy, difference, row["verdict"]])
-    headers = ["norm", "seeds", "learning rate", "test accuracy", "minus reference, points", "what is shown"]
+    headers = ["norm", "seeds", "learning rate", f"test {metric}", "minus reference, points", "what is shown"]
     return tabulate(shown_rows, headers, tablefmt=form, disable_numparse=True)

@@ -48,7 +48,7 @@ USUAL = (
     "logger=none",
 )
 ABOUT = (
-    "Accuracy of held-out test samples, mean over seeds. Learning rates were chosen on validation samples, by a seed "
+    " of held-out test samples, mean over seeds. Learning rates were chosen on validation samples, by a seed "
     "that takes no further part. Intervals cover other seeds and, for classes, other test samples. The chance that the "
     "recommendation is wrong, over all schemes and all looks at the runs, is at most 5%."
 )
@@ -199,6 +199,7 @@ def by_training(
     race = study.compare(request.budget, request.options.seeds)
     final = answer.answer_of(race, study.state.seconds, study.seconds_of_run)
     rows = answer.rows(race, study.state.rates)
+    metric = "accuracy" if source.task == "classification" else "R2"
     return {
         "answer": final.sentence,
         "kind": final.kind,
@@ -207,10 +208,11 @@ def by_training(
         "seconds": study.state.seconds,
         "epochs": size.epochs,
         "schemes": rows,
-        "table": answer.table(rows),
+        "metric": metric,
+        "table": answer.table(rows, metric=metric),
         "looked": looked,
         "planned": planned,
-        "about": ABOUT if source.task == "classification" else ABOUT.replace("Accuracy", "R2"),
+        "about": f"{metric[0].upper()}{metric[1:]}{ABOUT}",
         "lines": lines_for(configs[final.scheme], study.data),
     }
 

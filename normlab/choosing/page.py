@@ -17,7 +17,7 @@ FIGURE = "effects"
 REPORT = "report.html"
 
 
-def draw(path: Path, rows: Sequence[dict[str, Any]], reference: str, margin: float) -> None:
+def draw(path: Path, rows: Sequence[dict[str, Any]], reference: str, margin: float, metric: str) -> None:
     """The differences to the reference with their intervals, and the margin as a band.
 
     Args:
@@ -25,6 +25,7 @@ def draw(path: Path, rows: Sequence[dict[str, Any]], reference: str, margin: flo
         rows: see :func:`normlab.choosing.answer.rows`.
         reference: the scheme at 0.
         margin: in 0..1.
+        metric: of the test samples.
     """
     drawn = [row for row in rows if not math.isnan(row["low"])]
     with figure(path, size=(7.0, 1.2 + 0.45 * max(1, len(drawn)))) as axes:
@@ -37,7 +38,7 @@ def draw(path: Path, rows: Sequence[dict[str, Any]], reference: str, margin: flo
             axes.plot([middle], [place], style["marker"], color=style["color"], ms=7)
         axes.set_yticks(range(len(drawn)), [row["norm"] for row in drawn])
         axes.set_ylim(len(drawn) - 0.5, -0.5)
-        axes.set_xlabel(f"test accuracy minus that of {reference}, in points (gray: too small to matter)")
+        axes.set_xlabel(f"test {metric} minus that of {reference}, in points (gray: too small to matter)")
 
 
 def write_report(folder: Path, content: dict[str, Any], command: str) -> Path:
@@ -50,7 +51,7 @@ def write_report(folder: Path, content: dict[str, Any], command: str) -> Path:
     """
     picture = None
     if any(not math.isnan(row["low"]) for row in content["schemes"]):
-        draw(folder / FIGURE, content["schemes"], content["reference"], content["margin"])
+        draw(folder / FIGURE, content["schemes"], content["reference"], content["margin"], content["metric"])
         picture = base64.b64encode((folder / f"{FIGURE}.png").read_bytes()).decode()
     template = Template(Path(__file__).with_name("report.html").read_text(), autoescape=True, trim_blocks=True)
     rows = []

@@ -43,6 +43,7 @@ def without_training(data: dict[str, Any], model: str, norms: Sequence[str], mar
         "kind": "keep",
         "recommended": EXPECTED,
         "reference": EXPECTED,
+        "metric": "accuracy",
         "schemes": [result(row, margin) for row in rows],
         "looked": [expects, f"{rows[0]['images']:,} images at {trained.expectation.image_size} pixels, no training"],
         "planned": notes,

@@ -205,9 +205,10 @@ class Study:
         return -round(math.log2(max(1.0, fitted(config, self.data)(inputs).detach().square().mean().sqrt().item())))
 
     def _train(self, scheme: str, seed: int) -> NDArray[Any]:
-        """Whether the run is right on each test sample; of a regression its R2 alone, [1].
+        """Whether the run is right on each test sample; of a regression its R2 alone, [1], and 0 where it is below.
 
-        A run that diverged is wrong on all samples, or has R2 0, as if it always answered with the mean.
+        R2 is 0 for a network that always answers with the mean; further below, it only says how far a useless one is
+        off. A run that diverged is wrong on all samples, or has R2 0.
         """
         started = time.perf_counter()
         new, one = self._run(scheme, self.epochs, seed, self.state.rates.get(scheme))
@@ -220,7 +221,7 @@ class Study:
             form = ".1%" if self._metric == "accuracy" else ".3f"
             self._say(f"{self._at()} {scheme}, seed {seed}: " + (f"{value:{form}}" if finished else "diverged"))
         if self._metric == "r2":
-            return np.array([one["metrics"]["test_r2"] if one["status"] == "finished" else 0.0])
+            return np.array([max(0.0, one["metrics"]["test_r2"]) if one["status"] == "finished" else 0.0])
         images = len(self.data.test)
         return record.unpack(one["correct"], images) if one["correct"] else np.zeros(images, dtype=bool)
 

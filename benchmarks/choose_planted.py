@@ -38,7 +38,7 @@ TRUTHS = {
 }
 SPREADS = {"equal spreads": 1.0, "the second varies 4 times as much": 4.0}
 # Seeds of each plan, and test images.
-PLANS = (((5,), 150), ((5, 10), 700), ((12,), 700), ((10, 20), 1500))
+PLANS = (((5,), 150), ((5, 10), 700), ((10, 20), 700))
 RIGHT, UNCLEAR, WRONG = "right", "cannot tell", "wrong"
 
 

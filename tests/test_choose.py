@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import wavfile
 
 import normlab.run
 from normlab import choose, record
@@ -95,7 +96,11 @@ def test_the_plan_comes_before_the_runs_with_its_power(study):
 
 BAD = {
     "no-such-folder": "no-such-folder: there is no such folder",
-    "file.txt": "file.txt: a file; expected a folder",
+    "file.txt": "file.txt: expected a folder with one sub-folder of images or recordings for each class, or a table",
+    "table.csv": "table.csv: there is no such file",
+    "there.csv": "data.target=COLUMN",
+    "data=sms_like": "data of the kind text: no schemes to choose from",
+    "data=wine trainer.devices=2": "trainer.devices=2: runs are compared sample by sample; give 1",
     "one two": "name one folder, or one data set",
     "folder data=digits": "name one folder, or one data set",
     "folder": "no images in it|it is empty",
@@ -120,6 +125,7 @@ BAD = {
 def test_bad_input_is_one_line(line, here, capsys):
     (here / "folder").mkdir()
     (here / "file.txt").touch()
+    (here / "there.csv").write_text("a,b\n1,2\n")
     with pytest.raises(SystemExit) as end:
         choose.main(line.split())
     error = capsys.readouterr().err.splitlines()[-1]
@@ -140,6 +146,29 @@ def test_paths_are_plain_text(here):
         assert read_request([name]).groups["data"]["root"] == str(here / name)
 
 
+def test_the_kind_of_data_decides_what_is_compared(here):
+    wavfile.write(here / "a.wav", 8000, np.zeros(800, dtype=np.int16))
+    for name in ("yes", "no"):
+        (here / "spoken" / name).mkdir(parents=True)
+        for number in range(5):
+            (here / "spoken" / name / f"{number}.wav").write_bytes((here / "a.wav").read_bytes())
+    rows = "".join(f"{number},{number % 2}\n" for number in range(40))
+    (here / "rows.csv").write_text(f"x,y\n{rows}")
+    asked = {
+        ("spoken",): ("audio", "raw", "cnn1d"),
+        ("rows.csv", "data.target=y", "data.keep=x"): ("table", "raw", "mlp"),
+        ("data=diabetes",): ("diabetes", "raw", "mlp"),
+        ("data=digits", "arch=vit"): ("digits", "unit", "vit"),
+        (): ("photos", "unit", "cnn"),
+    }
+    for arguments, (data, reference, arch) in asked.items():
+        request = read_request(arguments)
+        names = (request.groups["data"]["name"], request.reference, request.groups["arch"]["name"])
+        assert names == (data, reference, arch)
+        assert request.groups["optim"]["schedule"] == "cosine"
+    assert read_request(["data=diabetes"]).groups["arch"]["loss"] == "squared_error"
+
+
 def test_what_is_said_without_training(here):
     """Planted: a fifth of the range, and test images that are brighter by a tenth of it."""
     generator = np.random.default_rng(0)
@@ -153,6 +182,7 @@ def test_what_is_said_without_training(here):
     assert "Pixels lie between 0.392 and 0.584 of the range" in sentences
     assert "Test images are brighter than training images, by 0.10 of the range" in sentences
     assert len(look_at(dataset("photos", limit=500))) == 1  # nothing stands out in photographs
+    assert "columns differ by a factor of 2" in look_at(dataset("wine"))[1]  # 2,000 to 3,000: proline and hue
 
 
 @pytest.mark.slow

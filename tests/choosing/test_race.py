@@ -9,8 +9,18 @@ from scipy import stats
 
 from benchmarks.choose_planted import RIGHT, WRONG, outcomes, planted
 from normlab.choosing.answer import answer_of, recommended, spread_between
-from normlab.choosing.race import Race, level_of, look, plan_share, planned_looks, spent, standing
-from normlab.statistics import ALPHA, crossed_interval
+from normlab.choosing.race import (
+    Race,
+    Spread,
+    level_of,
+    look,
+    plan_share,
+    planned_looks,
+    spent,
+    spread_of,
+    standing,
+)
+from normlab.statistics import ALPHA, crossed_interval, paired_difference
 
 MARGIN = 0.01
 
@@ -79,6 +89,16 @@ def test_intervals_are_those_of_the_crossed_model():
     seen = look(rows, 0.01).intervals
     assert seen["0", "1"].low == pytest.approx(expected.low)
     assert (seen["1", "0"].low, seen["1", "0"].high) == (-seen["0", "1"].high, -seen["0", "1"].low)
+
+
+def test_scores_of_whole_runs_are_compared_by_student():
+    """Of a regression there is one number a run."""
+    generator = np.random.default_rng(0)
+    rows = {name: generator.normal(0.4, 0.02, (6, 1)) for name in "01"}
+    expected = paired_difference(rows["0"][:, 0], rows["1"][:, 0], confidence=1 - 2 * 0.01)
+    seen = look(rows, 0.01).intervals["0", "1"]
+    assert (seen.low, seen.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+    assert spread_of(rows["0"], rows["1"]) == Spread(pytest.approx(np.var(rows["0"] - rows["1"], ddof=1)), 0.0)
 
 
 def test_a_clear_loser_is_run_no_more():

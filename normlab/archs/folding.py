@@ -61,6 +61,8 @@ def folded(network: Network) -> tuple[nn.Module, str]:
     if network.normalized_shape[0] != network.input_shape[0]:
         return network, "kept as a layer: it repeats the gray channel"
     layer = first_layer(network.body)
+    if isinstance(layer, nn.Embedding):
+        return network, "kept as a layer: it passes tokens as they are"
     why = ""
     if isinstance(layer, nn.Conv2d):
         if (scale != scale[:, :1, :1]).any():
@@ -104,6 +106,7 @@ def _folded(network: Network, scale: Tensor, shift: Tensor, mean: Tensor | None)
     """A copy whose first layer takes a p + c, with a scale and a shift that broadcast to [C, H, W], float64."""
     body = copy.deepcopy(network.body)
     layer = first_layer(body)
+    assert not isinstance(layer, nn.Embedding)
     if isinstance(layer, nn.Conv2d):
         factor, offset = scale[None, :, :1, :1], shift[None]
     else:

@@ -82,6 +82,18 @@ class Dataset:
         """The three splits by name."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
+    def require_quantities(self, what: str) -> None:
+        """Refuse texts, whose tokens are names, where inputs are to be numbers.
+
+        Args:
+            what: is to be computed from them.
+
+        Raises:
+            DataError: for texts.
+        """
+        if self.kind == "text":
+            raise DataError(f"data={self.name}: {what} takes numbers, and the tokens of texts are names")
+
     def training_inputs(self, batch_size: int = 256) -> Iterator[Tensor]:
         """Batches of training inputs, [B, C, *positions], to fit a normalization on."""
         return (inputs for inputs, _ in self.train.batches(batch_size))

@@ -6,8 +6,8 @@ nearest preset, the condition number of a linear model at 32 pixels, advice that
 and lines to paste for torchvision, albumentations, timm and Hugging Face. ``data=NAME`` instead of a folder inspects
 the images that a run with the same keys trains on, at ``data.image_size`` if it is given.
 
-``python -m normlab.inspect FILE.csv [data.target=COLUMN]`` describes a table, a row a column; so does ``data=wine``. The
-keys of a table are those of ``data=table``, such as ``data.delimiter=';'``.
+``python -m normlab.inspect FILE.csv [data.target=COLUMN]`` describes a table, a row a column; so does ``data=wine``.
+The keys of a table are those of ``data=table``, such as ``data.delimiter=';'``.
 
 The keys: ``limit=N`` draws N images at most, at random, and means the same as ``data.limit``. ``conditioning=false``
 leaves out the linear model, which takes ten seconds. ``small=N`` is the largest number of images for the linear model

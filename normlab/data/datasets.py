@@ -36,8 +36,8 @@ class Dataset:
         black, white: the values x that stand for u = 0 and u = 1.
         kind: what the inputs are.
         task: whether labels are classes or numbers.
-        target: of a regression, mean and standard deviation of the training labels, by which training standardizes them;
-            0 and 1 if it does not.
+        target: of a regression, mean and standard deviation of the training labels, by which training standardizes
+            them; 0 and 1 if it does not.
         columns: names of a table's features.
     """
 

@@ -264,9 +264,7 @@ def _panels(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], size: tuple[f
     return figure(path, columns=columns, rows=-(-len(cells) // columns), size=size)
 
 
-def convergence(
-    path: Path, cells: Sequence[tuple[str, pd.DataFrame]], label: str, score: str = "accuracy"
-) -> None:
+def convergence(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], label: str, score: str = "accuracy") -> None:
     """Validation score against epochs: mean over seeds, with the band of its 95% t interval.
 
     Args:

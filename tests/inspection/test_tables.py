@@ -73,7 +73,15 @@ def test_the_statistics_are_those_of_numpy_and_scipy(look, table):
     assert list(rows) == list(table)
     for name in ("age", "income"):
         values, row = table[name].dropna().to_numpy(), rows[name]
-        expected = [values.mean(), values.std(), np.median(values), iqr(values), values.min(), values.max(), skew(values)]
+        expected = [
+            values.mean(),
+            values.std(),
+            np.median(values),
+            iqr(values),
+            values.min(),
+            values.max(),
+            skew(values),
+        ]
         keys = ("mean", "std", "median", "iqr", "smallest", "largest", "skew")
         assert [row[key] for key in keys] == pytest.approx(expected)
     low, high = np.quantile(table.income, [0.25, 0.75])

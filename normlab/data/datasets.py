@@ -39,8 +39,8 @@ class Dataset:
         kind: what the inputs are.
         task: whether labels are classes or numbers.
         tokenizer: of texts, as the JSON text of the library ``tokenizers``; a token is an id from 0 to ``white``.
-        target: of a regression, mean and standard deviation of the training labels, by which training standardizes them;
-            0 and 1 if it does not.
+        target: of a regression, mean and standard deviation of the training labels, by which training standardizes
+            them; 0 and 1 if it does not.
         columns: names of a table's features.
         front: of recordings, what is done to a waveform before a normalization.
     """

@@ -12,6 +12,7 @@ from normlab.archs import Network
 from normlab.commandline.grid import expected
 from normlab.config import EXPERIMENTS
 from normlab.data import load
+from normlab.norms import build_scheme
 from normlab.report import ledger, study
 from normlab.run import run
 from normlab.training.optimizers import build_optimizer
@@ -66,7 +67,8 @@ def test_every_value_of_the_grid_builds_a_network_that_answers(here, monkeypatch
     for config in covering(study.plan(name), jobs):
         data = loaded(config.data)
         torch.manual_seed(config.seed)
-        network = Network(config.norm.build().fit(data.training_images()), config.arch, data.shape, data.classes)
+        norm = build_scheme(config.norm, data.front).set_range(data.black, data.white).fit(data.training_inputs())
+        network = Network(norm, config.arch, data.shape, data.classes, input_type=data.input_type)
         build_optimizer(config.optim, network)
         images, _ = next(data.train.batches(4))
         assert network(images).shape == (4, len(data.classes))

@@ -7,14 +7,14 @@ from typing import Any
 
 from normlab.config import choose
 from normlab.data import load
-from normlab.measurements.registry import measurement
+from normlab.measurements.registry import Rows, measurement
 from normlab.measurements.starts import fitted, normalized
 
 MOST = 256  # recordings that are measured
 
 
 @measurement
-def gain_changes(*, data: dict[str, Any], decibels: Sequence[float], norms: Sequence[str]) -> list[dict[str, Any]]:
+def gain_changes(*, data: dict[str, Any], decibels: Sequence[float], norms: Sequence[str]) -> Rows:
     """How far a gain of the waveform changes the normalized features.
 
     Args:
@@ -23,7 +23,7 @@ def gain_changes(*, data: dict[str, Any], decibels: Sequence[float], norms: Sequ
         norms: schemes, fitted on the training recordings.
 
     Returns:
-        A row for each scheme and gain: ``change``, the root mean square of the change of the normalized test features in
+        A row for each scheme and gain: ``change``, the root mean square change of the normalized test features in
         units of their standard deviation; ``largest``, the largest change in the same units.
     """
     loaded = load(choose("data", **data))

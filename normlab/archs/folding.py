@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from normlab.archs import Network
 from normlab.archs.layers import first_layer
-from normlab.inputs import range_of_type
+from normlab.inputs import Target, range_of_type
 from normlab.norms import Affine, Learned
 from normlab.norms.base import over_features
 
@@ -21,19 +21,21 @@ class Folded(nn.Module):
         body: the network, whose first layer takes x minus ``mean``.
         mean: of each channel, [C, 1, 1], or of each feature, [C, *positions], in units of x; None where nothing is
             subtracted.
+        target: of a regression, by which scores become numbers in the unit of the labels.
     """
 
     mean: Tensor | None
 
-    def __init__(self, body: nn.Module, mean: Tensor | None) -> None:
+    def __init__(self, body: nn.Module, mean: Tensor | None, target: Target | None = None) -> None:
         super().__init__()
-        self.body = body
+        self.body, self.target = body, target
         self.register_buffer("mean", mean)
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, C, *positions] to scores [B, classes]."""
         x = images.to(next(self.body.parameters()).dtype)
-        return self.body(x if self.mean is None else x - self.mean)
+        scores = self.body(x if self.mean is None else x - self.mean)
+        return scores if self.target is None else self.target.restored(scores)
 
 
 def folded(network: Network) -> tuple[nn.Module, str]:
@@ -113,7 +115,8 @@ def _folded(network: Network, scale: Tensor, shift: Tensor, mean: Tensor | None)
         if layer.bias is not None:
             layer.bias += (weight * offset).flatten(1).sum(1)
         layer.weight.copy_(weight * factor)
-    return Folded(body, None if mean is None else mean.to(layer.weight.dtype)).train(network.training)
+    offset = None if mean is None else mean.to(layer.weight.dtype)
+    return Folded(body, offset, network.target).train(network.training)
 
 
 def _same(network: Network, other: nn.Module) -> bool:

@@ -97,6 +97,7 @@ def initialize(network: nn.Module, init: Init) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-def first_layer(body: nn.Module) -> nn.Linear | nn.Conv1d | nn.Conv2d:
-    """The layer that sees the normalized images."""
-    return next(module for module in body.modules() if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d))
+def first_layer(body: nn.Module) -> nn.Linear | nn.Conv1d | nn.Conv2d | nn.Embedding:
+    """The layer that sees the normalized inputs; of texts, the embedding."""
+    kinds = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Embedding
+    return next(module for module in body.modules() if isinstance(module, kinds))

@@ -23,7 +23,7 @@ class Linear(nn.Module):
     """Outputs = W x + b.
 
     Args:
-        shape: C, H, W of the normalized images.
+        shape: of a normalized input, C and its positions.
         classes: number of outputs.
         bias: whether there is a b.
         init: ``zeros`` starts at W = 0, b = 0, which makes the start the same under every normalization.
@@ -40,16 +40,16 @@ class Linear(nn.Module):
         else:
             initialize(self, init)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """[B, C, H, W] to [B, classes]."""
-        return self.layer(images.flatten(1))
+    def forward(self, inputs: Tensor) -> Tensor:
+        """[B, C, *positions] to [B, classes]."""
+        return self.layer(inputs.flatten(1))
 
 
 class MLP(nn.Module):
     """Fully connected layers.
 
     Args:
-        shape: C, H, W of the normalized images.
+        shape: of a normalized input, C and its positions.
         classes: number of outputs.
         width: features of a hidden layer.
         depth: hidden layers.
@@ -78,6 +78,6 @@ class MLP(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Linear(features, classes))
         initialize(self, init)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """[B, C, H, W] to [B, classes]."""
-        return self.layers(images)
+    def forward(self, inputs: Tensor) -> Tensor:
+        """[B, C, *positions] to [B, classes]."""
+        return self.layers(inputs)

@@ -94,7 +94,8 @@ def inspect_source(config: Data, limit: int | None = None, small: int = 4000) ->
     """
     source, limit = config.build(), config.limit or limit
     whole, train = (
-        split(source, config.validation, config.test, most, config.split_seed)["train"] for most in (None, limit)
+        split(source, config.validation, config.test, most, config.split_seed, config.test_seed)["train"]
+        for most in (None, limit)
     )
     if isinstance(train.pictures, Files):  # read one by one, because they may not fit into memory
         return inspect_with_progress(train.pictures.paths, small=small, image_size=config.image_size), len(whole)

@@ -88,7 +88,8 @@ def sums(data: dict[str, Any], crop: int | None = None) -> ImageSums:
 
     if isinstance(source.train.pictures, Files) and config.cache:
         about = {"image_size": config.image_size, "crop": crop, "limit": config.limit, "split_seed": config.split_seed}
-        return ImageSums(**cache.remember("sums-" + cache.key(source.train.pictures.digests, **about), make))
+        kinds = dict.fromkeys(("pixels", "total", "squares"), Tensor)
+        return ImageSums(**cache.remember("sums-" + cache.key(source.train.pictures.digests, **about), make, kinds))
     return ImageSums(**make())
 
 

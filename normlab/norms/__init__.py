@@ -14,6 +14,7 @@ from normlab.norms.learned import Adaptive, Learned
 from normlab.norms.log_mel import Front
 from normlab.norms.on_features import OnFeatures, build_scheme
 from normlab.norms.one_sample import OneSample, RevIN
+from normlab.norms.tokens import require_unchanged_tokens
 from normlab.norms.whitening import Whitening
 
 __all__ = [
@@ -33,4 +34,5 @@ __all__ = [
     "Whitening",
     "build_scheme",
     "normalization",
+    "require_unchanged_tokens",
 ]

@@ -17,7 +17,12 @@ from torch import Tensor, nn
 from normlab.norms import Normalization
 from normlab.theory.curvature import Loss, training_copy
 
-LAYERS = (nn.Linear, nn.Conv2d, nn.MultiheadAttention)  # layers whose activations and gradients are measured
+LAYERS = (
+    nn.Linear,
+    nn.Conv2d,
+    nn.MultiheadAttention,
+    nn.Embedding,
+)  # layers whose activations and gradients are measured
 
 
 def second_moments(batches: Iterable[Tensor], norm: Normalization) -> Tensor:

@@ -65,6 +65,8 @@ def folded(network: Network) -> tuple[nn.Module, str]:
         return network, "kept as a layer: it passes tokens as they are"
     why = ""
     if isinstance(layer, nn.Conv2d):
+        if len(network.normalized_shape) != 3:
+            return network, "kept as a layer: the network sees a series as an image of one channel"
         if (scale != scale[:, :1, :1]).any():
             return network, "kept as a layer: its scale differs from pixel to pixel, and a convolution's weights cannot"
         if layer.groups != 1:
@@ -106,7 +108,7 @@ def _folded(network: Network, scale: Tensor, shift: Tensor, mean: Tensor | None)
     """A copy whose first layer takes a p + c, with a scale and a shift that broadcast to [C, H, W], float64."""
     body = copy.deepcopy(network.body)
     layer = first_layer(body)
-    assert not isinstance(layer, nn.Embedding)
+    assert isinstance(layer, nn.Linear | nn.Conv2d)  # others are kept
     if isinstance(layer, nn.Conv2d):
         factor, offset = scale[None, :, :1, :1], shift[None]
     else:

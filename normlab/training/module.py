@@ -65,6 +65,7 @@ class Training(pl.LightningModule):
         self.first_step_at = math.nan  # by time.perf_counter
         self.latest: dict[str, float] = {}  # loss and accuracy of the last evaluation, for a progress display
         self.shift: tuple[ShiftName, int] | None = None  # light that test images are put under, and its severity
+        self._compiled = not config.trainer.compile
         self._unread: list[tuple[int, Tensor]] = []  # steps and losses that may still be on a GPU
         self._epoch_loss = torch.zeros(())  # of full-batch descent
         self._sums = torch.zeros(3)  # loss, correct answers and images of an evaluation
@@ -105,6 +106,9 @@ class Training(pl.LightningModule):
         step = self.global_step
         if step == 0:
             self._watch_first_layer(batch_index)
+        elif not self._compiled:  # after the first update, which watches the first layer from outside
+            self.network.compile()
+            self._compiled = True
         loss = self.loss(self.network(self.augment(images)), labels)
         if self.full_batch:
             loss = loss * (len(labels) / self.images_per_epoch)

@@ -1,6 +1,6 @@
 """trainer.compile=true: the same training, compiled; and one line where it cannot be compiled.
 
-The backends of these tests write no C++, which would take minutes; docs/running.md says what was seen with the usual one.
+The backends of these tests write no C++, which would take minutes; docs/running.md says what was seen of the usual one.
 """
 
 import functools
@@ -48,8 +48,6 @@ def test_a_network_that_cannot_be_compiled_ends_with_one_line(make, monkeypatch)
 
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=broken))
     config = make(**OPTIONS, **{"trainer.compile": True})
-    with pytest.raises(
-        ConfigError, match="trainer.compile=true: the network is not compiled here: .*no C\\+\\+ compiler"
-    ):
+    with pytest.raises(ConfigError, match="the network is not compiled here: no C"):
         run(config)
     assert not record.folder(config).exists()

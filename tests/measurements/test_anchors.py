@@ -170,7 +170,8 @@ def test_scalers_and_classifiers_count_right_answers():
     """The printed table of wine, whose nearest neighbors are those of a search by brute force."""
     printed = {"none": [33, 26, 35, 36, 36, 29], "standard": [33, 35, 36, 36, 36, 36]}
     rows = {
-        (row["scaler"], row["classifier"]): row for row in anchors.scalers_and_classifiers(table="wine", printed=printed)
+        (row["scaler"], row["classifier"]): row
+        for row in anchors.scalers_and_classifiers(table="wine", printed=printed)
     }
     bunch = load_wine()
     noisy = bunch.data + np.random.default_rng(42).normal(0, 0.2, bunch.data.shape)

@@ -26,7 +26,9 @@ def test_conditioning_is_that_of_the_second_moments():
 
 
 def test_trees_split_by_order():
-    rows = boosted_trees(data={"name": "breast_cancer", "limit": 80}, outliers=(0.02,), norms=("raw", "standard"), seeds=(0, 1))
+    rows = boosted_trees(
+        data={"name": "breast_cancer", "limit": 80}, outliers=(0.02,), norms=("raw", "standard"), seeds=(0, 1)
+    )
     assert [row["norm"] for row in rows] == ["raw", "standard"]
     assert rows[0]["disagreement"] == 0
     assert rows[1]["disagreement"] < 0.1

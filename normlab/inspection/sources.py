@@ -20,6 +20,7 @@ from normlab.data.images import Item, resize
 from normlab.data.layout import Walk, find_masks, find_splits, printable, unreadable_folder, walk
 from normlab.data.lists import read_lists
 from normlab.data.splits import split
+from normlab.data.tokens import Texts
 from normlab.errors import DataError
 from normlab.inspection.exposure import differences
 from normlab.inspection.images import Inspection, inspect_files, inspect_images
@@ -236,6 +237,7 @@ def inspect_source(config: Data, limit: int | None = None, small: int = 4000) ->
         split(source, config.validation, config.test, most, config.split_seed, config.test_seed)
         for most in (None, limit)
     )
+<<<<<<< HEAD
 
     def inspected(name: str, part: Part) -> Inspection:
         if isinstance(part.pictures, Files):  # read one by one, because they may not fit into memory
@@ -257,3 +259,11 @@ def inspect_source(config: Data, limit: int | None = None, small: int = 4000) ->
     return _subject(
         inspected("train", parts["train"]), len(whole["train"]), others, classes, source.notes, repeated(given), config
     )
+=======
+    if isinstance(train.pictures, Files):  # read one by one, because they may not fit into memory
+        return inspect_with_progress(train.pictures.paths, small=small, image_size=config.image_size), len(whole)
+    if isinstance(train.pictures, Texts):
+        raise DataError(f"data={config.name}: holds texts, not images")
+    images = train.pictures if config.image_size is None else resize(train.pictures, config.image_size)
+    return inspect_images(images, small), len(whole)
+>>>>>>> main

@@ -43,7 +43,7 @@ def save(folder, arrays, ending="png", **options):
 
 def seen(*arguments):
     """The report of the command, and its text."""
-    label, options, subject = inspect(list(map(str, arguments)))
+    label, _, subject = inspect(list(map(str, arguments)))
     content = report(subject.train, subject.total, resamples=20, with_conditioning=False, subject=subject)
     return content, text_of(label, content)
 
@@ -262,9 +262,9 @@ def test_transparent_and_nodata_pixels_are_left_out(tmp_path):
     check(seen(tmp_path / "black", "data.mask=nodata=0")[0], visible, 255)
     save(tmp_path / "masks", [alpha] * 3)
     check(seen(tmp_path / "black", f"data.mask={tmp_path / 'masks'}")[0], visible, 255)
+    for name in ("a", "b"):
+        save(tmp_path / "classes" / name, stored)
     with pytest.raises(DataError, match=r"data\.mask=alpha: a run takes whole images"):
-        for name in ("a", "b"):
-            save(tmp_path / "classes" / name, stored)
         dataset("folder", root=tmp_path / "classes", mask="alpha")
 
 

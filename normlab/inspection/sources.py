@@ -237,13 +237,14 @@ def inspect_source(config: Data, limit: int | None = None, small: int = 4000) ->
         split(source, config.validation, config.test, most, config.split_seed, config.test_seed)
         for most in (None, limit)
     )
-<<<<<<< HEAD
 
     def inspected(name: str, part: Part) -> Inspection:
         if isinstance(part.pictures, Files):  # read one by one, because they may not fit into memory
             return inspect_with_progress(
                 part.pictures.items, small=small, config=config, reading=part.pictures.reading, split=name
             )
+        if isinstance(part.pictures, Texts):
+            raise DataError(f"data={config.name}: holds texts, not images")
         images = part.pictures if config.image_size is None else resize(part.pictures, config.image_size)
         black, white = (
             own if own is not None else declared
@@ -259,11 +260,3 @@ def inspect_source(config: Data, limit: int | None = None, small: int = 4000) ->
     return _subject(
         inspected("train", parts["train"]), len(whole["train"]), others, classes, source.notes, repeated(given), config
     )
-=======
-    if isinstance(train.pictures, Files):  # read one by one, because they may not fit into memory
-        return inspect_with_progress(train.pictures.paths, small=small, image_size=config.image_size), len(whole)
-    if isinstance(train.pictures, Texts):
-        raise DataError(f"data={config.name}: holds texts, not images")
-    images = train.pictures if config.image_size is None else resize(train.pictures, config.image_size)
-    return inspect_images(images, small), len(whole)
->>>>>>> main

@@ -10,12 +10,8 @@ from torch import Tensor
 
 from normlab.config import Data, choose, data_label
 from normlab.data import Files, Source, cache
-<<<<<<< HEAD
 from normlab.data.images import Format, read, resize
-=======
-from normlab.data.images import read, resize
 from normlab.data.tokens import Texts
->>>>>>> main
 from normlab.errors import DataError
 from normlab.norms.moments import image_sums
 from normlab.statistics.channels import ImageSums
@@ -55,13 +51,9 @@ def _images(config: Data, source: Source, crop: int | None) -> Iterator[Tensor]:
     pictures, chosen = source.train.pictures, _chosen(config, len(source.train))
     if isinstance(pictures, Files):
         for position in chosen.tolist():
-<<<<<<< HEAD
             yield _cropped(read(pictures.paths[position], config.image_size, Format())[0][None], crop)
-=======
-            yield _cropped(read(pictures.paths[position], config.image_size, color=True)[0][None], crop)
     elif isinstance(pictures, Texts):
         raise DataError(f"data={config.name}: holds texts, not images")
->>>>>>> main
     else:
         for index in chosen.split(1024):
             images = pictures[index]

@@ -131,7 +131,7 @@ class Choice(Section):
 
     def takes(self, parameter: str) -> bool:
         """Whether the class or function has a parameter of this name, option or not."""
-        return parameter in inspect.signature(_locate(self.target)).parameters
+        return parameter in inspect.signature(_locate(self.address)).parameters
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The class with the options is created on demand, so pickle (for spawned processes) cannot import it by name.

@@ -118,8 +118,8 @@ def _folded(network: Network, scale: Tensor, shift: Tensor, mean: Tensor | None)
         if layer.bias is not None:
             layer.bias += (weight * offset).flatten(1).sum(1)
         layer.weight.copy_(weight * factor)
-    offset = None if mean is None else mean.to(layer.weight.dtype)
-    return Folded(body, offset, network.target).train(network.training)
+    subtracted = None if mean is None else mean.to(layer.weight.dtype)
+    return Folded(body, subtracted, network.target).train(network.training)
 
 
 def _same(network: Network, other: nn.Module) -> bool:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import nn
 import torch.nn.functional as F
 from torch import Tensor, nn
 

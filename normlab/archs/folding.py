@@ -61,6 +61,8 @@ def folded(network: Network) -> tuple[nn.Module, str]:
     if network.normalized_shape[0] != network.input_shape[0]:
         return network, "kept as a layer: it repeats the gray channel"
     layer = first_layer(network.body)
+    if isinstance(layer, nn.Embedding):
+        return network, "kept as a layer: it passes tokens as they are"
     why = ""
     if isinstance(layer, nn.Conv2d):
         if len(network.normalized_shape) != 3:

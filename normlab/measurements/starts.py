@@ -96,6 +96,7 @@ def network_at_start(data: Dataset, norm: Normalization, arch: Arch | dict[str, 
         data.classes,
         input_type=data.input_type,
         tokenizer=data.tokenizer,
+        target=data.target,
         front=data.front,
     )
 

@@ -117,7 +117,7 @@ BAD = {
     "data=digits arch=cnm": "arch=cnm: no such choice; did you mean cnn",
     "data=digits optim.lr=-1": "lr=-1",
     "data=digits arch=pretrained": "image files are required",
-    "data=digits data.limit=150 arch=linear budget=1s": "budget: too small by",
+    "data=digits data.limit=150 arch=linear budget=1s": "budget=1 s: too small. The start took",
 }
 
 

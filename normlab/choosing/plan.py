@@ -98,8 +98,8 @@ def size(
     raise ConfigError(
         f"budget={duration(budget)}: too small. The start took {duration(used)}; {schemes} schemes with {wanted} seeds "
         f"each, and the search for their learning rates, take {duration(least)} more at {fewest} epochs of "
-        f"{timing.epoch:.2g} s. Give budget={math.ceil((used + least) / 60)}min or more, fewer norms, data.limit=N or fewer "
-        f"trainer.max_epochs"
+        f"{timing.epoch:.2g} s. Give budget={math.ceil((used + least) / 60)}min or more, fewer norms, data.limit=N or "
+        f"fewer trainer.max_epochs"
     )
 
 

@@ -2,10 +2,10 @@
 
     NORMLAB_DATA=FOLDER python benchmarks/allocator.py --rounds 3
 
-glibc gives large tensors back to the kernel when they are freed, and the kernel fills their pages with zeros at the next
-use. `normlab.process.keep_memory` makes it keep them. Both settings are measured in turn, each in a process of its own:
-a trained network on 32 photographs of 224 pixels (flower_photos below NORMLAB_DATA), and 40 steps of cnn at batch 128 on
-64 pixels. Processor times hardly depend on what else the machine does.
+glibc gives large tensors back to the kernel when they are freed, and the kernel fills their pages with zeros at the
+next use. `normlab.process.keep_memory` makes it keep them. Both settings are measured in turn, each in a process of its
+own: a trained network on 32 photographs of 224 pixels (flower_photos below NORMLAB_DATA), and 40 steps of cnn at batch
+128 on 64 pixels. Processor times hardly depend on what else the machine does.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ print(json.dumps([used.ru_utime, used.ru_stime, used.ru_maxrss / 2**20]), file=o
 """
 COMMANDS = {
     "normlab.mismatch, 32 photographs, 5 schemes": [
-        "normlab.mismatch", "data=folder", "data.root=flower_photos", "data.limit=32", "norms=unit,yolo,imagenet,dataset,zca",
+        "normlab.mismatch", "data=folder", "data.root=flower_photos", "data.limit=32",
+        "norms=unit,yolo,imagenet,dataset,zca",
     ],
     "cnn, batch 128, 64 pixels, 40 steps": [
         "normlab", "+norm=unit", "data=photos", "arch=cnn", "data.image_size=64", "trainer.max_steps=40",

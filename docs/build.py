@@ -141,9 +141,9 @@ def api() -> str:
 
 
 def scheme_api() -> str:
-    """The base class and every class of a scheme."""
+    """The base class and every class or function of a scheme."""
     used = {yaml.safe_load(path.read_text())["_target_"].rpartition(".")[2] for path in SCHEMES.glob("*.yaml")}
-    written = {name: module for name, (module, _) in classes().items()}
+    written = {name: module for name, (module, _) in definitions().items()}
     names = ["Normalization", "Affine", *sorted(used)]
     modules = [Path(written[name]).with_suffix("").as_posix().replace("/", ".") for name in names]
     return "\n\n".join(f"::: {module}.{name}" for module, name in zip(modules, names, strict=True))

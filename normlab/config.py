@@ -472,7 +472,7 @@ def parse_group(group: str, values: Any) -> Any:
     return check(schema_of(group, values["name"], values.get("_target_")), values, prefix=f"{group}.")
 
 
-def choose(group: str, name: str, /, **options: Any) -> Any:
+def choose(group: str, /, name: str, **options: Any) -> Any:
     """A checked choice of a group by name, with some of its options changed.
 
     Raises:

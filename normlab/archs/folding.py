@@ -61,8 +61,12 @@ def folded(network: Network) -> tuple[nn.Module, str]:
     if network.normalized_shape[0] != network.input_shape[0]:
         return network, "kept as a layer: it repeats the gray channel"
     layer = first_layer(network.body)
+    if isinstance(layer, nn.Embedding):
+        return network, "kept as a layer: it passes tokens as they are"
     why = ""
     if isinstance(layer, nn.Conv2d):
+        if len(network.normalized_shape) != 3:
+            return network, "kept as a layer: the network sees a series as an image of one channel"
         if (scale != scale[:, :1, :1]).any():
             return network, "kept as a layer: its scale differs from pixel to pixel, and a convolution's weights cannot"
         if layer.groups != 1:
@@ -104,6 +108,7 @@ def _folded(network: Network, scale: Tensor, shift: Tensor, mean: Tensor | None)
     """A copy whose first layer takes a p + c, with a scale and a shift that broadcast to [C, H, W], float64."""
     body = copy.deepcopy(network.body)
     layer = first_layer(body)
+    assert isinstance(layer, nn.Linear | nn.Conv2d)  # others are kept
     if isinstance(layer, nn.Conv2d):
         factor, offset = scale[None, :, :1, :1], shift[None]
     else:
@@ -115,8 +120,8 @@ def _folded(network: Network, scale: Tensor, shift: Tensor, mean: Tensor | None)
         if layer.bias is not None:
             layer.bias += (weight * offset).flatten(1).sum(1)
         layer.weight.copy_(weight * factor)
-    offset = None if mean is None else mean.to(layer.weight.dtype)
-    return Folded(body, offset, network.target).train(network.training)
+    subtracted = None if mean is None else mean.to(layer.weight.dtype)
+    return Folded(body, subtracted, network.target).train(network.training)
 
 
 def _same(network: Network, other: nn.Module) -> bool:

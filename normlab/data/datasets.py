@@ -39,8 +39,8 @@ class Dataset:
         kind: what the inputs are.
         task: whether labels are classes or numbers.
         tokenizer: of texts, as the JSON text of the library ``tokenizers``; a token is an id from 0 to ``white``.
-        target: of a regression, mean and standard deviation of the training labels, by which training standardizes them;
-            0 and 1 if it does not.
+        target: of a regression, mean and standard deviation of the training labels, by which training standardizes
+            them; 0 and 1 if it does not.
         columns: names of a table's features.
         front: of recordings, what is done to a waveform before a normalization.
     """
@@ -81,6 +81,18 @@ class Dataset:
     def splits(self) -> dict[str, Split]:
         """The three splits by name."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def require_quantities(self, what: str) -> None:
+        """Refuse texts, whose tokens are names, where inputs are to be numbers.
+
+        Args:
+            what: is to be computed from them.
+
+        Raises:
+            DataError: for texts.
+        """
+        if self.kind == "text":
+            raise DataError(f"data={self.name}: {what} takes numbers, and the tokens of texts are names")
 
     def training_inputs(self, batch_size: int = 256) -> Iterator[Tensor]:
         """Batches of training inputs, [B, C, *positions], to fit a normalization on."""

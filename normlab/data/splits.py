@@ -190,7 +190,8 @@ def fill_missing(
     if empty.any():
         name = columns[int(empty.argmax())]
         raise DataError(f"column {name!r} has no value among the training rows: data.drop='[{name}]' leaves it out")
-    values = torch.from_numpy({"mean": np.nanmean, "median": np.nanmedian}[statistic](train, axis=0)).float()
+    filling = np.nanmean(train, axis=0) if statistic == "mean" else np.nanmedian(train, axis=0)
+    values = torch.from_numpy(filling).float()
     return {
         name: replace(part, pictures=torch.where(_values(part).isnan(), values, _values(part)))
         for name, part in parts.items()

@@ -398,8 +398,14 @@ def first_word(column: pd.Series) -> tuple[int, str] | None:
     numbers = pd.to_numeric(texts, errors="coerce")
     if len(texts) == 0 or numbers.notna().mean() <= MOSTLY or numbers.notna().all():
         return None
-    place = numbers.isna().idxmax()
-    return int(place) + 2, str(texts[place])  # line 1 of the file has the names
+    row, text = _first(texts, numbers.isna())
+    return row, str(text)
+
+
+def _first(column: pd.Series, where: pd.Series) -> tuple[int, Any]:
+    """Row in the file, whose first line has the names, and value of the first place that is marked."""
+    place = int(where.to_numpy(dtype=bool).argmax())
+    return int(column.index.to_numpy()[place]) + 2, column.iloc[place]
 
 
 def encode(
@@ -468,8 +474,8 @@ def _numbers(column: pd.Series, file: str) -> NDArray[np.float64]:
 
     if not is_numeric(column):
         numbers = pd.to_numeric(column, errors="coerce")
-        place = (numbers.isna() & column.notna()).idxmax()
-        raise DataError(f"{file}: column {column.name!r}: {column[place]!r} in row {int(place) + 2} is no number")
+        row, text = _first(column, numbers.isna() & column.notna())
+        raise DataError(f"{file}: column {column.name!r}: {text!r} in row {row} is no number")
     values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     if np.isinf(values).any():
         row = int(column.index[np.isinf(values).argmax()]) + 2
@@ -567,8 +573,8 @@ def as_inputs(values: NDArray[np.float64], names: Sequence[str], file: str = "th
     if coarse.any():
         place = int(coarse.argmax())
         raise DataError(
-            f"{file}: column {names[place]!r} varies by {deviation[place]:.3g} around {np.nanmean(values[:, place]):.6g}, "
-            f"which single precision rounds away: subtract an offset first"
+            f"{file}: column {names[place]!r} varies by {deviation[place]:.3g} around "
+            f"{np.nanmean(values[:, place]):.6g}, which single precision rounds away: subtract an offset first"
         )
     return torch.from_numpy(rounded)
 

@@ -258,8 +258,8 @@ def advice(
     far = sorted((row for row in numbers if row["outliers"]), key=lambda row: -row["outliers"])
     if far:
         sentences.append(
-            f"Far values, more than {FAR:g} interquartile ranges beyond a quartile, in {_listed(far, 'outliers')}: look at "
-            f"them first. They move the mean, the standard deviation and still more the range; the median and the "
+            f"Far values, more than {FAR:g} interquartile ranges beyond a quartile, in {_listed(far, 'outliers')}: "
+            f"look at them first. They move the mean, the standard deviation and still more the range; the median and the "
             f"interquartile range hardly (+norm=robust)."
         )
     skewed = sorted((row for row in numbers if abs(row["skew"]) > SKEWED), key=lambda row: -abs(row["skew"]))
@@ -284,8 +284,8 @@ def _about_columns(rows: Sequence[dict[str, Any]], target: str | None) -> list[s
     missing = [row for row in rows if row["missing"] and row["kind"] != "empty"]
     if missing:
         sentences.append(
-            f"Missing values in {_listed(missing, 'missing')}: data.missing=median, mean or drop; the statistics must be "
-            f"those of the training rows."
+            f"Missing values in {_listed(missing, 'missing')}: data.missing=median, mean or drop; the statistics must "
+            f"be those of the training rows."
         )
     if infinite := [row for row in rows if row["infinite"]]:
         sentences.append(f"Infinite values in {_listed(infinite, 'infinite')}: correct them, or leave them empty.")
@@ -310,7 +310,8 @@ def lines(
     numbers = [row["column"] for row in features if row["kind"] == "numbers"]
     categories = [row["column"] for row in features if row["kind"] == "categories"]
     lacking = any(row["missing"] for row in features if row["kind"] == "numbers")
-    scaler = "RobustScaler()" if any(row["outliers"] for row in features) else "StandardScaler()"
+    has_far = any(row["outliers"] for row in features)
+    scaler, scheme = ("RobustScaler()", "robust") if has_far else ("StandardScaler()", "standard")
     fill = "SimpleImputer(strategy='median'), " if lacking else ""
     parts = [f"(make_pipeline({fill}{scaler}), {numbers})"] * bool(numbers)
     parts += [f"(OneHotEncoder(handle_unknown='ignore', sparse_output=False), {categories})"] * bool(categories)
@@ -321,7 +322,7 @@ def lines(
     keys += ["data.missing=median"] * any(row["missing"] for row in rows if row["column"] in kept)
     return {
         "scikit-learn": f"make_column_transformer({', '.join(parts)})" if parts else "",
-        "normlab": f"python -m normlab +norm={'robust' if 'Robust' in scaler else 'standard'} data=table {' '.join(keys)} arch=mlp",
+        "normlab": f"python -m normlab +norm={scheme} data=table {' '.join(keys)} arch=mlp",
     }
 
 

@@ -489,9 +489,9 @@ def _train(network: nn.Module, loaded: Dataset, *, epochs: int, batch_size: int,
 def scalers_and_classifiers(*, table: str, printed: dict[str, Sequence[int]]) -> list[dict[str, Any]]:
     """Six scalers before six classifiers of scikit-learn, on one split of a noisy table, and what was printed for each.
 
-    As in bsc-iitm/ML_Handbook, "Scaling multi-dataset multi-algo", commit fe20c94: normal noise of deviation 0.2 on every
-    value (numpy's default_rng, seed 42), a fifth of the rows to test (seed 42), scalers fitted on the training rows,
-    classifiers with their defaults (seed 42).
+    As in bsc-iitm/ML_Handbook, "Scaling multi-dataset multi-algo", commit fe20c94: normal noise of deviation 0.2 on
+    every value (numpy's default_rng, seed 42), a fifth of the rows to test (seed 42), scalers fitted on the training
+    rows, classifiers with their defaults (seed 42).
 
     Args:
         table: iris, wine, breast_cancer or digits.

@@ -118,7 +118,7 @@ def log_gradients(body: TextTransformer, inputs: Tensor, labels: Tensor) -> np.n
     cancel, by chance more or less; and for an error of length 1 in the scores, softmax minus label, because an
     untrained network is wrong by chance, too.
     """
-    weights = [block.mlp[2].weight for block in body.blocks]
+    weights = [next(block.get_submodule("mlp.2").parameters()) for block in body.blocks]
     logs = np.zeros(len(weights))
     for text, label in zip(inputs.split(1), labels.split(1), strict=True):
         scores = body.head(body.features(text)[0][:, 0])

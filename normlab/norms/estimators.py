@@ -8,10 +8,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from normlab.errors import DataError
 from normlab.norms.moments import Extremes, Sums, Values
 
-Axes = Literal["all", "channel", "bin", "position"]
+Axes = Literal["all", "channel", "position"]
 End = float | Tensor
 CenterAndSpread = tuple[Tensor, Tensor]  # float64, of the shape of the entries, in units of u
 QUARTILES = (0.25, 0.5, 0.75)
@@ -20,22 +19,15 @@ QUARTILES = (0.25, 0.5, 0.75)
 def summed_dims(axes: Axes, ndim: int) -> tuple[int, ...]:
     """The dimensions of inputs [B, C, *positions] over which one sample's statistics are taken.
 
-    >>> summed_dims("channel", 4), summed_dims("bin", 4), summed_dims("position", 4)
-    ((2, 3), (3,), ())
+    >>> summed_dims("all", 4), summed_dims("channel", 4), summed_dims("position", 4)
+    ((1, 2, 3), (2, 3), ())
 
     Args:
-        axes: what has statistics of its own: ``all``, nothing (all numbers share them); ``channel``, each channel;
-            ``bin``, each channel and each place but those of the last dimension, which is time: so each frequency of a
-            spectrogram [1, bins, T] and each channel of a series [C, T]; ``position``, every number.
+        axes: what has statistics of its own: ``all``, nothing (all numbers share them); ``channel``, each channel (of
+            features [bins, T] of a recording, each frequency); ``position``, every number.
         ndim: of the batch.
-
-    Raises:
-        DataError: for bins of inputs without positions.
     """
-    if axes == "bin" and ndim < 3:
-        raise DataError("statistics over time need inputs with positions, such as a series; a table has none")
-    first = {"all": 1, "channel": 2, "bin": ndim - 1, "position": ndim}[axes]
-    return tuple(range(first, ndim))
+    return tuple(range({"all": 1, "channel": 2, "position": ndim}[axes], ndim))
 
 
 def mean_std(sums: Sums, black: End, span: End) -> CenterAndSpread:
@@ -84,8 +76,7 @@ def mean_std_of_samples(samples: list[Sums], black: End, span: End) -> CenterAnd
 
     This is smaller than the standard deviation of all: it leaves out how the samples' means differ.
     """
-    whole = samples[0]
-    sums = Sums(whole.count, *(torch.cat([getattr(part, name) for part in samples]) for name in ("first", "second")))
+    sums = Sums.cat(samples)
     return sums.pooled(0).mean_and_std(black, span)[0], sums.mean_and_std(black, span)[1].mean(0, keepdim=True)
 
 

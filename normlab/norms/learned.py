@@ -103,15 +103,13 @@ class Adaptive(Normalization):
     def finish(self, summary: list[Sums], shape: torch.Size) -> None:  # noqa: D102
         from sklearn.cluster import KMeans  # only this scheme needs it, and it is slow to import
 
-        total, squares = (
-            torch.cat([getattr(sums, name).flatten(1).cpu() for sums in summary]) for name in ("first", "second")
-        )
-        if len(total) < self.domains:
-            raise DataError(f"norm.domains={self.domains}, but there are only {len(total)} training images")
+        sums = Sums.cat(summary)
+        if len(sums.first) < self.domains:
+            raise DataError(f"norm.domains={self.domains}, but there are only {len(sums.first)} training images")
         # Sorted by value: k-means starts from random rows, and the result must not depend on the order of the images.
-        order = np.lexsort(torch.cat([total, squares], 1).T.numpy())
-        sums = Sums(summary[0].count, total[order], squares[order])  # [N, C]
-        features = torch.cat(sums.mean_and_std(*self.ends), 1)  # [N, 2C]
+        order = np.lexsort(torch.cat([sums.start + sums.first, sums.second], 1).flatten(1).T.cpu().numpy())
+        sums = sums[torch.from_numpy(order)]  # [N, C, 1, ...]
+        features = torch.cat(sums.mean_and_std(*self.ends), 1).flatten(1)  # [N, 2C]
         self.feature_mean, self.feature_std = features.mean(0), features.std(0, correction=0)
         self.feature_std[self.feature_std == 0] = 1
         standardized = (features - self.feature_mean) / self.feature_std
@@ -126,8 +124,8 @@ class Adaptive(Normalization):
         # Where images repeat, k-means may leave domains empty: these are dropped.
         kept = [k for k in range(self.domains) if (member == k).any()]
         self.centers = self.centers[kept]
-        self.means = torch.cat([mean for mean, _ in statistics])  # [K, C], units of u
-        stds = torch.cat([std for _, std in statistics])
+        self.means = torch.cat([mean for mean, _ in statistics]).flatten(1)  # [K, C], units of u
+        stds = torch.cat([std for _, std in statistics]).flatten(1)
         self.stds = torch.where(stds == 0, 1.0, stds)
 
     def detect(self, inputs: Tensor) -> Tensor:

@@ -3,9 +3,9 @@
 A summary has an entry for each of the statistics that it is for: it keeps the dimensions of the inputs, those that were
 summed up with a length of 1, so that an entry broadcasts against the inputs. Summaries of parts add up with ``+``.
 
-8- and 16-bit integers are summed as integers. For int32 and float32 the mean and the centered sum of squares are kept
-in float64 and merged by the formula of Chan, Golub & LeVeque 1983, "Algorithms for computing the sample variance", eq.
-2.1, which is as accurate as two passes: a mean or standard deviation errs by a few roundings of float64 (below 1e-12).
+8- and 16-bit integers are summed as integers. For int32 and float32 the mean, counted from one of the numbers, and the
+centered sum of squares are kept in float64 and merged by the formula of Chan, Golub & LeVeque 1983, "Algorithms for
+computing the sample variance", eq. 2.1, which is as accurate as two passes: relative errors stay below 1e-12.
 """
 
 from __future__ import annotations
@@ -72,13 +72,15 @@ class Sums:
 
     Attributes:
         count: how many numbers each entry sums; a tensor that broadcasts where it differs.
-        first: int64, sum of x; of int32 and float32 inputs, float64, mean of x.
+        first: int64, sum of x; of int32 and float32 inputs, float64, mean of x - start.
         second: int64, sum of x^2; of int32 and float32 inputs, float64, sum of (x - mean)^2.
+        start: one of the numbers, from which float64 means are counted, so that none of their digits are lost.
     """
 
     count: int | Tensor
     first: Tensor
     second: Tensor
+    start: Tensor
 
     @classmethod
     def of(cls, inputs: Tensor, dims: Sequence[int]) -> Sums:
@@ -86,40 +88,39 @@ class Sums:
         dims = tuple(dims)
         count = math.prod(inputs.shape[dim] for dim in dims)
         x, start = cls._wide(inputs, dims)
-        squares = x * x
         if x.dtype.is_floating_point:
             mean = x.mean(dims, keepdim=True) if dims else x
-            centered = x - mean
-            second = centered * centered
-            return cls(count, mean + start, second.sum(dims, keepdim=True) if dims else second)
+            squares = (x - mean).square()
+            return cls(count, mean, squares.sum(dims, keepdim=True) if dims else squares, start)
+        squares = x * x
         if not dims:  # PyTorch would sum over all dimensions
-            return cls(count, x.to(torch.int64), squares.to(torch.int64))
-        return cls(count, x.sum(dims, keepdim=True), squares.sum(dims, keepdim=True))
+            return cls(count, x.to(torch.int64), squares.to(torch.int64), start)
+        return cls(count, x.sum(dims, keepdim=True), squares.sum(dims, keepdim=True), start)
 
     @classmethod
-    def sliding(cls, inputs: Tensor, start: Tensor, end: Tensor) -> Sums:
+    def sliding(cls, inputs: Tensor, begin: Tensor, end: Tensor) -> Sums:
         """Sums over a window of the last dimension for each of its places.
 
-        Of floats, by differences of cumulative sums: the variance errs by about 1e-16 of the squared distance to the
-        first frame.
+        Of floats, by differences of cumulative sums: a variance errs by about 1e-16 T times the largest squared
+        distance to the first place.
 
         Args:
             inputs: [B, C, *positions], T places in the last dimension.
-            start: of the window for each place, int64 [T].
-            end: one past the end, int64 [T].
+            begin: of the window for each place, int64 [T].
+            end: one past its last place, int64 [T].
         """
-        x, first = cls._wide(inputs, (inputs.ndim - 1,))
+        x, start = cls._wide(inputs, (inputs.ndim - 1,))
         x = x if x.dtype.is_floating_point else x.to(torch.int64)
 
         def within(values: Tensor) -> Tensor:
             cumulative = torch.cat([torch.zeros_like(values[..., :1]), values.cumsum(-1)], -1)
-            return cumulative[..., end] - cumulative[..., start]
+            return cumulative[..., end] - cumulative[..., begin]
 
-        count, total, squares = end - start, within(x), within(x * x)
+        count, total, squares = end - begin, within(x), within(x * x)
         if not x.dtype.is_floating_point:
-            return cls(count, total, squares)
+            return cls(count, total, squares, start)
         mean = total / count
-        return cls(count, mean + first, (squares - count * mean * mean).clamp(min=0))
+        return cls(count, mean, (squares - count * mean * mean).clamp(min=0), start)
 
     @staticmethod
     def _wide(inputs: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
@@ -134,7 +135,7 @@ class Sums:
         start = x
         for dim in dims:
             start = start.narrow(dim, 0, 1)
-        return (x - start, start) if dims else (x, x.new_zeros(()))
+        return x - start, start
 
     @property
     def is_exact(self) -> bool:
@@ -144,31 +145,40 @@ class Sums:
     def pooled(self, dim: int) -> Sums:
         """The sums of all numbers along a dimension of the entries, which keeps a length of 1."""
         count = self.count * self.first.shape[dim]
+        second = self.second.sum(dim, keepdim=True)
         if self.is_exact:
-            return Sums(count, self.first.sum(dim, keepdim=True), self.second.sum(dim, keepdim=True))
-        start = self.first.narrow(dim, 0, 1)
-        offsets = self.first - start
-        offset = offsets.mean(dim, keepdim=True)
-        between = (offsets - offset).square().sum(dim, keepdim=True) * self.count
-        return Sums(count, start + offset, self.second.sum(dim, keepdim=True) + between)
+            return Sums(count, self.first.sum(dim, keepdim=True), second, self.start)
+        start = self.start.narrow(dim, 0, 1)
+        means = (self.start - start) + self.first
+        mean = means.mean(dim, keepdim=True)
+        return Sums(count, mean, second + (means - mean).square().sum(dim, keepdim=True) * self.count, start)
+
+    @classmethod
+    def cat(cls, parts: Sequence[Sums]) -> Sums:
+        """The entries of sums of equal counts, one after the other along the first dimension."""
+        first, second = (torch.cat([getattr(part, name) for part in parts]) for name in ("first", "second"))
+        exact = parts[0].is_exact
+        return cls(parts[0].count, first, second, parts[0].start if exact else torch.cat([p.start for p in parts]))
 
     def __getitem__(self, index: Tensor) -> Sums:
-        return replace(self, first=self.first[index], second=self.second[index])
+        start = self.start if self.is_exact else self.start[index]
+        return Sums(self.count, self.first[index], self.second[index], start)
 
     def __add__(self, other: Sums) -> Sums:
         """The sums of both sets of numbers."""
         count = self.count + other.count
         if self.is_exact:
-            return Sums(count, self.first + other.first, self.second + other.second)
-        apart = other.first - self.first
+            return Sums(count, self.first + other.first, self.second + other.second, self.start)
+        apart = (other.start - self.start) + other.first - self.first
         mean = self.first + apart * (other.count / count)
-        return Sums(count, mean, self.second + other.second + apart.square() * (self.count * other.count / count))
+        between = apart.square() * (self.count * other.count / count)
+        return Sums(count, mean, self.second + other.second + between, self.start)
 
     def mean_and_std(self, black: float | Tensor, span: float | Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation (ddof 0), float64, in units of u = (x - black)/span."""
         if self.is_exact:
             return mean_and_std(self.count, self.first, self.second, black, span)
-        return (self.first - black) / span, (self.second / self.count).sqrt() / span
+        return (self.start - black + self.first) / span, (self.second / self.count).sqrt() / span
 
 
 @dataclass(frozen=True)

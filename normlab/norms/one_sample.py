@@ -54,12 +54,21 @@ class OneSample(Normalization):
 
     def center_and_scale(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """What is subtracted from x, and the factor then, float64, broadcastable against the inputs."""
+        if inputs.ndim == 2 and self.axes == "channel":
+            raise DataError(
+                "each sample of a table has one number for each column, and no statistics of its own: use a scheme of "
+                "the training set, such as standard, or of the whole row, such as per_image"
+            )
         gather, statistics = ESTIMATORS[self.estimator]
         dims = summed_dims(self.axes, inputs.ndim)
         black, span = self.range_for(inputs)
         if self.window is None:
             summary = gather(inputs, dims)
         else:
+            if inputs.ndim != 3:
+                raise DataError(
+                    f"norm.window={self.window} slides over time: series [C, T], not {inputs.ndim - 2} positions"
+                )
             places = torch.arange(inputs.shape[-1], device=inputs.device)
             summary = Sums.sliding(inputs, *window_around(places, self.window, self.centered, self.min_window))
         center, spread = statistics(summary, black, span)

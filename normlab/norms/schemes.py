@@ -68,7 +68,7 @@ def min_max_dataset(*, axes: Axes = "channel") -> TrainingSet:
 
 
 def max_abs(*, axes: Axes = "channel") -> TrainingSet:
-    """u/max|u| over the training set: -1 to 1, and 0 stays 0.
+    """u/max(abs(u)) over the training set: -1 to 1, and 0 stays 0.
 
     Args:
         axes: what has statistics of its own.
@@ -117,19 +117,19 @@ def _axes(per_channel: bool) -> Axes:
 
 
 def normalizer(*, norm: Literal["l2", "max"] = "l2") -> OneSample:
-    """u/|u| of each sample, a row of a table; a row of zeros stays zero.
+    """u/length(u) of each sample, a row of a table; a row of zeros stays zero.
 
     Args:
-        norm: ``l2``, the Euclidean length; or ``max``, the largest |u|.
+        norm: ``l2``, the Euclidean length; or ``max``, the largest abs(u).
     """
     return OneSample("length" if norm == "l2" else "max_abs", "all")
 
 
 def peak(*, level_db: float = 0.0) -> OneSample:
-    """u/max|u| of each recording, times the level; silence stays silence.
+    """u/max(abs(u)) of each recording, times the level; silence stays silence.
 
     Args:
-        level_db: of the peak, in decibels relative to |u| = 1 (dBFS).
+        level_db: of the peak, in decibels relative to abs(u) = 1 (dBFS).
     """
     return OneSample("max_abs", "all", level=decibels(level_db))
 
@@ -145,14 +145,14 @@ def rms(*, level_db: float = -20.0) -> OneSample:
 
 
 def cmn(*, window: PositiveInt | None = None, centered: bool = True, min_window: PositiveInt = 100) -> OneSample:
-    """(u - mean), with the mean over time of each utterance and each frequency (of a series: each channel).
+    """(u - mean), with the mean over time of each utterance and each channel, which is a frequency or a cepstrum.
 
     Args:
         window: frames of a sliding mean, 600 in Kaldi's recipes; None: of the whole utterance.
         centered: see :func:`normlab.norms.one_sample.window_around`.
         min_window: of a window that is not centered, Kaldi's --min-cmn-window.
     """
-    return OneSample("mean", "bin", window=window, centered=centered, min_window=min_window)
+    return OneSample("mean", "channel", window=window, centered=centered, min_window=min_window)
 
 
 def cmvn(
@@ -162,12 +162,12 @@ def cmvn(
     min_window: PositiveInt = 100,
     eps: NonNegativeFloat = 1e-6,
 ) -> OneSample:
-    """(u - mean)/(std + eps) over time of each utterance and each frequency (of a series: each channel).
+    """(u - mean)/(std + eps) over time of each utterance and each channel, which is a frequency or a cepstrum.
 
     Args:
         window: see :func:`cmn`.
         centered: see :func:`cmn`.
         min_window: see :func:`cmn`.
-        eps: in units of u. A frequency that is constant over time gives zeros, where Kaldi divides by 1e-5.
+        eps: in units of u. A channel that is constant over time gives zeros, where Kaldi divides by 1e-5.
     """
-    return OneSample("mean_std", "bin", eps, window=window, centered=centered, min_window=min_window)
+    return OneSample("mean_std", "channel", eps, window=window, centered=centered, min_window=min_window)

@@ -34,8 +34,8 @@ class Metrics(_Part):
         epochs_to, steps_to: until each target of ``trainer.targets`` was first reached on validation images.
         training_seconds, images_per_second: of training with its evaluations on validation images.
 
-    Of a regression, ``test_r2``, ``test_rmse``, ``validation_r2``, ``validation_rmse`` and ``best_validation_r2`` stand in
-    place of the accuracies, and targets and area are those of R2.
+    Of a regression, ``test_r2``, ``test_rmse``, ``validation_r2``, ``validation_rmse`` and ``best_validation_r2`` stand
+    in place of the accuracies, and targets and area are those of R2.
 
     Further keys: ``first_layer_activation_rms``, ``first_layer_gradient_norm`` and ``gradient_norm``
     at the start; ``lambda_max_at``, ``layers_at_start`` and ``layers_at_end`` with ``trainer.probe_steps``;
@@ -107,7 +107,8 @@ class Record(_Part):
         normalized: mean, std, min and max of the normalized training images at the start, over ``images`` images;
             ``shape``: C, H, W.
         metrics: the measurements.
-        target: of a regression, mean and std of the training labels, by which training standardized them; 0 and 1 if not.
+        target: of a regression, mean and std of the training labels, by which training standardized them; 0 and 1 if
+            it did not.
         correct: which test images were classified correctly at the end, in the order of the test split: base64 of
             numpy.packbits; None if several processes shared the images, or the run diverged.
         provenance: code, packages and machine that made the record.

@@ -66,6 +66,7 @@ class Training(pl.LightningModule):
         self.first_step_at = math.nan  # by time.perf_counter
         self.latest: dict[str, float] = {}  # loss and accuracy, or R2, of the last evaluation, for a progress display
         self.shift: tuple[ShiftName, int] | None = None  # light that test images are put under, and its severity
+        self._compiled = not config.trainer.compile
         self._unread: list[tuple[int, Tensor]] = []  # steps and losses that may still be on a GPU
         self._epoch_loss = torch.zeros(())  # of full-batch descent
         self.meter = self._new_meter()  # of the last evaluation
@@ -105,6 +106,10 @@ class Training(pl.LightningModule):
         step = self.global_step
         if step == 0:
             self._watch_first_layer(batch_index)
+        elif not self._compiled:  # after the first update, which watches the first layer from outside
+            self.network.norm.compile()
+            self.network.body.compile()
+            self._compiled = True
         loss = self.loss(self.network.scores(self.augment(self._as_stored(images))), labels)
         if self.full_batch:
             loss = loss * (len(labels) / self.images_per_epoch)

@@ -69,7 +69,9 @@ def train(
         progress: the value of ``trainer.progress`` to take if the configuration has ``auto``.
 
     Raises:
-        ConfigError: if a batch is larger than the training set, or the machine lacks the accelerator or the devices.
+        ConfigError: if a batch is larger than the training set, the machine lacks the accelerator or the devices, or
+            the network cannot be compiled.
+        MachineError: if the checkpoint cannot be written.
     """
     options, world_size = config.trainer, config.trainer.devices
     if world_size > 1 and not has_loopback():  # without it the processes would wait for each other for half an hour
@@ -117,6 +119,13 @@ def train(
         (folder / STATE).unlink(missing_ok=True)
     except SystemExit:  # how Lightning ends after Ctrl-C
         raise KeyboardInterrupt from None
+    except Exception as error:
+        if options.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            reason = getattr(error, "inner_exception", error)
+            raise ConfigError(
+                f"trainer.compile=true: the network is not compiled here: {first_line(reason)}"
+            ) from error
+        raise
     return Outcome(Curve.read(curve.path), seconds, module.first_step_at, str(trainer.strategy.root_device), answers)
 
 

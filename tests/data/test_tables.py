@@ -13,7 +13,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from normlab.config import choose
 from normlab.data import dataset, load
-from normlab.data.splits import split
+from normlab.data.splits import Part, fill_missing, split
 from normlab.data.tables import plant_outliers, read_frame, row_identifier, table
 from normlab.errors import DataError
 
@@ -206,12 +206,11 @@ def test_rows_with_missing_values_are_dropped_and_counted(tmp_path):
     assert any("2 of 30 rows left out for missing values in x (2)" in note for note in source.notes)
 
 
-def test_a_column_without_training_values_is_refused(tmp_path):
-    text = rows(X, ("rare", lambda i: 1.5 if i == 7 else ""), ("y", lambda i: i % 2), count=40)
-    path = written(tmp_path, text)
+def test_a_column_without_training_values_is_refused():
+    lacks, has = torch.tensor([[1.0, torch.nan], [2.0, torch.nan]]), torch.tensor([[1.0, 5.0], [2.0, 7.0]])
+    parts = {name: Part(values, torch.tensor([0, 1])) for name, values in (("train", lacks), ("test", has))}
     with pytest.raises(DataError, match="'rare' has no value among the training rows"):
-        for seed in range(20):
-            dataset("table", root=path, target="y", missing="mean", split_seed=seed)
+        fill_missing(parts, "mean", ("x", "rare"))
 
 
 @pytest.mark.parametrize(

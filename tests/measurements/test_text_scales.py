@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+
 from normlab.data import dataset
 from normlab.errors import DataError
 from normlab.measurements import text_scales as scales

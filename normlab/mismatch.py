@@ -21,9 +21,9 @@ import pandas as pd
 
 from normlab import record
 from normlab.archs.pretrained import weights
-from normlab.commandline.arguments import answer_help, parsed
+from normlab.commandline.arguments import command, parsed
 from normlab.config import PositiveInt, Section, data_label
-from normlab.errors import NormlabError, fail
+from normlab.files import replacing_files, to_csv
 from normlab.measurements.mismatch import under_each
 from normlab.report import mismatch as report
 
@@ -40,27 +40,23 @@ class Options(Section):
 
 def main(arguments: list[str]) -> None:
     """Measure, print and save; a mistake ends as one line and status 2."""
-    answer_help(arguments, __doc__)
-    try:
+    with command(arguments, __doc__):
         options, groups = parsed(arguments, Options)
         label = data_label(groups["data"])
         out = options.out or Path("runs") / "mismatch" / f"{label}-{options.model.replace('/', '-')}"
         record.require_writable(out, "out")
         trained = weights(options.model)
         rows, notes = under_each(groups["data"], trained, options.norms, options.batch, options.resamples)
-    except NormlabError as error:
-        fail(str(error))
-    except KeyboardInterrupt:
-        fail("interrupted", status=130)
-    frame = pd.DataFrame(rows)
-    frame.to_csv(out / "mismatch.csv", index=False)
-    (out / "mismatch.md").write_text(report.document(label, options.model, trained, frame, notes, arguments))
-    mean, std = (report.numbers(values) for values in (trained.expectation.mean, trained.expectation.std))
-    print(f"{options.model} expects mean {mean}, std {std}")
-    print(report.table(frame))
-    for note in notes:
-        print(note)
-    print(f"saved in {out}/: mismatch.csv, mismatch.md")
+        frame = pd.DataFrame(rows)
+        with replacing_files(out) as new:
+            (new / "mismatch.csv").write_text(to_csv(frame))
+            (new / "mismatch.md").write_text(report.document(label, options.model, trained, frame, notes, arguments))
+        mean, std = (report.numbers(values) for values in (trained.expectation.mean, trained.expectation.std))
+        print(f"{options.model} expects mean {mean}, std {std}")
+        print(report.table(frame))
+        for note in notes:
+            print(note)
+        print(f"saved in {out}/: mismatch.csv, mismatch.md")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from normlab.errors import DataError
+from normlab.files import is_special
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 
@@ -29,6 +30,8 @@ def picture_of(path: Path) -> tuple[Image.Image, str]:
         CorruptImageError: if the file is missing, empty, truncated or no image; and for 32-bit and floating-point
             images, whose range the file does not state.
     """
+    if is_special(path):  # whose reading may never end
+        raise CorruptImageError(f"{path}: not a regular file, but a pipe, a socket or a device")
     try:
         with Image.open(path) as opened:
             opened.load()

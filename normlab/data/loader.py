@@ -106,6 +106,7 @@ class StreamedSplit:
             batch_sampler=[index.tolist() for index in order.split(size)],
             num_workers=self.workers,
             collate_fn=_stack,
+            generator=torch.Generator(),  # its own, so that reading does not change what the network draws
             pin_memory=torch.cuda.is_available(),
         )
         for index, images in zip(order.split(size), loader, strict=True):

@@ -24,7 +24,7 @@ from normlab.data.folder import all_images, find, sub_folders
 from normlab.data.images import decode
 from normlab.errors import ConfigError, DataError, NormlabError
 from normlab.measurements.registry import measurement
-from normlab.norms import Learned, Normalization, normalization
+from normlab.norms import Affine, Learned, Normalization, normalization
 from normlab.statistics import Interval, bootstrap_interval, share_interval
 
 EXPECTED = "expected"  # the row of the network's own normalization
@@ -95,18 +95,28 @@ def under_each(
     expected = fixed(trained)
     reference = answers(network, expected, images, batch)
     rows = [row(EXPECTED, reference, reference, labels, resamples)]
+    known = {formula(expected): reference}  # two names of one formula, such as unit and yolo, take one pass
     names = norms or choices("norm")
     for name in tqdm(names, desc="schemes", disable=not sys.stderr.isatty(), leave=False):
         patch = PATCHES.get(name)
         label = f"{name}, patches of {patch}" if patch else name
         try:
             norm = normalization(name, **({"patch": patch} if patch else {})).fit(images.split(batch))
-            rows.append(row(label, answers(network, norm, images, batch), reference, labels, resamples))
+            if (same := known.get(formula(norm))) is None:
+                same = known[formula(norm)] = answers(network, norm, images, batch)
+            rows.append(row(label, same, reference, labels, resamples))
             if isinstance(norm, Learned):
                 notes.append(f"{label}: not trained here, so it is at its start, {norm.start}")
         except NormlabError as error:
             notes.append(f"{label}: {error}")
     return rows, notes
+
+
+def formula(norm: Normalization) -> object:
+    """What two schemes share if they do the same to every image; a scheme that is no scale and shift shares nothing."""
+    if not isinstance(norm, Affine):
+        return norm
+    return tuple(tuple(values.flatten().tolist()) for values in (norm.scale, norm.shift))
 
 
 def fixed(trained: Weights) -> Normalization:
@@ -206,7 +216,7 @@ def answers(network: torch.nn.Module, norm: Normalization, images: Tensor, batch
     """Probabilities of the classes for each image, [N, classes]."""
 
     def parts() -> Iterator[Tensor]:
-        with torch.no_grad():
+        with torch.inference_mode():
             for part in images.split(batch):
                 yield network(norm(part)).softmax(1)
 

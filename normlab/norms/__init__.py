@@ -11,15 +11,20 @@ from normlab.norms.by_name import normalization
 from normlab.norms.constants import Fixed, TrainingSet
 from normlab.norms.distribution import Percentile, Power, Quantile
 from normlab.norms.learned import Adaptive, Learned
+from normlab.norms.log_mel import Front
+from normlab.norms.on_features import OnFeatures, build_scheme
 from normlab.norms.one_sample import OneSample, RevIN
+from normlab.norms.tokens import require_unchanged_tokens
 from normlab.norms.whitening import Whitening
 
 __all__ = [
     "Adaptive",
     "Affine",
     "Fixed",
+    "Front",
     "Learned",
     "Normalization",
+    "OnFeatures",
     "OneSample",
     "Percentile",
     "Power",
@@ -27,5 +32,7 @@ __all__ = [
     "RevIN",
     "TrainingSet",
     "Whitening",
+    "build_scheme",
     "normalization",
+    "require_unchanged_tokens",
 ]

@@ -24,15 +24,18 @@ def raw() -> Affine:
     return scheme
 
 
-def dataset(*, estimator: Literal["pooled", "per_image"] = "pooled", scale: bool = True) -> TrainingSet:
+def dataset(
+    *, estimator: Literal["pooled", "per_image"] = "pooled", scale: bool = True, axes: Axes = "channel"
+) -> TrainingSet:
     """(u - m_c)/s_c with the mean and standard deviation of each channel over the training set.
 
     Args:
         estimator: of the standard deviation; ``pooled`` over all positions of all samples, or ``per_image``, the mean
             of the samples' own standard deviations, which is smaller: it leaves out how the samples' means differ.
         scale: divide by s_c; False: only subtract.
+        axes: what has statistics of its own; ``all``: one mean and one standard deviation for all channels.
     """
-    return TrainingSet("mean_std" if estimator == "pooled" else "mean_std_of_samples", "channel", scale=scale)
+    return TrainingSet("mean_std" if estimator == "pooled" else "mean_std_of_samples", axes, scale=scale)
 
 
 def feature(*, scale: bool = True) -> TrainingSet:

@@ -1,4 +1,4 @@
-"""Writes a benchmark's table and its provenance into results/benchmarks/."""
+"""Writes a benchmark's table and its provenance into a folder of results/."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from tabulate import tabulate
 from normlab import record
 
 
-def write(name: str, command: str, rows: list[dict[str, str | int]], conditions: str) -> None:
+def write(
+    name: str, command: str, rows: list[dict[str, str | int]], conditions: str, folder: str = "benchmarks"
+) -> None:
     """Write one Markdown file: the table, then command, commit, versions and machine."""
     about = record.provenance()
     versions = ", ".join(f"{package} {version}" for package, version in about["versions"].items())
@@ -27,6 +29,6 @@ def write(name: str, command: str, rows: list[dict[str, str | int]], conditions:
         f"{about['processor']}, {about['cores']} cores, {torch.get_num_threads()} threads.",
         "",
     ]
-    path = Path(__file__).parent.parent / "results" / "benchmarks" / f"{name}.md"
+    path = Path(__file__).parent.parent / "results" / folder / f"{name}.md"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines))

@@ -17,10 +17,10 @@ import pandas as pd
 from pydantic import Field
 
 from normlab import record
-from normlab.commandline.arguments import answer_help, parsed
+from normlab.commandline.arguments import command, parsed
 from normlab.config import PositiveInt, Section, choices, data_label, parse_group
 from normlab.data import load
-from normlab.errors import NormlabError, fail
+from normlab.files import replacing_files
 from normlab.measurements.conditioning import largest_only, measured_descent, predicted_numbers, theories
 from normlab.report import conditioning as report
 from normlab.theory.descent import Descent
@@ -42,8 +42,7 @@ class Options(Section):
 
 def main(arguments: list[str]) -> None:
     """Compute, print and save; a mistake ends as one line and status 2."""
-    answer_help(arguments, __doc__)
-    try:
+    with command(arguments, __doc__):
         options, groups = parsed(arguments, Options)
         data = load(parse_group("data", groups["data"]))
         data.require_quantities("a linear model's conditioning")
@@ -58,17 +57,16 @@ def main(arguments: list[str]) -> None:
         rows = [predicted_numbers(name, theory, options.eps) for name, theory in known.items()]
         curves = add_measured(rows, known, groups["data"], options) if options.steps else {}
         frame = pd.DataFrame(rows)
-        report.save(out, frame, known, data, label, options.eps, arguments)
-        report.draw(out, frame, known, curves, data, label, options.eps, options.bias)
-    except NormlabError as error:
-        fail(str(error))
-    count = len(data.train)
-    print(f"{label}: {count:,} training images of {'x'.join(map(str, data.shape))}, {len(data.classes)} classes")
-    print(report.table(frame, options.eps))
-    for name, reason in outcomes.items():
-        if isinstance(reason, str):
-            print(f"{name}: {reason}")
-    print(f"saved in {out}/: conditioning.csv, conditioning.md, spectra.csv.gz, figures")
+        with replacing_files(out) as new:
+            report.save(new, frame, known, data, label, options.eps, arguments)
+            report.draw(new, frame, known, curves, data, label, options.eps, options.bias)
+        count = len(data.train)
+        print(f"{label}: {count:,} training images of {'x'.join(map(str, data.shape))}, {len(data.classes)} classes")
+        print(report.table(frame, options.eps))
+        for name, reason in outcomes.items():
+            if isinstance(reason, str):
+                print(f"{name}: {reason}")
+        print(f"saved in {out}/: conditioning.csv, conditioning.md, spectra.csv.gz, figures")
 
 
 def add_measured(

@@ -31,7 +31,7 @@ from pydantic import (
     model_validator,
 )
 
-from normlab.errors import ConfigError
+from normlab.errors import ConfigError, MachineError, first_line, lack
 
 PACKAGE = Path(__file__).parent
 # In a wheel the configs lie inside the package, in a checkout next to it.
@@ -47,7 +47,9 @@ NonNegativeInt = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 
-ShiftName = Literal["brightness", "contrast", "color_cast", "uneven_light"]  # see normlab/shifts.py
+ShiftName = Literal[  # see normlab/shifts.py
+    "brightness", "contrast", "color_cast", "uneven_light", "gain", "microphone", "noise", "level", "scale"
+]
 
 STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
@@ -108,25 +110,28 @@ def _locate(target: str) -> Callable[..., Any]:
     module, _, name = target.rpartition(".")
     try:
         return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (AttributeError, ValueError, ModuleNotFoundError) as error:
         missing = f" ({error})" if isinstance(error, ModuleNotFoundError) else ""
         raise ConfigError(f"_target_={target}: there is no such class or function{missing}") from None
+    except ImportError as error:  # a library that is there, but cannot be loaded
+        reason = lack(error) or first_line(error)
+        raise MachineError(f"_target_={target}: cannot be imported: {reason}") from None
 
 
 class Choice(Section):
     """One file of a config group: a name, the class or function behind it, and (in a subclass) its options."""
 
     name: str
-    target: str = Field(alias="_target_")
+    address: str = Field(alias="_target_")  # not `target`, which is a key of data=table
 
     def build(self, *positional: Any) -> Any:
         """Call the target with its options; the positional arguments come from the run, such as a shape."""
-        function = _locate(self.target)
+        function = _locate(self.address)
         return function(*positional, **{key: getattr(self, key) for key in _option_fields(function)})
 
     def takes(self, parameter: str) -> bool:
         """Whether the class or function has a parameter of this name, option or not."""
-        return parameter in inspect.signature(_locate(self.target)).parameters
+        return parameter in inspect.signature(_locate(self.address)).parameters
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The class with the options is created on demand, so pickle (for spawned processes) cannot import it by name.
@@ -168,6 +173,7 @@ class Data(Choice):
     test: Fraction = 0.2  # of all images, if the source has no test split
     # Runs with different seeds share one split, unless data.split_seed=seed: then each draws its own; see parse().
     split_seed: NonNegativeInt = 0
+    test_seed: NonNegativeInt | None = None  # of the test samples, if the source has no test split; None: split_seed
     stream: bool | None = None  # None: stream images that do not fit into `memory_gb`
     memory_gb: PositiveFloat = 4.0
     workers: NonNegativeInt = 2  # DataLoader workers, when streaming
@@ -265,6 +271,8 @@ class Trainer(Section):
     progress: Literal["auto", "bar", "lines", "none"] = "auto"
     threads: PositiveInt | None = None
     checkpoint: bool = True
+    resume: bool = False  # keep the state after epochs, and go on from it if the run was killed
+    compile: bool = False  # by torch.compile
     probe_steps: tuple[NonNegativeInt, ...] = ()  # updates after which curvature and layer statistics are recorded
     probe_images: PositiveInt = 512  # training images that a probe measures on
     shifts: tuple[ShiftName, ...] = ()  # also record the test accuracy under these, at five severities
@@ -406,13 +414,15 @@ def _annotations(group: str, option: str) -> list[Any]:
 
 
 def data_label(values: dict[str, Any]) -> str:
-    """A label of the data: the name of the folder (also for ``.``) or of the file of texts, else the source's name.
+    """A label of the data: the name of the folder (also for ``.``) or of the file, else the source's name.
 
     >>> data_label({"name": "digits"}), data_label({"name": "folder", "root": "shelf/../photos/."})
     ('digits', 'photos')
     """
     root = values.get("root")
-    return Path(os.path.abspath(root)).name if values["name"] in ("folder", "text") and root else values["name"]
+    if not root or values["name"] not in ("folder", "table", "text"):
+        return values["name"]
+    return Path(os.path.abspath(root)).name
 
 
 def is_place(schema: type[Section], key: str) -> bool:
@@ -451,13 +461,18 @@ def parse_group(group: str, values: Any) -> Any:
     if not isinstance(values, Mapping) or not isinstance(values.get("name"), str):
         raise ConfigError(f"{group}={values}: expected one of these names: {', '.join(choices(group))}")
     schema = SCHEMAS[group]
-    has_target = isinstance(schema, type) and issubclass(schema, Choice)
-    if has_target and not isinstance(values.get("_target_"), str):
-        raise ConfigError(f"{group}: expected one of these names: {', '.join(choices(group))}")
+    if isinstance(schema, type) and issubclass(schema, Choice):
+        # The name stands in the record, so it decides what is built; nothing else may, wherever the values come from.
+        target = defaults(group, values["name"])["_target_"]
+        if values.get("_target_") != target:
+            raise ConfigError(
+                f"{group}.name={values['name']}: _target_={values.get('_target_')}, expected {target}: choose by "
+                f"{group}=NAME, one of {', '.join(choices(group))}"
+            )
     return check(schema_of(group, values["name"], values.get("_target_")), values, prefix=f"{group}.")
 
 
-def choose(group: str, name: str, **options: Any) -> Any:
+def choose(group: str, /, name: str, **options: Any) -> Any:
     """A checked choice of a group by name, with some of its options changed.
 
     Raises:
@@ -504,12 +519,12 @@ def check(schema: type[S], values: Any, prefix: str = "") -> S:
             path = [part for place, part in enumerate(problem["loc"]) if place == 0 or isinstance(part, int)]
             key = prefix + ".".join(map(str, path))
             problems.setdefault(key, _line(key, problem, schema))
-        raise ConfigError("\n".join(problems.values())) from None
+        raise ConfigError(*problems.values()) from None
 
 
 def _line(key: str, problem: Any, schema: type[Section]) -> str:
     if problem["type"] == "extra_forbidden":
-        known = [name for name in schema.model_fields if name not in ("name", "target")]
+        known = [name for name in schema.model_fields if name not in ("name", "address")]
         return f"{key}: unknown key{_nearest(str(problem['loc'][-1]), known)}"
     if problem["type"] == "missing":
         return f"{key}: missing, and it has no default"

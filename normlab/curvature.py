@@ -14,10 +14,10 @@ from pathlib import Path
 import pandas as pd
 
 from normlab import record
-from normlab.commandline.arguments import answer_help, parsed
+from normlab.commandline.arguments import command, parsed
 from normlab.config import Arch, NonNegativeInt, PositiveInt, Section, choices, data_label, defaults, parse_group
 from normlab.data import load
-from normlab.errors import NormlabError, fail
+from normlab.files import replacing_files
 from normlab.measurements.start_curvature import networks_at_start
 from normlab.report import curvature as report
 
@@ -34,8 +34,7 @@ class Options(Section):
 
 def main(arguments: list[str]) -> None:
     """Compute, print and save; a mistake ends as one line and status 2."""
-    answer_help(arguments, __doc__)
-    try:
+    with command(arguments, __doc__):
         options, groups = parsed(arguments, Options, ("data", "arch"))
         data = load(parse_group("data", groups["data"]))
         arch: Arch = parse_group("arch", groups.get("arch") or defaults("arch", "cnn"))
@@ -55,16 +54,15 @@ def main(arguments: list[str]) -> None:
         frame = pd.DataFrame(rows)
         if rows:
             what, images = f"{arch.name} on {data_label(groups['data'])}", min(options.images, len(data.train))
-            report.save(out, frame, pd.DataFrame(layers), densities, what, images, options.seed, arguments)
-    except NormlabError as error:
-        fail(str(error))
-    if rows:
-        print(report.table(frame))
-        print(f"saved in {out}/: curvature.csv, curvature.md, layers.csv" + (", density" if densities else ""))
-    for reason in reasons:
-        print(reason)
-    if not rows:
-        sys.exit(2)
+            with replacing_files(out) as new:
+                report.save(new, frame, pd.DataFrame(layers), densities, what, images, options.seed, arguments)
+        if rows:
+            print(report.table(frame))
+            print(f"saved in {out}/: curvature.csv, curvature.md, layers.csv" + (", density" if densities else ""))
+        for reason in reasons:
+            print(reason)
+        if not rows:
+            sys.exit(2)
 
 
 if __name__ == "__main__":

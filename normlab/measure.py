@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from normlab import record
-from normlab.commandline.arguments import answer_help, parsed
+from normlab.commandline.arguments import command, parsed
 from normlab.config import Section
-from normlab.errors import ConfigError, DataError, NormlabError, fail
+from normlab.errors import ConfigError, DataError
 from normlab.files import write_whole
 from normlab.measurements import measurement_by_name
 from normlab.report import study
@@ -34,16 +34,11 @@ class Options(Section):
 
 def main(arguments: list[str]) -> None:
     """Make the missing measurements; a mistake ends as one line and status 2."""
-    answer_help(arguments, __doc__)
-    try:
+    with command(arguments, __doc__):
         named = [argument for argument in arguments if "=" not in argument]
         options, _ = parsed([argument for argument in arguments if "=" in argument], Options, groups=())
         for name in named or [name for name in study.names() if study.plan(name).measure]:
             measure(name, options.results / name, options.rerun)
-    except NormlabError as error:
-        fail(str(error))
-    except KeyboardInterrupt:
-        fail("interrupted; the same command continues from here", status=130)
 
 
 def measure(name: str, out: Path, rerun: bool = False) -> None:

@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import sys
 
-from normlab.commandline.arguments import answer_help
-from normlab.errors import DataError, NormlabError, fail
+from normlab.commandline.arguments import command
+from normlab.errors import DataError
 from normlab.report.plans import deviations, read_log, write_plans
 
 
 def main(arguments: list[str]) -> None:
     """Write the log; a mistake ends as one line and status 2."""
-    answer_help(arguments, __doc__)
-    try:
+    with command(arguments, __doc__):
         missing = read_log().missing(deviations())
         print(f"log of plans: {write_plans()}")
         if missing:
-            raise DataError("\n".join(["experiments/deviations.yaml has no entry for:", *missing]))
-    except NormlabError as error:
-        fail(str(error))
+            raise DataError("experiments/deviations.yaml has no entry for:", *missing)
 
 
 if __name__ == "__main__":

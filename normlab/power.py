@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from normlab.commandline.arguments import answer_help
+from normlab.commandline.arguments import command
 from normlab.commandline.grid import expected, load
-from normlab.errors import ConfigError, NormlabError, fail
+from normlab.errors import ConfigError
 from normlab.report import study, tables
 from normlab.verdicts import foresee
 
@@ -23,8 +23,7 @@ OPTIONS = ("from", "n", "results")
 
 def main(arguments: list[str]) -> None:
     """Print the power of each rule; a mistake ends as one line and status 2."""
-    answer_help(arguments, __doc__)
-    try:
+    with command(arguments, __doc__):
         options = dict(word.split("=", 1) for word in arguments if "=" in word)
         names = [word for word in arguments if "=" not in word]
         if len(names) != 1 or not set(options) <= set(OPTIONS):
@@ -38,8 +37,6 @@ def main(arguments: list[str]) -> None:
         n = int(options["n"]) if "n" in options else planned_seeds(names[0])
         print(tables.render(rows(plan, pilot_runs(pilot, Path(options.get("results", "results"))), n), "github"))
         print(f"Planned: {n} seeds; variances of {pilot}; one-sided 5% of each test, corrected within a claim.")
-    except NormlabError as error:
-        fail(str(error))
 
 
 def planned_seeds(name: str) -> int:

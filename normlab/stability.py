@@ -20,9 +20,10 @@ import pandas as pd
 from pydantic import Field
 
 from normlab import record
-from normlab.commandline.arguments import answer_help, parsed
+from normlab.commandline.arguments import command, parsed
 from normlab.config import NonNegativeInt, PositiveInt, Section, data_label, defaults
-from normlab.errors import ConfigError, NormlabError, fail
+from normlab.errors import ConfigError
+from normlab.files import replacing_files
 from normlab.measurements.stable_rates import affine_schemes, measured_rates
 from normlab.report import stability as report
 
@@ -42,8 +43,7 @@ class Options(Section):
 
 def main(arguments: list[str]) -> None:
     """Measure, print and save; a mistake ends as one line and status 2."""
-    answer_help(arguments, __doc__)
-    try:
+    with command(arguments, __doc__):
         options, groups = parsed(arguments, Options, ("data", "arch"))
         groups.setdefault("arch", defaults("arch", "linear"))
         if groups["arch"]["name"] != "linear" and any(options.momenta or ()):
@@ -57,13 +57,10 @@ def main(arguments: list[str]) -> None:
         momenta = options.momenta or ((0.0, 0.9) if arch == "linear" else (0.0,))
         rows = measured_rates(names, momenta, groups, options.steps, options.resolution, options.seed)
         frame = pd.DataFrame(rows)
-    except NormlabError as error:
-        fail(str(error))
-    except KeyboardInterrupt:
-        fail("interrupted; the same command continues from here", status=130)
-    report.save(out, frame, f"{arch} on {data}", options.steps, options.resolution, arguments)
-    print(report.table(frame))
-    print(f"saved in {out}/: stability.csv, stability.md, rates.png, rates.svg")
+        with replacing_files(out) as new:
+            report.save(new, frame, f"{arch} on {data}", options.steps, options.resolution, arguments)
+        print(report.table(frame))
+        print(f"saved in {out}/: stability.csv, stability.md, rates.png, rates.svg")
 
 
 if __name__ == "__main__":

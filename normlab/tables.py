@@ -18,10 +18,11 @@ from typing import Any
 
 import pandas as pd
 
-from normlab.commandline.arguments import answer_help, parsed
+from normlab.commandline.arguments import command, parsed
 from normlab.commandline.grid import load
 from normlab.config import Section
-from normlab.errors import ConfigError, NormlabError, fail
+from normlab.errors import ConfigError, NormlabError
+from normlab.files import replacing_files
 from normlab.record import store
 from normlab.report import findings, ledger, tables
 from normlab.report.document import MORE, write_document
@@ -43,8 +44,7 @@ class Options(Section):
 
 def main(arguments: list[str]) -> None:
     """Make what the arguments name; a mistake ends as one line and status 2."""
-    answer_help(arguments, __doc__)
-    try:
+    with command(arguments, __doc__):
         named = [argument for argument in arguments if "=" not in argument]
         pairs = [argument for argument in arguments if "=" in argument]
         own = [pair for pair in pairs if pair.partition("=")[0] in Options.model_fields]
@@ -59,8 +59,6 @@ def main(arguments: list[str]) -> None:
                 make(name, options.runs, options.results, overrides, options.figures)
         else:
             make_all(options)
-    except NormlabError as error:
-        fail(str(error))
 
 
 def make_all(options: Options) -> None:
@@ -92,7 +90,6 @@ def make(name: str, runs: Path, results: Path, overrides: list[str], draw: bool 
     """Page, tables, figures and verdicts of one study."""
     out = results / name
     study = load(name, runs, out, overrides)
-    clear(out, draw)
     by_rate: dict[Rate, pd.DataFrame] = {"measured": study.measurements}
     if study.records:
         keep(study, out)
@@ -104,9 +101,12 @@ def make(name: str, runs: Path, results: Path, overrides: list[str], draw: bool 
     commands = [f"`{sweep}`"] * bool(study.records)
     commands += [f"`python -m normlab.measure {name}`"] * bool(study.measured)
     again = " ".join(["python -m normlab.tables", name, *overrides, *(["results=FOLDER"] if overrides else [])])
-    write_document(study, by_rate, verdicts, out, commands, again, draw)
-    if verdicts:
-        (out / "verdicts.json").write_text(json.dumps([plain(verdict) for verdict in verdicts], indent=1) + "\n")
+    with replacing_files(out) as new:  # nothing of an earlier call is lost until all is written
+        write_document(study, by_rate, verdicts, new, commands, again, draw)
+        if verdicts:
+            (new / "verdicts.json").write_text(json.dumps([plain(verdict) for verdict in verdicts], indent=1) + "\n")
+        made = {path.relative_to(new) for path in new.rglob("*")}
+    clear(out, made, draw)
     done = [f"{len(study.records)} of {study.expected} runs"] * bool(study.plan.grid)
     done += [f"{len(study.measured)} of {len(study.plan.measure)} measurements"] * bool(study.plan.measure)
     print(f"{name}: {', '.join(done)}, {out}/README.md")
@@ -115,11 +115,12 @@ def make(name: str, runs: Path, results: Path, overrides: list[str], draw: bool 
     return study, verdicts
 
 
-def clear(out: Path, draw: bool) -> None:
-    """Delete what an earlier call made and this one may not make again: it would be taken for its own."""
+def clear(out: Path, made: set[Path], draw: bool) -> None:
+    """Delete what an earlier call made and this one did not: it would be taken for this one's."""
     records = (store.RECORDS, store.CURVES, MEASUREMENTS)
     for stale in (*out.glob("*"), *(out / MORE).glob("*")):
-        if stale.suffix in GENERATED | (DRAWN if draw else set()) and stale.name not in records:
+        generated = stale.suffix in GENERATED | (DRAWN if draw else set()) and stale.name not in records
+        if generated and stale.relative_to(out) not in made:
             stale.unlink()
 
 

@@ -11,6 +11,7 @@ from normlab.commandline.grid import expected
 from normlab.config import EXPERIMENTS
 from normlab.data import load
 from normlab.measurements.starts import network_at_start
+from normlab.norms import build_scheme
 from normlab.report import ledger, study
 from normlab.run import run
 from normlab.training.optimizers import build_optimizer
@@ -64,7 +65,7 @@ def test_every_value_of_the_grid_builds_a_network_that_answers(here, monkeypatch
     assert not {config.data.name for config in jobs} & {"folder", "fashion_mnist"}
     for config in covering(study.plan(name), jobs):
         data = loaded(config.data)
-        norm = config.norm.build().set_range(data.black, data.white).fit(data.training_inputs())
+        norm = build_scheme(config.norm, data.front).set_range(data.black, data.white).fit(data.training_inputs())
         network = network_at_start(data, norm, config.arch, config.seed)
         build_optimizer(config.optim, network)
         images, _ = next(data.train.batches(4))

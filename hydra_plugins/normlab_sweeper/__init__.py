@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override
+
+from normlab.errors import first_line
 
 # The keys of hydra.sweeper: those of Hydra's own, a study to confirm, and one whose learning rates are searched.
 KEYS = {"_target_": f"{__name__}.NormlabSweeper", "max_batch_size": None, "params": None}
@@ -60,16 +63,25 @@ class NormlabSweeper(BasicSweeper):
         return not batch
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run the grid. A launcher that breaks down ends the sweep, whose summary then says what is missing."""
+        """Run the grid and print its summary, which sets the exit status.
+
+        A launcher that breaks down ends the sweep, whose summary then says what is missing. The summary is no callback
+        of Hydra's, because Hydra makes warnings of a callback's exceptions.
+        """
+        from normlab.commandline.summary import close
+
         self.launching = False
+        returned: Any = []
         try:
-            return super().sweep(arguments)
+            returned = super().sweep(arguments)
         except Exception as error:
             if not self.launching:
                 raise
-            lines = str(error).strip().splitlines() or [""]
-            print(f"normlab: the launcher broke down ({type(error).__name__}: {lines[0]})", file=sys.stderr)
-            return []
+            print(f"normlab: the launcher broke down ({type(error).__name__}: {first_line(error)})", file=sys.stderr)
+        assert self.config is not None
+        if status := close(Path(self.config.hydra.sweep.dir), self.rounds.folders):
+            sys.exit(status)
+        return returned
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Nothing: Hydra would compose every job twice; a job that cannot be composed is refused on its turn."""

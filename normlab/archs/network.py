@@ -11,7 +11,8 @@ from normlab.archs.layers import Shape, first_layer
 from normlab.config import Arch
 from normlab.data.tokens import encode, restore
 from normlab.errors import ConfigError, DataError
-from normlab.norms import Normalization
+from normlab.inputs import Target
+from normlab.norms import Front, Normalization
 
 
 class Network(nn.Module):
@@ -25,6 +26,8 @@ class Network(nn.Module):
         normalized_shape: of the body's input; None: measured by applying the scheme to one input.
         classes: names of the outputs.
         tokenizer: of texts, as JSON text; see :attr:`normlab.data.Dataset.tokenizer`.
+        target: of a regression, how its labels are standardized.
+        front: the settings of the front end that the scheme holds, of recordings.
     """
 
     def __init__(
@@ -36,10 +39,12 @@ class Network(nn.Module):
         normalized_shape: Shape | None = None,
         input_type: torch.dtype = torch.uint8,
         tokenizer: str | None = None,
+        target: Target | None = None,
+        front: Front | None = None,
     ) -> None:
         super().__init__()
         self.norm, self.input_shape, self.classes, self.input_type = norm, input_shape, classes, input_type
-        self.tokenizer = tokenizer
+        self.tokenizer, self.target, self.front = tokenizer, target, front
         vocabulary = _vocabulary(arch, tokenizer)
         if normalized_shape is None:
             with torch.no_grad():
@@ -65,7 +70,16 @@ class Network(nn.Module):
         self.body.train(training)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """[B, C, *positions] to scores [B, classes].
+        """[B, C, *positions] to scores [B, classes]; of a regression, to numbers in the unit of the labels, [B, 1].
+
+        Raises:
+            DataError: for inputs of another type, whose range may be another too.
+        """
+        scores = self.scores(inputs)
+        return scores if self.target is None else self.target.restored(scores)
+
+    def scores(self, inputs: Tensor) -> Tensor:
+        """What the loss takes: scores [B, classes]; of a regression, standardized numbers [B, 1].
 
         Raises:
             DataError: for inputs of another type, whose range may be another too.

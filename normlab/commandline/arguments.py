@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import yaml
 
 from normlab.commandline.paths import read_path
 from normlab.config import Section, check, choices, defaults, is_path, is_path_key, unknown_choice
-from normlab.errors import ConfigError
+from normlab.display import Display
+from normlab.errors import ConfigError, fail, lack, reported
+from normlab.process import prepare
 
 S = TypeVar("S", bound=Section)
+
+
+@contextmanager
+def command(arguments: Sequence[str], text: str | None) -> Iterator[None]:
+    """What every command does around its work: it answers ``--help``, and a mistake ends it as one line and a status.
+
+    The status is 2 for a mistake of the user, 1 where the machine lacks something, 130 for Ctrl-C, 143 for SIGTERM.
+
+    Args:
+        arguments: of the command line.
+        text: the command's docstring, which ``--help`` or ``-h`` prints.
+    """
+    prepare()
+    with reported():
+        answer_help(arguments, text)
+        yield
 
 
 def answer_help(arguments: Sequence[str], text: str | None) -> None:
@@ -24,11 +42,11 @@ def answer_help(arguments: Sequence[str], text: str | None) -> None:
 
 
 def write(text: str) -> None:
-    """Print, to a reader who may leave early."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:  # head has seen enough; Python would complain again when it closes the output
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Print what the command was called for; if that cannot be written, the command fails, unless the reader left."""
+    print(text, flush=True)
+    if isinstance(sys.stdout, Display) and sys.stdout.error:
+        error = sys.stdout.error
+        fail(f"the output cannot be written: {lack(error) or error.strerror}", status=1)
 
 
 def parsed(arguments: Sequence[str], schema: type[S], groups: Sequence[str] = ("data",)) -> tuple[S, dict[str, Any]]:

@@ -79,13 +79,26 @@ def run(arguments: list[str], study: str | None, task: Callable[[DictConfig], No
     sys.argv[1:] = arguments
     try:
         hydra.main(config_path=str(CONFIGS), config_name="config", version_base="1.3")(task)()
-    except MissingConfigException as error:
+    except (HydraException, OmegaConfBaseException) as error:
+        raise _as_mistake(error) from None
+
+
+def _as_mistake(error: Exception) -> ConfigError:
+    """What Hydra says of a mistake, as one line."""
+    if isinstance(error, MissingConfigException):
         group, _, name = (error.missing_cfg_file or "").partition("/")
         if group in GROUPS:
-            raise unknown_choice(group, name, choices(group)) from None
-        raise ConfigError(_line(error)) from None
+            return unknown_choice(group, name, choices(group))
+    return ConfigError(_line(error))
+
+
+def refusal(job: list[str], master: DictConfig, loader: ConfigLoader) -> ConfigError | None:
+    """Why Hydra cannot compose a job; None if it can."""
+    try:
+        loader.load_sweep_config(master, job)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_line(error)) from None
+        return _as_mistake(error)
+    return None
 
 
 def _line(error: Exception) -> str:

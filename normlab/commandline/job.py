@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,14 @@ from normlab import STARTED
 from normlab.commandline import sweep
 from normlab.commandline.composing import plain
 from normlab.config import parse
-from normlab.errors import NormlabError, RunningError, fail
+from normlab.display import printable
+from normlab.errors import NormlabError, RunningError, fail, lack
+from normlab.process import prepare
 
 
 def job(composed: DictConfig) -> None:
     """Make a run. Exceptions end here: beyond, Hydra would add its own lines to them."""
+    prepare()  # a launcher may have started this process
     hydra_config = HydraConfig.get()
     if hydra_config.mode == RunMode.MULTIRUN:
         sweep_job(composed, hydra_config)
@@ -32,8 +36,10 @@ def job(composed: DictConfig) -> None:
 
         print(run_table(run(config, imports_seconds=time.perf_counter() - STARTED)))
     except NormlabError as error:
-        fail(str(error))
-    except Exception:
+        fail(str(error), error.status)
+    except Exception as error:
+        if line := lack(error):
+            fail(line, status=1)
         traceback.print_exc()
         sys.exit(1)
 
@@ -70,7 +76,12 @@ def sweep_job(composed: DictConfig, hydra_config: Any) -> None:
         status = "refused"
         sweep.note(**word, status=status, error=str(error))
     except Exception as error:
-        status, file = "failed", job_folder / "traceback.txt"
-        file.write_text(traceback.format_exc())
-        sweep.note(**word, status=status, error=f"{type(error).__name__}: {error}", traceback=str(file))
-    print(f"{name}: {status}\n  {sweep.progress(job_folder.parent)}", file=sys.stderr, flush=True)
+        status = "failed"
+        if line := lack(error):
+            sweep.note(**word, status=status, error=line)
+        else:
+            file = job_folder / "traceback.txt"
+            with suppress(OSError):
+                file.write_text(traceback.format_exc())
+            sweep.note(**word, status=status, error=f"{type(error).__name__}: {error}", traceback=str(file))
+    print(f"{printable(name)}: {status}\n  {sweep.progress(job_folder.parent)}", file=sys.stderr, flush=True)

@@ -130,6 +130,8 @@ def read(arguments: Sequence[str]) -> Request:
     own: dict[str, str] = {}
     settings, hydra = [], []
     for override in overrides:
+        if "_target_" in override:  # also hydra.callbacks.x._target_=...: what code runs is no option
+            raise ConfigError(f"{override}: classes are chosen by their names, as in norm=zca, never by _target_")
         key, equals, text = override.partition("=")
         bare = key.lstrip("+")
         if not (equals and bare) or bare.startswith(("~", "hydra.", "hydra/")):

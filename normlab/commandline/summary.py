@@ -5,44 +5,72 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
-
 from normlab import record
 from normlab.commandline.sweep import STATUSES, SWEEP, WRONG, outcomes
+from normlab.display import printable
+from normlab.errors import NormlabError
 from normlab.report.terminal import comparison_table
 
 
-class Summary(Callback):
-    """Prints the comparison of all jobs at the end of a sweep, and sets its exit status."""
+def close(folder: Path, folders: Sequence[Path | None]) -> int:
+    """Print the comparison of all jobs of a sweep and what went wrong.
 
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Print the table and what went wrong; a sweep with a failed or a missing job ends with status 1."""
-        folder = Path(config.hydra.sweep.dir)
-        if not (folder / SWEEP).exists():  # it ended before its jobs were known, and has said why
-            return
-        sweep, done = json.loads((folder / SWEEP).read_text()), outcomes(folder)
-        places = {int(place): Path(path) for place, path in sweep["skipped"].items()}
-        for outcome in done:
-            if outcome["status"] not in WRONG:
-                places[sweep["places"][outcome["number"]]] = Path(outcome["folder"])
-        if places:
-            print(comparison_table([record.read(places[place]) for place in sorted(places)]))
-        counts = Counter(outcome["status"] for outcome in done)
-        counts["skipped"] += len(sweep["skipped"])
-        missing = sweep["total"] - counts.total()
-        parts = [f"{counts[status]} {status}" for status in STATUSES if counts[status]]
-        parts += [f"{missing} without an outcome"] * bool(missing)
-        print(f"{sweep['total']} job{'s' * (sweep['total'] != 1)}: {', '.join(parts)}")
-        wrong = [outcome for outcome in done if outcome["status"] in WRONG]
-        for outcome in wrong:
-            where = f" (traceback in {outcome['traceback']})" if "traceback" in outcome else ""
-            what = " ".join(outcome["overrides"])
-            print(f"job {outcome['number']} {what}: {outcome['error']}{where}", file=sys.stderr)
-        if missing:
-            print("the same command runs what is missing", file=sys.stderr)
-        if wrong or missing:
-            sys.exit(1)
+    Args:
+        folder: of the sweep.
+        folders: of the runs of its jobs; None for a job that is refused.
+
+    Returns:
+        The exit status: 1 if a job failed, was refused or is missing, or its record cannot be read, else 0.
+    """
+    sweep, done = json.loads((folder / SWEEP).read_text()), outcomes(folder)
+    places = {int(place): Path(path) for place, path in sweep["skipped"].items()}
+    for number in set(range(len(sweep["places"]))) - {outcome["number"] for outcome in done}:
+        done += _by_its_record(number, folders[sweep["places"][number]], sweep["started"])
+    for outcome in done:
+        if outcome["status"] not in WRONG:
+            places[sweep["places"][outcome["number"]]] = Path(outcome["folder"])
+    records, damaged = _read(places)
+    counts = Counter(outcome["status"] for outcome in done)
+    counts["skipped"] += len(sweep["skipped"])
+    counts["refused"] += len(sweep["refused"])
+    missing = sweep["total"] - counts.total()
+    parts = [f"{counts[status]} {status}" for status in STATUSES if counts[status]]
+    parts += [f"{missing} without an outcome"] * bool(missing)
+    if records:
+        print(comparison_table(records))
+    print(f"{sweep['total']} job{'s' * (sweep['total'] != 1)}: {', '.join(parts)}")
+    wrong = [outcome for outcome in done if outcome["status"] in WRONG]
+    for outcome in wrong:
+        where = f" (traceback in {outcome['traceback']})" if "traceback" in outcome else ""
+        what = printable(" ".join(outcome["overrides"]))
+        print(f"job {outcome['number']} {what}: {outcome['error']}{where}", file=sys.stderr)
+    for line in [*(f"job {printable(reason)}" for reason in sweep["refused"].values()), *damaged]:
+        print(line, file=sys.stderr)
+    if missing:
+        print("the same command runs what is missing", file=sys.stderr)
+    return int(bool(wrong or sweep["refused"] or missing or damaged))
+
+
+def _by_its_record(number: int, folder: Path | None, started: float) -> list[dict[str, Any]]:
+    """The outcome of a job that could not be written down, if its run left a record since the sweep started."""
+    try:
+        if folder is None or (folder / record.RECORD).stat().st_mtime < started:
+            return []
+        return [{"number": number, "overrides": [], "status": record.read(folder)["status"], "folder": str(folder)}]
+    except (OSError, ValueError, NormlabError):
+        return []
+
+
+def _read(places: dict[int, Path]) -> tuple[list[dict[str, Any]], list[str]]:
+    """The records in the order of the grid, and a line for each that cannot be read."""
+    records, damaged = [], []
+    for place in sorted(places):
+        try:
+            records.append(record.read(places[place]))
+        except (OSError, ValueError, NormlabError) as error:
+            damaged.append(f"{printable(places[place])}: the record cannot be read ({printable(error)})")
+    return records, damaged

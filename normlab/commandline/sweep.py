@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,11 @@ from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
 
 from normlab import record
-from normlab.commandline.composing import configurations
+from normlab.commandline.composing import configurations, refusal
 from normlab.commandline.grid import choosing, load
 from normlab.commandline.rates import search, tell, with_rate
 from normlab.config import Config
-from normlab.errors import ConfigError, NormlabError
+from normlab.errors import ConfigError, NormlabError, lack
 from normlab.files import write_whole
 
 SWEEP, OUTCOME, STARTED = "sweep.json", "outcome.json", "started"
@@ -45,12 +46,17 @@ class Rounds:
         search: a study whose plan says where the search for learning rates starts.
         master: Hydra's configuration of the sweep.
         loader: Hydra's.
+
+    Attributes:
+        folders: of the runs of all known jobs; None for a job that is refused.
     """
 
     def __init__(
         self, jobs: list[Job], confirm: str | None, search: str | None, master: DictConfig, loader: ConfigLoader
     ) -> None:
+        self._hydra = master, loader
         self._grid = jobs, configurations(jobs, master, loader)
+        self.folders: list[Path | None] = []
         self._confirm, self._search = confirm, search
         self._runs, self._sweep = Path(master.runs), Path(master.hydra.sweep.dir)
         self._contents: dict[str, str | None] = {}
@@ -73,6 +79,7 @@ class Rounds:
         contents = _contents(configs, self._contents)
         folders = [_folder(config, content) for config, content in zip(configs, contents, strict=True)]
         refuse_same_runs(jobs, folders)
+        self.folders = folders
         skipped = {
             place: str(folder)
             for place, (config, folder) in enumerate(zip(configs, folders, strict=True))
@@ -82,15 +89,18 @@ class Rounds:
             and not config.rerun
             and record.existing(config, contents[place])
         }
-        left = [job for place, job in enumerate(jobs) if place not in skipped and tuple(job) not in self._launched]
-        self._launched |= dict.fromkeys(map(tuple, left))
         if not again:
             record.require_writable(self._sweep)
             self._started = time.time()
+        refused = self._refused(jobs, configs)
+        done = skipped.keys() | refused.keys()
+        left = [job for place, job in enumerate(jobs) if place not in done and tuple(job) not in self._launched]
+        self._launched |= dict.fromkeys(map(tuple, left))
         place_of = {tuple(job): place for place, job in enumerate(jobs)}
         content = {
             "total": len(jobs),
             "skipped": skipped,
+            "refused": refused,
             "places": [place_of[job] for job in self._launched],
             "started": self._started,
             "grows": bool(story and left),
@@ -101,6 +111,14 @@ class Rounds:
         if story and not left:
             print(story, file=sys.stderr)
         return left
+
+    def _refused(self, jobs: list[Job], configs: list[Config | None]) -> dict[int, str]:
+        """Why Hydra cannot compose some jobs, by their places; launched, the first of them would end the sweep."""
+        reasons = {}
+        for place, (job, config) in enumerate(zip(jobs, configs, strict=True)):
+            if config is None and tuple(job) not in self._launched and (error := refusal(job, *self._hydra)):
+                reasons[place] = f"{' '.join(override.lstrip('+') for override in job)}: {error}"
+        return reasons
 
     def _known_jobs(self) -> tuple[list[Job], list[Config | None], str]:
         """The jobs by what is known now, and how far the search for learning rates is, if there is one."""
@@ -215,21 +233,30 @@ def note(job_folder: Path, number: int, overrides: list[str], status: str, **mor
         status: finished, diverged, skipped (it has got a record meanwhile), refused (a user's mistake) or failed.
         more: ``folder`` of the run, ``error``, ``traceback`` (a file).
     """
-    job_folder.mkdir(parents=True, exist_ok=True)
     content = {"number": number, "overrides": overrides, "status": status, **more}
-    write_whole(job_folder / OUTCOME, json.dumps(content))
+    try:
+        job_folder.mkdir(parents=True, exist_ok=True)
+        write_whole(job_folder / OUTCOME, json.dumps(content))
+    except OSError as error:  # the record of the run counts, where there is one
+        print(f"normlab: {job_folder}: not written down: {lack(error) or error}", file=sys.stderr)
 
 
 def begin(job_folder: Path) -> None:
-    """Leave word that a job is running."""
-    job_folder.mkdir(parents=True, exist_ok=True)
-    (job_folder / STARTED).touch()
+    """Leave word that a job is running, for the count of running jobs."""
+    with suppress(OSError):
+        job_folder.mkdir(parents=True, exist_ok=True)
+        (job_folder / STARTED).touch()
 
 
 def outcomes(folder: Path) -> list[dict[str, Any]]:
-    """What became of the jobs that were launched, in the order of the grid."""
-    found = [json.loads(path.read_text()) for path in folder.glob(f"*/{OUTCOME}")]
-    return sorted(found, key=lambda outcome: outcome["number"])
+    """What became of the jobs that were launched, in the order of the grid; a damaged file counts as none."""
+    known = []
+    for path in folder.glob(f"*/{OUTCOME}"):
+        with suppress(OSError, ValueError):
+            outcome = json.loads(path.read_text())
+            if isinstance(outcome, dict) and {"number", "overrides", "status"} <= outcome.keys():
+                known.append(outcome)
+    return sorted(known, key=lambda outcome: outcome["number"])
 
 
 def progress(folder: Path) -> str:
@@ -238,6 +265,7 @@ def progress(folder: Path) -> str:
     done = outcomes(folder)
     counts = Counter(outcome["status"] for outcome in done)
     counts["skipped"] += len(sweep["skipped"])
+    counts["refused"] += len(sweep["refused"])
     parts = [f"{counts[status]} {status}" for status in STATUSES if counts[status]]
     running = sum(not (path.parent / OUTCOME).exists() for path in folder.glob(f"*/{STARTED}"))
     if running:

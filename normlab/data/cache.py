@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from normlab.errors import first_line
 from normlab.files import replacing
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2  # part of every key; increase it when the decoding changes
+FORMAT = 3  # part of every key; increase it when the decoding changes
 
 
 def folder() -> Path:
@@ -32,17 +33,25 @@ def key(digests: Sequence[str], **options: Any) -> str:
     return digest.hexdigest()
 
 
-def remember(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def remember(name: str, make: Callable[[], dict[str, Any]], kinds: Mapping[str, type]) -> dict[str, Any]:
     """The cached value of ``make()``, a dict of tensors and plain values; memory-mapped if it came from the cache.
 
     If the cache cannot be written, or the entry cannot be read, the value is computed again, with a warning.
+
+    Args:
+        name: of the entry.
+        make: computes the value.
+        kinds: the keys of the value and their types; an entry with others is damaged.
     """
     path = folder() / f"{name}.pt"
     try:
         if path.is_file():
-            return torch.load(path, mmap=True, weights_only=True)
+            entry = torch.load(path, mmap=True, weights_only=True)
+            if isinstance(entry, dict) and {key: type(value) for key, value in entry.items()} == dict(kinds):
+                return entry
+            log.warning("cache entry %s has other content than expected; decoding again", path)
     except Exception as error:  # a broken entry, or a folder without permission to read: compute the value again
-        log.warning("cache entry %s is unreadable (%s); decoding again", path, error)
+        log.warning("cache entry %s is unreadable (%s); decoding again", path, first_line(error))
     value = make()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import stat
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,19 +39,19 @@ def digest_files(paths: Sequence[Path]) -> list[str]:
     root = os.path.commonpath([path.absolute().parent for path in paths])
     known = _known(root)
     names = [os.path.relpath(path.absolute(), root) for path in paths]
-    stats = [_stat(path) for path in paths]
-    new = [place for place, name in enumerate(names) if stats[place] and known.get(name, (None,))[:3] != stats[place]]
+    states = [_state(path) for path in paths]
+    new = [place for place, name in enumerate(names) if states[place] and known.get(name, (None,))[:3] != states[place]]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         hashes = dict(zip(new, pool.map(_hash, (paths[place] for place in new)), strict=True))
     result = []
     settled = time.time_ns() - SETTLED_NS
-    for place, (name, stat) in enumerate(zip(names, stats, strict=True)):
-        if stat is None:
+    for place, (name, state) in enumerate(zip(names, states, strict=True)):
+        if state is None:
             result.append(MISSING)
         elif place in hashes:
             result.append(hashes[place])
-            if max(stat[1:]) < settled:
-                known[name] = (*stat, hashes[place])
+            if max(state[1:]) < settled:
+                known[name] = (*state, hashes[place])
         else:
             result.append(known[name][3])
     if any(hashes[place] != MISSING for place in new):
@@ -58,10 +59,12 @@ def digest_files(paths: Sequence[Path]) -> list[str]:
     return result
 
 
-def _stat(path: Path) -> tuple[int, int, int] | None:
+def _state(path: Path) -> tuple[int, int, int] | None:
     try:
         status = path.stat()
     except OSError:
+        return None
+    if not stat.S_ISREG(status.st_mode):  # a pipe, whose reading may never end
         return None
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
@@ -78,7 +81,7 @@ def _hash(path: Path) -> str:
 
 
 def _place(root: str) -> Path:
-    return cache.folder() / "digests" / f"{hashlib.blake2b(root.encode(), digest_size=16).hexdigest()}.json"
+    return cache.folder() / "digests" / f"{hashlib.blake2b(os.fsencode(root), digest_size=16).hexdigest()}.json"
 
 
 def _known(root: str) -> dict[str, Entry]:

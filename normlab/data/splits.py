@@ -3,37 +3,61 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from normlab.data.digests import digest_files
 from normlab.data.tokens import Texts
 from normlab.errors import DataError
+from normlab.norms.log_mel import Front
+from normlab.pictures import Reading
 
 
 @dataclass(frozen=True)
 class Files:
-    """Image files that are not decoded yet."""
+    """Image files that are not decoded yet.
+
+    Attributes:
+        paths: a file occurs once for each of its pages that is an image.
+        skip_corrupt: leave out what cannot be read.
+        reading: how the files become images.
+        pages: the page of each path; None: the first of all.
+    """
 
     paths: tuple[Path, ...]
     skip_corrupt: bool = False
+    reading: Reading = field(default_factory=Reading)
+    pages: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
 
+    @property
+    def items(self) -> list[tuple[Path, int]]:
+        """Each file with the number of its page."""
+        return list(zip(self.paths, self.pages or (0,) * len(self), strict=True))
+
     @cached_property
     def digests(self) -> list[str]:
-        """The hash of each file's bytes."""
-        return digest_files(self.paths)
+        """The hash of each file's bytes, with the number of the page if there are several."""
+        whole = digest_files(self.paths)
+        if self.pages is None:
+            return whole
+        return [f"{digest}#{page}" for digest, page in zip(whole, self.pages, strict=True)]
 
     def take(self, places: list[int]) -> Files:
         """The files at these positions."""
-        part = replace(self, paths=tuple(self.paths[place] for place in places))
+        part = replace(
+            self,
+            paths=tuple(self.paths[place] for place in places),
+            pages=None if self.pages is None else tuple(self.pages[place] for place in places),
+        )
         if "digests" in vars(self):  # computed before: do not read the files again
             vars(part)["digests"] = [self.digests[place] for place in places]
         return part
@@ -84,6 +108,10 @@ class Source:
         groups: int64 [N], one for each training sample: samples of one group, such as the recordings of one speaker,
             are never split apart. None: any split will do.
         task: ``classification`` with labels int64, or ``regression`` with labels float32.
+        columns: names of a table's features.
+        fill: what the missing values of a table, NaN, are replaced by: this statistic of the training rows.
+        standardize_target: whether a regression is trained on standardized labels.
+        front: of recordings, what is done to a waveform before the scheme of ``norm=``.
     """
 
     classes: tuple[str, ...]
@@ -96,6 +124,10 @@ class Source:
     kind: Literal["images", "tables", "series", "audio", "text"] = "images"
     groups: Tensor | None = None
     task: Literal["classification", "regression"] = "classification"
+    columns: tuple[str, ...] = ()
+    fill: Literal["mean", "median"] | None = None
+    standardize_target: bool = True
+    front: Front | None = None
 
     @cached_property
     def content(self) -> str:
@@ -113,7 +145,9 @@ class Source:
         return digest.hexdigest()
 
 
-def split(source: Source, validation: float, test: float, limit: int | None, seed: int) -> dict[str, Part]:
+def split(
+    source: Source, validation: float, test: float, limit: int | None, seed: int, test_seed: int | None = None
+) -> dict[str, Part]:
     """Training, validation and test samples; a split that the source lacks is taken from its training samples.
 
     Every class keeps its share in every split; of a regression, the draw is random. Samples of one group stay together,
@@ -125,6 +159,7 @@ def split(source: Source, validation: float, test: float, limit: int | None, see
         test: share of all samples, where the source has no test split.
         limit: largest number of samples in each split, drawn in proportion to the classes; None: all.
         seed: of the draw; independent of the seed of a run.
+        test_seed: of the draw of test samples; None: one draw with the others.
 
     Raises:
         DataError: if a class has too few samples, or too few groups, to be in every split.
@@ -132,6 +167,7 @@ def split(source: Source, validation: float, test: float, limit: int | None, see
     generator = torch.Generator().manual_seed(seed)
     train, groups = source.train, source.groups
     parts = {"validation": source.validation, "test": source.test}
+    of_test = generator if test_seed is None else torch.Generator().manual_seed(test_seed)
     for name, share in (("test", test), ("validation", validation)):
         if parts[name] is None:
             # One sample (or group) of each class must remain for training, and one for each split not taken yet.
@@ -139,11 +175,12 @@ def split(source: Source, validation: float, test: float, limit: int | None, see
             classes, strata = (
                 (source.classes, train.labels) if _has_classes(source) else (("all",), _one_stratum(train))
             )
+            draw = of_test if name == "test" else generator
             if groups is None:
                 _refuse_small_classes(strata, classes, left + 1)
-                held_out = _stratified(strata, share, left, generator)
+                held_out = _stratified(strata, share, left, draw)
             else:
-                held_out = _stratified_groups(strata, groups, classes, share, left, generator)
+                held_out = _stratified_groups(strata, groups, classes, share, left, draw)
                 groups = groups[~held_out]
             parts[name] = train.take(held_out.nonzero().flatten())
             train = train.take((~held_out).nonzero().flatten())
@@ -155,6 +192,37 @@ def split(source: Source, validation: float, test: float, limit: int | None, see
             for name, part in result.items()
         }
     return result
+
+
+def fill_missing(
+    parts: dict[str, Part], statistic: Literal["mean", "median"], columns: tuple[str, ...]
+) -> dict[str, Part]:
+    """Fill a table's missing values in every split by each column's statistic over the TRAINING rows that have a value.
+
+    Args:
+        parts: the splits; float32 [N, C], NaN where missing.
+        statistic: of a column.
+        columns: names, for messages.
+
+    Raises:
+        DataError: for a column without a value among the training rows.
+    """
+    train = _values(parts["train"]).double().numpy()
+    empty = np.isnan(train).all(0)
+    if empty.any():
+        name = columns[int(empty.argmax())]
+        raise DataError(f"column {name!r} has no value among the training rows: data.drop='[{name}]' leaves it out")
+    filling = np.nanmean(train, axis=0) if statistic == "mean" else np.nanmedian(train, axis=0)
+    values = torch.from_numpy(filling).float()
+    return {
+        name: replace(part, pictures=torch.where(_values(part).isnan(), values, _values(part)))
+        for name, part in parts.items()
+    }
+
+
+def _values(part: Part) -> Tensor:
+    assert isinstance(part.pictures, Tensor)
+    return part.pictures
 
 
 def _has_classes(source: Source) -> bool:

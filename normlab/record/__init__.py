@@ -5,6 +5,7 @@ from normlab.record.curve import Curve, Measurement, divergence
 from normlab.record.folders import (
     CURVE,
     RECORD,
+    STATE,
     describe,
     existing,
     folder,
@@ -19,13 +20,15 @@ from normlab.record.identity import OPERATIONAL, differences, fingerprint, open_
 from normlab.record.origin import provenance
 from normlab.record.schema import SCHEMA, Metrics, Provenance, Record, upgrade
 from normlab.record.store import Stored, find_kept, find_runs, keep
-from normlab.record.summary import summarize
+from normlab.record.summary import SCORES, score_in, summarize
 
 __all__ = [
     "CURVE",
     "OPERATIONAL",
     "RECORD",
     "SCHEMA",
+    "SCORES",
+    "STATE",
     "Curve",
     "Measurement",
     "Metrics",
@@ -51,6 +54,7 @@ __all__ = [
     "read_all",
     "records",
     "require_writable",
+    "score_in",
     "summarize",
     "unpack",
     "upgrade",

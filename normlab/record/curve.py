@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from pathlib import Path
 from typing import NamedTuple
+
+from normlab.errors import DataError, first_line
+from normlab.files import write_whole
 
 COLUMNS = ("step", "epoch", "split", "metric", "value")
 
@@ -46,6 +50,20 @@ class Curve:
         with self.path.open("w", newline="") as file:
             csv.writer(file).writerow(COLUMNS)
 
+    def restore(self, count: int) -> None:
+        """Keep the first ``count`` rows of the file, and go on after them.
+
+        Raises:
+            ValueError: if the file has fewer rows.
+        """
+        self.rows = self.read(self.path)[:count]
+        if len(self.rows) < count:
+            raise ValueError(f"{self.path}: {len(self.rows)} rows, expected {count}")
+        content = io.StringIO(newline="")
+        csv.writer(content).writerows([COLUMNS, *self.rows])
+        write_whole(self.path, content.getvalue())
+        self._written = count
+
     def add(self, step: int, epoch: float, split: str, metric: str, value: float) -> None:
         """Add one measurement."""
         self.rows.append(Measurement(step, epoch, split, metric, value))
@@ -62,12 +80,21 @@ class Curve:
 
     @classmethod
     def read(cls, path: Path) -> list[Measurement]:
-        """All rows of a file; floats are read back exactly."""
-        with path.open(newline="") as file:
-            return [
-                Measurement(int(row["step"]), float(row["epoch"]), row["split"], row["metric"], float(row["value"]))
-                for row in csv.DictReader(file)
-            ]
+        """All rows of a file; floats are read back exactly.
+
+        Raises:
+            DataError: if the file is damaged, with its path.
+        """
+        try:
+            with path.open(newline="") as file:
+                return [
+                    Measurement(int(row["step"]), float(row["epoch"]), row["split"], row["metric"], float(row["value"]))
+                    for row in csv.DictReader(file)
+                ]
+        except (ValueError, KeyError, TypeError, csv.Error) as error:
+            raise DataError(
+                f"{path} is damaged ({first_line(error)}): delete its folder and make the run again"
+            ) from None
 
 
 def divergence(rows: list[Measurement]) -> int | None:

@@ -15,7 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from normlab.config import Config, is_place, schema_of
-from normlab.errors import ConfigError, NormlabError, RunningError
+from normlab.errors import ConfigError, NormlabError, RunningError, lack
 from normlab.files import write_whole
 from normlab.record.identity import GROUPS, OPERATIONAL, fingerprint, open_content
 from normlab.record.origin import provenance
@@ -24,8 +24,10 @@ from normlab.record.schema import SCHEMA, Record, upgrade
 log = logging.getLogger(__name__)
 
 RECORD, CURVE = "record.json", "curve.csv"
+STATE = "state.ckpt"  # of a training in progress, which another process can continue
 PARTIAL, EARLIER = ".partial", ".earlier"
 DONE = ("finished", "diverged")
+NEEDED = {"fingerprint": str, "config": dict, "metrics": dict, "seed": int, "norm": str, "arch": str, "data": str}
 
 
 def folder(config: Config, content: str | None = None) -> Path:
@@ -80,10 +82,18 @@ def read(path: Path) -> dict[str, Any]:
         ValueError: if the record is damaged.
         NormlabError: if a newer release wrote the record.
     """
-    stored = json.loads((path / RECORD).read_text())
+    try:
+        stored = json.loads((path / RECORD).read_bytes())
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     if not isinstance(stored, dict) or not {"fingerprint", "status", "config"} <= stored.keys():
         raise ValueError("not the record of a run")
-    return upgrade(stored)
+    stored = upgrade(stored)
+    if missing := [key for key, kinds in NEEDED.items() if not isinstance(stored.get(key), kinds)]:
+        raise ValueError(f"not the record of a run: {missing[0]} is missing or of another type")
+    if stored["status"] in DONE and "test_accuracy" not in stored["metrics"]:
+        raise ValueError(f"{stored['status']}, but without metrics")
+    return stored
 
 
 def read_all(path: Path) -> list[dict[str, Any]]:
@@ -151,23 +161,41 @@ def opened(config: Config, again: bool = True, content: str | None = None) -> It
             earlier.rename(final)
         if not again and existing(config, content):
             raise RunningError(f"{final}: another process has made this run")
-        shutil.rmtree(path, ignore_errors=True)  # left by a run that was killed
-        path.mkdir(parents=True)
+        if not (config.trainer.resume and (path / STATE).is_file()):
+            shutil.rmtree(path, ignore_errors=True)  # left by a run that was killed
+        path.mkdir(parents=True, exist_ok=True)
         try:
             yield path
         except NormlabError:
             shutil.rmtree(path, ignore_errors=True)
             raise
         except Exception as error:
-            if not _has_result(final):
-                (path / "traceback.txt").write_text(traceback.format_exc())
-                last_line = traceback.format_exception_only(error)[-1].strip()
-                write(path, describe(config, content) | {"status": "failed", "error": last_line, "metrics": {}})
-                _replace(path, final)
-            else:
+            _fail(path, final, config, content, error)
+            raise
+        except BaseException:  # Ctrl-C or SIGTERM
+            if not (config.trainer.resume and (path / STATE).is_file()):
                 shutil.rmtree(path, ignore_errors=True)
             raise
+        (path / STATE).unlink(missing_ok=True)
         _replace(path, final)
+
+
+def _fail(path: Path, final: Path, config: Config, content: str, error: Exception) -> None:
+    """Make a record of a failed run, with its traceback; delete its folder if a result is kept or the disk is full."""
+    if _has_result(final):
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    for large in path.glob("*.ckpt"):  # half-written, perhaps, on a disk that is full
+        large.unlink(missing_ok=True)
+    last_line = traceback.format_exception_only(error)[-1].strip()
+    failed = describe(config, content) | {"status": "failed", "error": last_line, "metrics": {}}
+    try:
+        (path / "traceback.txt").write_text("".join(traceback.format_exception(error)))
+        write(path, failed)
+        _replace(path, final)
+    except OSError as second:
+        shutil.rmtree(path, ignore_errors=True)
+        log.warning("%s: no record of the failure (%s)", final, lack(second) or second)
 
 
 def _has_result(place: Path) -> bool:

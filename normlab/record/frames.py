@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from normlab.errors import NormlabError
 from normlab.record.curve import COLUMNS, Curve
 from normlab.record.folders import CURVE, read_all
 
 if TYPE_CHECKING:
     import pandas as pd
+
+log = logging.getLogger(__name__)
 
 
 def records(path: str | Path = "runs") -> pd.DataFrame:
@@ -50,7 +54,12 @@ def curves(path: str | Path = "runs") -> pd.DataFrame:
     for record in read_all(Path(path)):
         curve = Path(record["path"], CURVE)
         if curve.is_file():
-            frame = pd.DataFrame(Curve.read(curve), columns=list(COLUMNS))
+            try:
+                rows = Curve.read(curve)
+            except NormlabError as error:
+                log.warning("left out: %s", error)
+                continue
+            frame = pd.DataFrame(rows, columns=list(COLUMNS))
             for place, key in enumerate(keys):
                 frame.insert(place, key, record[key])
             frame.insert(0, "path", record["path"])

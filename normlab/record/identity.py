@@ -31,7 +31,7 @@ GROUPS = ("data", "augment", "norm", "arch", "optim", "trainer")
 OPERATIONAL = {
     "": ("logger", "study", "runs", "rerun"),
     "data": ("workers", "cache"),
-    "trainer": ("accelerator", "progress", "threads", "checkpoint"),
+    "trainer": ("accelerator", "progress", "threads", "checkpoint", "resume"),
 }
 
 

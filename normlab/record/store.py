@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from normlab.errors import DataError, NormlabError
-from normlab.files import write_whole
+from normlab.files import write_all_whole, write_whole
 from normlab.record.curve import COLUMNS, Curve
 from normlab.record.folders import CURVE, DONE, read_all
 from normlab.record.identity import differences, with_defaults
@@ -171,7 +171,7 @@ def keep(study: Path, runs: Iterable[Stored]) -> None:
     """
     study.mkdir(parents=True, exist_ok=True)
     runs = list(runs)
-    write_whole(study / LIST, "".join(f"{name}\n" for name in sorted(stored.record["fingerprint"] for stored in runs)))
+    listed = "".join(f"{name}\n" for name in sorted(stored.record["fingerprint"] for stored in runs))
     elsewhere = {
         stored.record["fingerprint"]
         for file in study.parent.glob(f"*/{RECORDS}")
@@ -181,15 +181,17 @@ def keep(study: Path, runs: Iterable[Stored]) -> None:
     mine = {stored.record["fingerprint"]: stored for stored in (*read_kept(study), *runs)}
     kept = [mine[fingerprint] for fingerprint in sorted(mine.keys() - elsewhere)]
     if all(stored.place == study for stored in kept) and len(kept) == len(read_kept(study)):
+        write_whole(study / LIST, listed)
         return  # nothing is new
     ordered = sorted(kept, key=lambda stored: key(stored.record["config"]))
-    write_whole(study / CURVES, _packed(ordered))
     lines: dict[str, None] = {}
     for stored in ordered:
         provenance = json.dumps(stored.record["provenance"])
         name = hashlib.blake2b(provenance.encode(), digest_size=4).hexdigest()
         lines |= {f'{{"{name}": {provenance}}}': None, json.dumps(_compact(stored.record, name)): None}
-    write_whole(study / RECORDS, "\n".join(lines) + "\n")
+    records = "\n".join(lines) + "\n"
+    # In this order every record has its curve, and what is listed has its record, also after a kill in between.
+    write_all_whole({study / CURVES: _packed(ordered), study / RECORDS: records, study / LIST: listed})
 
 
 def _compact(record: Mapping[str, Any], provenance: str) -> dict[str, Any]:

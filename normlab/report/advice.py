@@ -7,12 +7,14 @@ from pathlib import Path
 
 from jinja2 import StrictUndefined, Template
 
+from normlab.files import write_whole
 from normlab.report import anchors
 from normlab.report.numbers import Numbers
 from normlab.report.study import Study
 from normlab.verdicts import Verdict
 
 TEMPLATE = Path(__file__).with_name("advice.md")
+ANSWER = Path(__file__).with_name("answer.md")
 
 
 def write_advice(studies: Sequence[tuple[Study, list[Verdict]]], results: Path) -> Path | None:
@@ -30,5 +32,11 @@ def write_advice(studies: Sequence[tuple[Study, list[Verdict]]], results: Path) 
 
     template = Template(TEMPLATE.read_text(), undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True)
     path = results / "README.md"
-    path.write_text(template.render(of=numbers, published=published))
+    write_whole(path, template.render(of=numbers, published=published, answer=answer(numbers)))
     return path
+
+
+def answer(numbers: Numbers) -> str:
+    """The answer in a few lines, as Markdown; only what studies with records say."""
+    template = Template(ANSWER.read_text(), undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True)
+    return template.render(of=numbers)

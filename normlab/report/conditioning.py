@@ -10,6 +10,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from normlab.data import Dataset
+from normlab.files import to_csv
 from normlab.measurements.conditioning import surface
 from normlab.report import figures
 from normlab.report.origin import made_by
@@ -76,7 +77,7 @@ def save(
     arguments: Sequence[str],
 ) -> None:
     """Table as CSV and Markdown, with what made it, and every spectrum."""
-    frame.to_csv(out / "conditioning.csv", index=False)
+    (out / "conditioning.csv").write_text(to_csv(frame))
     spectra = {name: pd.Series(theory.spectrum.eigenvalues.numpy()) for name, theory in theories.items()}
     pd.DataFrame(spectra).to_csv(out / "spectra.csv.gz", index_label="rank", float_format="%.9e")
     text = f"""# Conditioning of the linear model on {label}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 from tabulate import tabulate
 
+from normlab.files import to_csv
 from normlab.report import figures
 from normlab.report.origin import made_by
 
@@ -42,8 +43,8 @@ def save(
     arguments: Sequence[str],
 ) -> None:
     """Tables as CSV and Markdown, with what made them, and the densities with their figure."""
-    frame.to_csv(out / "curvature.csv", index=False)
-    layers.to_csv(out / "layers.csv", index=False)
+    (out / "curvature.csv").write_text(to_csv(frame))
+    (out / "layers.csv").write_text(to_csv(layers))
     if densities:
         points = pd.concat(
             pd.DataFrame({"scheme": name, "eigenvalue": grid, "density": density})

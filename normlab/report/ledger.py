@@ -11,6 +11,7 @@ from types import MappingProxyType
 import yaml
 
 from normlab.config import EXPERIMENTS, Section, check
+from normlab.files import write_whole
 from normlab.report.study import Study, names, plan
 from normlab.report.tables import render, shown_verdict
 from normlab.statistics import ALPHA
@@ -154,7 +155,7 @@ def write_ledger(studies: Sequence[tuple[Study, list[Verdict]]], results: Path) 
         if id_ in judged:
             lines += told(entry, judged[id_])
     path = results / "claims.md"
-    path.write_text("\n".join(lines).rstrip() + "\n")
+    write_whole(path, "\n".join(lines).rstrip() + "\n")
     return path
 
 

@@ -25,8 +25,9 @@ from pydantic import Field
 
 from normlab.config import EXPERIMENTS, ROOT, Section, check
 from normlab.errors import ConfigError, DataError
+from normlab.files import write_whole
 from normlab.record import store
-from normlab.report.study import MEASUREMENTS, Plan, names
+from normlab.report.study import Plan, measurements, names
 from normlab.verdicts.language import write
 
 CODE = ("normlab/verdicts", "normlab/statistics")
@@ -238,7 +239,7 @@ def write_plans(path: Path = EXPERIMENTS / "PLANS.md") -> Path:
     lines += [
         f"| {entry.date} | {entry.changed} | {entry.seen} |" for entry in entries if entry.code or not entry.plans
     ]
-    path.write_text("\n".join(lines) + "\n")
+    write_whole(path, "\n".join(lines) + "\n")
     return path
 
 
@@ -249,9 +250,7 @@ def _since_when(versions: list[Version]) -> Version:
 def _record_commits(results: Path, place: dict[str, int]) -> list[tuple[int, str]]:
     """Place and commit of a study's records and measurements; those of commits that are not in the history are not."""
     commits = {stored.record["provenance"]["commit"] for stored in store.rests_on(results)}
-    if (results / MEASUREMENTS).is_file():
-        with (results / MEASUREMENTS).open() as file:
-            commits |= {json.loads(line)["provenance"]["commit"] for line in file}
+    commits |= {entry["provenance"]["commit"] for entry in measurements(results)}
     return sorted((place[commit], commit) for commit in commits if commit in place)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 from tabulate import tabulate
 
+from normlab.files import to_csv
 from normlab.report import figures
 from normlab.report.origin import made_by
 
@@ -30,7 +31,7 @@ def table(frame: pd.DataFrame, form: str = "simple") -> str:
 
 def save(out: Path, frame: pd.DataFrame, what: str, steps: int, resolution: float, arguments: Sequence[str]) -> None:
     """Table as CSV and Markdown, with what made it, and the figure."""
-    frame.to_csv(out / "stability.csv", index=False)
+    (out / "stability.csv").write_text(to_csv(frame))
     figures.equality(out / "rates", frame, "largest stable rate", what, group="momentum")
     text = f"""# Largest stable learning rate: {what}
 

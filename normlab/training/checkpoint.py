@@ -8,11 +8,14 @@ from typing import Any
 import torch
 
 from normlab.archs import Network
-from normlab.config import Config, parse_group
-from normlab.errors import CheckpointError
-from normlab.inputs import TYPE_NAMES
+from normlab.config import Config, defaults, parse_group
+from normlab.errors import CheckpointError, ConfigError, first_line, lack
+from normlab.inputs import TYPE_NAMES, Target
+from normlab.norms import Front, build_scheme
 
 KEY = "normlab"
+# What the description of a network has, by type; see :func:`description`.
+ABOUT = {"norm": dict, "arch": dict, "input_shape": list, "normalized_shape": list, "classes": list}
 
 
 def description(config: Config, network: Network) -> dict[str, Any]:
@@ -26,6 +29,8 @@ def description(config: Config, network: Network) -> dict[str, Any]:
         "classes": list(network.classes),
         "input_type": str(network.input_type).removeprefix("torch."),
         **({} if network.tokenizer is None else {"tokenizer": network.tokenizer}),
+        "target": None if network.target is None else list(network.target),
+        "front": network.front.plain() if network.front else None,
     }
 
 
@@ -42,18 +47,27 @@ def load(path: str | Path) -> Network:
     """
     saved = _read(Path(path))
     about = saved[KEY]
+    choice: dict[str, Any] = {}
     for group in ("norm", "arch"):
         target = str(about[group].get("_target_"))
         if not target.startswith("normlab."):  # a file must not choose what code runs
             raise CheckpointError(f"{path}: names {target}, which is not part of normlab")
+        try:  # by its name, because a class may have moved since
+            own = defaults(group, str(about[group]["name"]))["_target_"]
+            choice[group] = parse_group(group, {**about[group], "_target_": own})
+        except ConfigError as error:
+            raise CheckpointError(f"{path}: {error}") from None
+    front = Front(**about["front"]) if about.get("front") else None
     network = Network(
-        parse_group("norm", about["norm"]).build(),
-        parse_group("arch", about["arch"]),
+        build_scheme(choice["norm"], front),
+        choice["arch"],
         tuple(about["input_shape"]),
         tuple(about["classes"]),
         tuple(about["normalized_shape"]),
         TYPE_NAMES[about.get("input_type", "uint8")],  # without one: from the time when all inputs were of 8 bits
         about.get("tokenizer"),
+        Target(*about["target"]) if about.get("target") else None,
+        front,
     )
     _put(network, saved, Path(path))
     return network.eval()
@@ -97,9 +111,13 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip and torch each raise their own
-        raise CheckpointError(f"{path}: not readable as a checkpoint ({str(error).splitlines()[0]})") from None
-    if not isinstance(saved, dict) or KEY not in saved:
+        reason = lack(error) or ("the file is empty" if not path.stat().st_size else first_line(error))
+        raise CheckpointError(f"{path}: not readable as a checkpoint ({reason})") from None
+    about = saved.get(KEY) if isinstance(saved, dict) else None
+    if not isinstance(about, dict) or any(not isinstance(about.get(key), kind) for key, kind in ABOUT.items()):
         raise CheckpointError(f"{path}: not a checkpoint of normlab")
+    if not isinstance(saved.get("state_dict"), dict):
+        raise CheckpointError(f"{path}: a checkpoint without weights (state_dict); it may have been cut")
     return saved
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import itertools
 import logging
 import operator
-from collections.abc import Iterator
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,10 +18,15 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from normlab.config import Config, Wandb
+from normlab.errors import first_line
 from normlab.record import Measurement
 from normlab.training.module import Training
 
 log = logging.getLogger(__name__)
+
+ANSWER_SECONDS = 4  # most for the server to answer
+START_SECONDS = 8  # most for W&B to start; it answers within two where there is a network
+FINISH_SECONDS = 60  # most for W&B to take what it is given, and to send the rest at the end
 
 
 class Mirror(Callback):
@@ -52,9 +61,9 @@ class Mirror(Callback):
         if self.run is None:
             return
         try:
-            operator.attrgetter(method)(self.run)(*arguments, **options)
-        except Exception as error:  # a mirror must not break what it mirrors
-            log.warning("W&B failed (%s: %s); the run goes on without it", type(error).__name__, error)
+            bounded(lambda: operator.attrgetter(method)(self.run)(*arguments, **options), FINISH_SECONDS)
+        except (Exception, SystemExit) as error:  # a mirror must not break what it mirrors
+            log.warning("W&B failed (%s); the run goes on without it", _reason(error))
             self.run = None
 
 
@@ -69,12 +78,66 @@ def mirrored(config: Config, folder: Path) -> Iterator[Mirror]:
         raise
 
 
+def bounded(call: Callable[[], Any], seconds: float) -> Any:
+    """The result of a call, in a thread of its own.
+
+    Raises:
+        TimeoutError: after so many seconds; the call goes on, but this process does not wait for it.
+        BaseException: that the call raised.
+    """
+    outcome: list[Any] = []
+    raised: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            outcome.append(call())
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if raised:
+        raise raised[0]
+    if not outcome:
+        raise TimeoutError(f"no answer in {seconds:g} s")
+    return outcome[0]
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit({error.code})"
+    return f"{type(error).__name__}: {first_line(error)}"
+
+
+def _require_answer(address: str) -> None:
+    """Refuse a server that does not answer: W&B tries again and again, and waits once more when the process ends.
+
+    Raises:
+        OSError: if there is no answer within a few seconds; any answer will do.
+    """
+    try:
+        urllib.request.urlopen(address, timeout=ANSWER_SECONDS).close()
+    except urllib.error.HTTPError:
+        pass
+    except (OSError, http.client.HTTPException) as error:
+        raise OSError(f"{address} does not answer: {first_line(error)}") from None
+
+
+_unreachable: set[str] = set()  # modes that failed in this process, so that a sweep waits once
+
+
 def _start(config: Config, folder: Path) -> Any:
     options = config.logger
     assert isinstance(options, Wandb)
-    try:
+    if options.mode in _unreachable:
+        return None
+
+    def start() -> Any:
         import wandb
 
+        if options.mode == "online":
+            _require_answer(wandb.setup().settings.base_url)
         return wandb.init(
             project=options.project,
             entity=options.entity,
@@ -85,8 +148,15 @@ def _start(config: Config, folder: Path) -> Any:
             dir=folder.absolute(),  # absolute, because W&B's service may run in another folder
             # Jobs of a sweep share one process; each is a run of its own.
             reinit="create_new",
-            settings=wandb.Settings(silent=True, console="off"),
+            settings=wandb.Settings(
+                silent=True, console="off", init_timeout=START_SECONDS, login_timeout=START_SECONDS
+            ),
         )
-    except Exception as error:  # no account, no network, no space: the record does not depend on it
-        log.warning("W&B did not start (%s: %s); the run goes on without it", type(error).__name__, error)
+
+    try:
+        return bounded(start, START_SECONDS + 2)
+    except (Exception, SystemExit) as error:  # no account, no network, no space: the record does not depend on it
+        log.warning("W&B did not start (%s); the run goes on without it", _reason(error))
+        if options.mode == "online":
+            _unreachable.add(options.mode)
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import socket
 import sys
 import time
@@ -18,13 +19,16 @@ from torch import Tensor, nn
 from normlab.archs import Network
 from normlab.config import Config
 from normlab.data import Dataset, Loader
-from normlab.errors import ConfigError
-from normlab.record import Curve, Measurement, divergence
+from normlab.errors import ConfigError, MachineError, first_line, lack
+from normlab.record import STATE, Curve, Measurement, divergence
 from normlab.shifts import SEVERITIES
 from normlab.training.module import Training
 from normlab.training.probe import Probe
 from normlab.training.progress import Bar, Lines
 from normlab.training.quiet import hushed
+from normlab.training.resume import Resumption, WholeFiles
+
+log = logging.getLogger(__name__)
 
 FULL_BATCH_CHUNK = 1024  # images whose gradient is computed at once, in full-batch descent
 EVALUATION_BATCH = 256
@@ -40,7 +44,7 @@ class Outcome:
         first_step_at: when the first step began, by time.perf_counter; NaN if that was in another process.
         device: where it ran.
         answers: whether each test image was classified correctly at the end, bool [N] in the order of the test split;
-            None if several processes shared the images, or nothing was tested.
+            None if several processes shared the images, nothing was tested, or the task is a regression.
     """
 
     rows: list[Measurement]
@@ -65,7 +69,9 @@ def train(
         progress: the value of ``trainer.progress`` to take if the configuration has ``auto``.
 
     Raises:
-        ConfigError: if a batch is larger than the training set, or the machine lacks the accelerator or the devices.
+        ConfigError: if a batch is larger than the training set, the machine lacks the accelerator or the devices, or
+            the network cannot be compiled.
+        MachineError: if the checkpoint cannot be written.
     """
     options, world_size = config.trainer, config.trainer.devices
     if world_size > 1 and not has_loopback():  # without it the processes would wait for each other for half an hour
@@ -78,16 +84,24 @@ def train(
         Loader(split, EVALUATION_BATCH, world_size=world_size) for split in (data.validation, data.test)
     )
     curve = Curve(folder / "curve.csv")
-    curve.create()
-    module = Training(network, config, curve, len(loader), loader.images_per_epoch)
+    resumption = Resumption(folder / STATE) if options.resume else None
+    goes_on = resumption is not None and resumption.exists
+    before = 0.0
+    if resumption is not None and goes_on:
+        before, loader.epoch = resumption.seconds, resumption.epoch  # Lightning asks for the first batch early
+        curve.restore(resumption.rows)
+        log.warning("going on after epoch %d of %d", resumption.epoch, options.max_epochs)
+    else:
+        curve.create()
+    module = Training(network, config, curve, len(loader), loader.images_per_epoch, resumption)
     shown = options.progress if options.progress != "auto" else progress
     probe = [Probe(options.probe_steps, data.train, options.probe_images)] if options.probe_steps else []
-    trainer = _trainer(config, [*_progress(shown), *probe, *callbacks], len(loader))
+    trainer = _trainer(config, [*_progress(shown), *probe, *callbacks], len(loader), sanity=not goes_on)
     answers = None
     try:
         started = time.perf_counter()
-        trainer.fit(module, loader, validation)
-        seconds = time.perf_counter() - started
+        trainer.fit(module, loader, validation, ckpt_path=folder / STATE if goes_on else None)
+        seconds = before + time.perf_counter() - started
         # From the file, because a spawned process does not return its rows.
         rows = Curve.read(curve.path)
         if divergence(rows) is None:
@@ -97,14 +111,32 @@ def train(
                 rows = Curve.read(curve.path)
         if divergence(rows) is None:
             trainer.test(module, test, verbose=False)
-            answers = torch.cat(module.answers).cpu() if world_size == 1 else None
+            answers = torch.cat(module.meter.answers).cpu() if world_size == 1 and module.meter.answers else None
             for module.shift in itertools.product(options.shifts, SEVERITIES):
                 trainer.test(module, test, verbose=False)
             if options.checkpoint:
-                trainer.save_checkpoint(folder / "checkpoint.ckpt", weights_only=True)
+                _save(trainer, folder / "checkpoint.ckpt")
+        (folder / STATE).unlink(missing_ok=True)
     except SystemExit:  # how Lightning ends after Ctrl-C
         raise KeyboardInterrupt from None
+    except Exception as error:
+        if options.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            reason = first_line(getattr(error, "inner_exception", error))
+            raise ConfigError(f"trainer.compile=true: the network is not compiled here: {reason}") from error
+        raise
     return Outcome(Curve.read(curve.path), seconds, module.first_step_at, str(trainer.strategy.root_device), answers)
+
+
+def _save(trainer: pl.Trainer, path: Path) -> None:
+    """Write the checkpoint.
+
+    Raises:
+        MachineError: if it cannot be written.
+    """
+    try:
+        trainer.save_checkpoint(path, weights_only=True)
+    except OSError as error:
+        raise MachineError(f"the checkpoint cannot be written: {lack(error) or first_line(error)}") from None
 
 
 def _batch_size(config: Config, count: int, network: Network) -> int:
@@ -126,7 +158,7 @@ def _batch_size(config: Config, count: int, network: Network) -> int:
     return size
 
 
-def _trainer(config: Config, callbacks: list[Callback], batches_per_epoch: int) -> pl.Trainer:
+def _trainer(config: Config, callbacks: list[Callback], batches_per_epoch: int, sanity: bool) -> pl.Trainer:
     options = config.trainer
     precision: Any = {"32": "32-true", "64": "64-true"}.get(options.precision, options.precision)
     # A step is an update; full-batch descent makes one update an epoch, from all its batches.
@@ -145,10 +177,12 @@ def _trainer(config: Config, callbacks: list[Callback], batches_per_epoch: int) 
             max_steps=options.max_steps or -1,
             check_val_every_n_epoch=None if options.eval_every_steps else options.eval_every_epochs,
             val_check_interval=options.eval_every_steps and options.eval_every_steps * batches_per_step,
-            num_sanity_val_steps=-1,  # evaluate the untrained network first, so that the curve begins at step 0
+            # Evaluate the untrained network first, so that the curve begins at step 0.
+            num_sanity_val_steps=-1 if sanity else 0,
             callbacks=callbacks,
             logger=False,
             enable_checkpointing=False,
+            plugins=[WholeFiles()],
             enable_model_summary=False,
             enable_progress_bar=any(isinstance(callback, Bar) for callback in callbacks),
             use_distributed_sampler=False,

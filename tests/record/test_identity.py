@@ -30,6 +30,16 @@ def composed(**changes):
     return parse(values)
 
 
+def moved_to(monkeypatch, target):
+    """Let the file of `unit` name another class."""
+    real = schema.defaults
+
+    def changed(group, name):
+        return real(group, name) | ({"_target_": target} if (group, name) == ("norm", "unit") else {})
+
+    monkeypatch.setattr(schema, "defaults", changed)
+
+
 def write_pets(folder, color=0, size=8):
     for name in ("cat", "dog"):
         (folder / name).mkdir(parents=True)
@@ -86,8 +96,9 @@ def test_the_address_of_a_class_has_no_part_in_the_fingerprint(monkeypatch):
 
     before = record.fingerprint(composed())
     monkeypatch.setattr(home, "Affine2", Fixed, raising=False)
+    moved_to(monkeypatch, "normlab.norms.Affine2")
     moved = composed(**{"norm._target_": "normlab.norms.Affine2"})
-    assert moved.norm.target == "normlab.norms.Affine2"
+    assert moved.norm.address == "normlab.norms.Affine2"
     assert record.fingerprint(moved) == before
 
 
@@ -106,8 +117,10 @@ def test_a_key_that_is_added_with_a_default_leaves_older_fingerprints(monkeypatc
     def _target(group, name):
         return later["_target_"] if (group, name) == ("norm", "unit") else None
 
+    plain = composed().plain()
+    moved_to(monkeypatch, "normlab.norms.WithClip")
+
     def of(**options):
-        plain = composed().plain()
         return parse({**plain, "norm": {**later, **options}})
 
     assert record.fingerprint(of()) == before

@@ -11,7 +11,6 @@ from normlab.commandline.grid import load
 from normlab.config import check
 from normlab.errors import ConfigError
 from normlab.report import study, tables
-from normlab.report.numbers import Numbers
 from normlab.report.findings import (
     accuracy_at,
     average,
@@ -23,6 +22,7 @@ from normlab.report.findings import (
     span,
     with_findings,
 )
+from normlab.report.numbers import Numbers
 from normlab.report.study import Plan, Study
 from normlab.verdicts import Claim, judge
 

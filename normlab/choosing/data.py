@@ -16,7 +16,7 @@ from normlab.data.loader import Split
 from normlab.data.recordings import recordings_below
 from normlab.data.splits import Source
 from normlab.errors import ConfigError, DataError
-from normlab.inspection.advice import lines
+from normlab.inspection.advice import lines, lines_of_any_type
 from normlab.norms import Affine, Normalization, build_scheme
 
 LOOKED_AT = 2000  # images of a split, at most
@@ -152,6 +152,8 @@ def lines_for(config: Config, data: Dataset) -> dict[str, str]:
         return own
     channels = max(norm.mean.shape[0], data.shape[0])
     mean, std = ((0.0 + values.flatten()).expand(channels).tolist() for values in (norm.mean, norm.std))
+    if data.input_type != torch.uint8 or (data.black, data.white) != (0, 255) or channels not in (1, 3):
+        return lines_of_any_type(mean, std, data.black, data.white) | own
     return lines(mean, std) | own
 
 

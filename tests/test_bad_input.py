@@ -31,6 +31,10 @@ def frames(path):
     several[0].save(path, save_all=True, append_images=several[1:])
 
 
+def pages(path):
+    tifffile.imwrite(path, np.stack([NOISE[..., 0]] * 4), photometric="minisblack")
+
+
 NOT_AN_IMAGE = "not an image, or broken at its beginning"
 PAGES = "give data.pages=first or data.pages=all"
 SHAPES = r"expected \[H, W\], \[C, H, W\] or \[H, W, C\]"
@@ -56,7 +60,7 @@ FILES = {
     "half.pfm": (lambda p: p.write_bytes(b"Pf\n4 4\n-1.0\n" + bytes(8)), "truncated, 2 of 16 values"),
     "link.png": (lambda p: p.symlink_to("nowhere"), "a link to a file that is not there"),
     "frames.gif": (frames, f"3 frames in one file; {PAGES}"),
-    "pages.tif": (lambda p: tifffile.imwrite(p, np.stack([NOISE[..., 0]] * 4), photometric="minisblack"), f"4 pages in one file; {PAGES}"),
+    "pages.tif": (pages, f"4 pages in one file; {PAGES}"),
     "stack.npy": (lambda p: np.save(p, np.stack([NOISE] * 2)), f"2 images in one file; {PAGES}"),
     "nan.npy": (lambda p: np.save(p, np.full((3, 4), np.nan)), r"12 of 12 pixels are NaN .* data\.mask=nodata=nan"),
     "vector.npy": (lambda p: np.save(p, np.arange(5)), rf"an array of shape \[5\]; {SHAPES}"),
@@ -108,7 +112,7 @@ def test_a_bad_file_ends_a_run(tmp_path, name):
 @pytest.mark.parametrize("name", FILES)
 def test_a_bad_file_can_be_left_out_and_is_counted(tmp_path, name, stream):
     folder_with(tmp_path, name)
-    options = {"stream": True, "image_size": 8} if stream else {}
+    options = {"stream": True, "image_size": 8, "workers": 0} if stream else {}
     data = dataset("folder", root=tmp_path, on_corrupt="skip", cache=False, **options)
     assert sum(map(len, data.splits.values())) == 12
     assert re.fullmatch(r"1 image: (unreadable|of several pages), skipped", data.notes[0])
@@ -212,7 +216,11 @@ FOLDERS = [
 ]
 ONLY_INSPECT = [
     (lambda: classes("f/a"), ["data.mask=nowhere"], r"data\.mask=nowhere: expected alpha, nodata=VALUE or a folder"),
-    (lambda: classes("f/a", "m"), ["--plot"], r"--plot conditioning=false: expected the name of a file that ends in \.png"),
+    (
+        lambda: classes("f/a", "m"),
+        ["--plot"],
+        r"--plot conditioning=false: expected the name of a file that ends in \.png",
+    ),
     (lambda: classes("f/a"), ["--plot=x.jpg"], r"--plot x\.jpg: expected"),
     (lambda: classes("f/a"), ["--plot=no/x.png"], r"--plot no/x\.png: cannot be written"),
     (lambda: classes("f/a"), ["white=4095"], r"white: unknown key"),
@@ -247,9 +255,8 @@ def test_a_bad_folder_or_key_is_refused_by_a_run(here, write, arguments, expecte
     import yaml
 
     write()
-    options = {
-        key.removeprefix("data."): yaml.safe_load(value) for key, _, value in (a.partition("=") for a in arguments)
-    }
+    pairs = (argument.removeprefix("data.").partition("=") for argument in arguments)
+    options = {key: yaml.safe_load(value) for key, _, value in pairs}
     with pytest.raises(NormlabError, match=expected) as caught:
         dataset("folder", root="f", cache=False, **options)
     assert len(str(caught.value).splitlines()) == 1

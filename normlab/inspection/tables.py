@@ -259,8 +259,8 @@ def advice(
     if far:
         sentences.append(
             f"Far values, more than {FAR:g} interquartile ranges beyond a quartile, in {_listed(far, 'outliers')}: "
-            f"look at them first. They move the mean, the standard deviation and still more the range; the median and the "
-            f"interquartile range hardly (+norm=robust)."
+            f"look at them first. They move the mean, the standard deviation and still more the range; the median and "
+            f"the interquartile range hardly (+norm=robust)."
         )
     skewed = sorted((row for row in numbers if abs(row["skew"]) > SKEWED), key=lambda row: -abs(row["skew"]))
     if skewed:

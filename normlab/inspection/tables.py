@@ -259,9 +259,9 @@ def advice(
     if far:
         sentences.append(
             f"Far values, more than {FAR:g} interquartile ranges beyond a quartile, in {_listed(far, 'outliers')}: "
-            f"look at them first. They move the range most (no MinMaxScaler), then the mean and the standard deviation, "
-            f"the median and the interquartile range hardly. Measured with planted ones, scaling by the latter was no "
-            f"better than standardizing: no scaling takes them out."
+            f"look at them first. They move the range most (no MinMaxScaler), then the mean and the standard "
+            f"deviation, the median and the interquartile range hardly. Measured with planted ones, scaling by the "
+            f"latter was no better than standardizing: no scaling takes them out."
         )
     skewed = sorted((row for row in numbers if abs(row["skew"]) > SKEWED), key=lambda row: -abs(row["skew"]))
     if skewed:

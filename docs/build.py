@@ -76,8 +76,8 @@ def pictures(path: Path) -> list[Path]:
 
 
 def scheme_table() -> str:
-    """Every scheme with its formula, which is the first line of its class's docstring, and its options."""
-    formulas = classes()
+    """Every scheme with its formula, the first line of the docstring of its class or function, and its options."""
+    formulas = definitions()
     rows = []
     for path in sorted(SCHEMES.glob("*.yaml")):
         options = yaml.safe_load(path.read_text())
@@ -141,20 +141,20 @@ def api() -> str:
 
 
 def scheme_api() -> str:
-    """The base class and every class of a scheme."""
+    """The base class and every class or function of a scheme."""
     used = {yaml.safe_load(path.read_text())["_target_"].rpartition(".")[2] for path in SCHEMES.glob("*.yaml")}
-    written = {name: module for name, (module, _) in classes().items()}
+    written = {name: module for name, (module, _) in definitions().items()}
     names = ["Normalization", "Affine", *sorted(used)]
     modules = [Path(written[name]).with_suffix("").as_posix().replace("/", ".") for name in names]
     return "\n\n".join(f"::: {module}.{name}" for module, name in zip(modules, names, strict=True))
 
 
-def classes() -> dict[str, tuple[str, str]]:
-    """Classes of normlab/norms, with their file and the first line of their docstring."""
+def definitions() -> dict[str, tuple[str, str]]:
+    """Classes and functions of normlab/norms, with their file and the first line of their docstring."""
     found = {}
     for path in sorted((ROOT / "normlab/norms").rglob("*.py")):
         for node in ast.parse(path.read_text()).body:
-            if isinstance(node, ast.ClassDef):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef):
                 first = (ast.get_docstring(node) or "").split("\n\n")[0]
                 found[node.name] = (path.relative_to(ROOT).as_posix(), " ".join(first.split()))
     return found

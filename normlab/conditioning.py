@@ -45,6 +45,7 @@ def main(arguments: list[str]) -> None:
     with command(arguments, __doc__):
         options, groups = parsed(arguments, Options)
         data = load(parse_group("data", groups["data"]))
+        data.require_quantities("a linear model's conditioning")
         label, names = data_label(groups["data"]), options.norms or choices("norm")
         out = options.out or Path("runs") / "conditioning" / label
         record.require_writable(out, "out")

@@ -47,7 +47,9 @@ NonNegativeInt = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 
-ShiftName = Literal["brightness", "contrast", "color_cast", "uneven_light"]  # see normlab/shifts.py
+ShiftName = Literal[  # see normlab/shifts.py
+    "brightness", "contrast", "color_cast", "uneven_light", "gain", "microphone", "noise", "level", "scale"
+]
 
 STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
@@ -120,12 +122,16 @@ class Choice(Section):
     """One file of a config group: a name, the class or function behind it, and (in a subclass) its options."""
 
     name: str
-    target: str = Field(alias="_target_")
+    address: str = Field(alias="_target_")  # not `target`, which is a key of data=table
 
     def build(self, *positional: Any) -> Any:
         """Call the target with its options; the positional arguments come from the run, such as a shape."""
-        function = _locate(self.target)
+        function = _locate(self.address)
         return function(*positional, **{key: getattr(self, key) for key in _option_fields(function)})
+
+    def takes(self, parameter: str) -> bool:
+        """Whether the class or function has a parameter of this name, option or not."""
+        return parameter in inspect.signature(_locate(self.address)).parameters
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The class with the options is created on demand, so pickle (for spawned processes) cannot import it by name.
@@ -167,6 +173,7 @@ class Data(Choice):
     test: Fraction = 0.2  # of all images, if the source has no test split
     # Runs with different seeds share one split, unless data.split_seed=seed: then each draws its own; see parse().
     split_seed: NonNegativeInt = 0
+    test_seed: NonNegativeInt | None = None  # of the test samples, if the source has no test split; None: split_seed
     stream: bool | None = None  # None: stream images that do not fit into `memory_gb`
     memory_gb: PositiveFloat = 4.0
     workers: NonNegativeInt = 2  # DataLoader workers, when streaming
@@ -407,13 +414,15 @@ def _annotations(group: str, option: str) -> list[Any]:
 
 
 def data_label(values: dict[str, Any]) -> str:
-    """A label of the data: the folder's name (also for ``.``) if the source is a folder, else the source's name.
+    """A label of the data: the name of the folder (also for ``.``) or of the file, else the source's name.
 
     >>> data_label({"name": "digits"}), data_label({"name": "folder", "root": "shelf/../photos/."})
     ('digits', 'photos')
     """
     root = values.get("root")
-    return Path(os.path.abspath(root)).name if values["name"] == "folder" and root else values["name"]
+    if not root or values["name"] not in ("folder", "table", "text"):
+        return values["name"]
+    return Path(os.path.abspath(root)).name
 
 
 def is_place(schema: type[Section], key: str) -> bool:
@@ -463,7 +472,7 @@ def parse_group(group: str, values: Any) -> Any:
     return check(schema_of(group, values["name"], values.get("_target_")), values, prefix=f"{group}.")
 
 
-def choose(group: str, name: str, **options: Any) -> Any:
+def choose(group: str, /, name: str, **options: Any) -> Any:
     """A checked choice of a group by name, with some of its options changed.
 
     Raises:
@@ -515,7 +524,7 @@ def check(schema: type[S], values: Any, prefix: str = "") -> S:
 
 def _line(key: str, problem: Any, schema: type[Section]) -> str:
     if problem["type"] == "extra_forbidden":
-        known = [name for name in schema.model_fields if name not in ("name", "target")]
+        known = [name for name in schema.model_fields if name not in ("name", "address")]
         return f"{key}: unknown key{_nearest(str(problem['loc'][-1]), known)}"
     if problem["type"] == "missing":
         return f"{key}: missing, and it has no default"

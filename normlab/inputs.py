@@ -6,6 +6,8 @@ u = (x - black)/(white - black). Unless the files or the user say otherwise, bla
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -24,6 +26,21 @@ TYPE_NAMES = {str(dtype).removeprefix("torch."): dtype for dtype in RANGES}
 
 # Integers whose sums of squares fit into 64 bits for any number of values below 2^31.
 EXACT_TYPES = (torch.uint8, torch.uint16, torch.int16)
+
+
+class Target(NamedTuple):
+    """What a regression's labels are trained on: (label - mean)/std; 0 and 1 where they are not standardized."""
+
+    mean: float
+    std: float
+
+    def standardized(self, labels: Tensor) -> Tensor:
+        """Labels in the units of training."""
+        return (labels - self.mean) / self.std
+
+    def restored(self, scores: Tensor) -> Tensor:
+        """Scores in the units of the labels."""
+        return scores * self.std + self.mean
 
 
 def range_of_type(dtype: torch.dtype) -> tuple[float, float]:
@@ -54,6 +71,11 @@ def check_inputs(inputs: Tensor) -> None:
             else type(inputs).__name__
         )
         raise DataError(f"expected inputs [B, C, *positions] of {', '.join(TYPE_NAMES)}, not {actual}")
+
+
+def comparable(inputs: Tensor) -> Tensor:
+    """The inputs in a type that PyTorch can compare and sort: int32 in place of uint16."""
+    return inputs.to(torch.int32) if inputs.dtype == torch.uint16 else inputs
 
 
 def check_finite(inputs: Tensor) -> None:

@@ -6,6 +6,16 @@ nearest preset, the condition number of a linear model at 32 pixels, advice that
 and lines to paste for torchvision, albumentations, timm and Hugging Face. ``data=NAME`` instead of a folder inspects
 the images that a run with the same keys trains on, at ``data.image_size`` if it is given.
 
+``python -m normlab.inspect FILE.tsv`` describes texts with their labels: classes, lengths, vocabulary, what is unknown
+or repeated. The file has two columns; one with more, or without a header, needs ``data=text`` and its keys, such as
+``data.label=COLUMN``.
+
+``python -m normlab.inspect FILE.csv [data.target=COLUMN]`` describes a table, a row a column; so does ``data=wine``.
+The keys of a table are those of ``data=table``, such as ``data.delimiter=';'``.
+
+``python -m normlab.inspect FOLDER_OF_WAV`` describes recordings: level, peak, clipping, silence, rate, duration, and
+log-mel statistics under the front end of AST; ``limit`` and ``resamples`` mean the same there.
+
 The keys: ``limit=N`` draws N images at most, at random, and means the same as ``data.limit``. ``conditioning=false``
 leaves out the linear model, which takes ten seconds. ``small=N`` is the largest number of images for the linear model
 (default 4,000). ``resamples=N`` is the number of bootstrap resamples (default 1,000).
@@ -21,9 +31,13 @@ from pathlib import Path
 from normlab.commandline.arguments import command, parsed, write
 from normlab.config import PositiveInt, Section, data_label, parse_group
 from normlab.errors import ConfigError
+from normlab.inspection import recordings, tables, texts
 from normlab.inspection.images import Inspection
 from normlab.inspection.report import report, text_of
 from normlab.inspection.sources import inspect_folder, inspect_source
+
+# Each has inspect(arguments), which is None where the arguments name no data of its kind, and text_of(label, content).
+OTHER_KINDS = (texts, tables, recordings)
 
 
 class Options(Section):
@@ -39,7 +53,12 @@ def main(arguments: list[str]) -> None:
     """Inspect the images and print the report; a mistake ends as one line and status 2."""
     with command(arguments, __doc__):
         as_json = "--json" in arguments
-        label, options, inspection, total = inspect([argument for argument in arguments if argument != "--json"])
+        rest = [argument for argument in arguments if argument != "--json"]
+        for kind in OTHER_KINDS:
+            if (answer := kind.inspect(rest)) is not None:
+                label, content = answer
+                return write(json.dumps(content, indent=1) if as_json else kind.text_of(label, content))
+        label, options, inspection, total = inspect(rest)
         content = report(
             inspection,
             total,

@@ -13,9 +13,10 @@ from normlab.archs import Network
 from normlab.config import Config
 from normlab.data import Dataset, load, open_source
 from normlab.data.splits import Source
-from normlab.norms import Affine, Normalization
+from normlab.errors import ConfigError
+from normlab.norms import Affine, Normalization, build_scheme, require_unchanged_tokens
 from normlab.record import Curve, divergence, pack, summarize
-from normlab.shifts import require_channels
+from normlab.shifts import require_suitable
 from normlab.theory.prediction import predict
 from normlab.training import Outcome, mirrored, start_from, train
 
@@ -55,13 +56,25 @@ def run(
     content = source.content
     with record.opened(config, again, content) as folder:
         data = load(config.data, source)
-        require_channels(config.trainer.shifts, data.shape[0])  # now, not after the training
+        require_fitting(config, data)  # now, not after the training
         clock.lap("data")
-        norm = config.norm.build().set_range(data.black, data.white).fit(data.training_inputs())
+        norm = build_scheme(config.norm, data.front).set_range(data.black, data.white)
+        if data.kind == "text":
+            require_unchanged_tokens(norm, config.norm.name, data.tokens)
+        norm.fit(data.training_inputs())
         clock.lap("fit")
         # Seeded after the fit, so that the initial weights are the same under every scheme.
         torch.manual_seed(config.seed)
-        network = Network(norm, config.arch, data.shape, data.classes, input_type=data.input_type)
+        network = Network(
+            norm,
+            config.arch,
+            data.shape,
+            data.classes,
+            input_type=data.input_type,
+            tokenizer=data.tokenizer,
+            target=data.target,
+            front=data.front,
+        )
         if config.weights:
             start_from(network, config.weights)
         warn_of_mismatch(config.norm.name, network)
@@ -80,6 +93,7 @@ def run(
                 **record.describe(config, content),
                 "lr": resolved.optim.lr,
                 "normalized": normalized | {"shape": list(network.normalized_shape)},
+                "target": None if data.target is None else data.target._asdict(),
                 **results(config, data, outcome, network.norm.trained()),
                 "seconds": {
                     "imports": imports_seconds,
@@ -94,6 +108,20 @@ def run(
             mirror.finish(result)
         record.write(folder, result)
     return result | {"path": str(record.folder(config, content))}
+
+
+def require_fitting(config: Config, data: Dataset) -> None:
+    """Refuse augmentation of what is no image, and shifts of test inputs of another kind.
+
+    Raises:
+        ConfigError: for augmentation, unless the inputs are images.
+        DataError: for a shift that is of another kind of inputs, or needs three channels.
+    """
+    if config.augment.changes_images and data.kind != "images":
+        raise ConfigError(
+            f"augment={config.augment.name}: for images only; {config.data.name} has {data.kind}: leave augment out"
+        )
+    require_suitable(config.trainer.shifts, data.kind, data.shape[0])
 
 
 def warn_of_mismatch(name: str, network: Network) -> None:

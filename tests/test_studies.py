@@ -4,14 +4,14 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from normlab import tables
-from normlab.archs import Network
 from normlab.commandline.grid import expected
 from normlab.config import EXPERIMENTS
 from normlab.data import load
+from normlab.measurements.starts import network_at_start
+from normlab.norms import build_scheme
 from normlab.report import ledger, study
 from normlab.run import run
 from normlab.training.optimizers import build_optimizer
@@ -65,8 +65,8 @@ def test_every_value_of_the_grid_builds_a_network_that_answers(here, monkeypatch
     assert not {config.data.name for config in jobs} & {"folder", "fashion_mnist"}
     for config in covering(study.plan(name), jobs):
         data = loaded(config.data)
-        torch.manual_seed(config.seed)
-        network = Network(config.norm.build().fit(data.training_images()), config.arch, data.shape, data.classes)
+        norm = build_scheme(config.norm, data.front).set_range(data.black, data.white).fit(data.training_inputs())
+        network = network_at_start(data, norm, config.arch, config.seed)
         build_optimizer(config.optim, network)
         images, _ = next(data.train.batches(4))
         assert network(images).shape == (4, len(data.classes))

@@ -10,6 +10,8 @@ from normlab.archs.layers import (
     InternalNorm,
     Padding,
     Shape,
+    as_images,
+    image_shape,
     initialize,
     internal_norm_2d,
     make_activation,
@@ -31,7 +33,7 @@ class AllConv(nn.Module):
     differences between their biases: there, and under ``none``, the convolutions have a bias.
 
     Args:
-        shape: C, H, W of the normalized images.
+        shape: C, H, W of the normalized images; of spectrograms, which have one channel, H, W.
         classes: number of outputs.
         width: channels of the first stage; each later one has twice as many as the one before.
         stages: each halves the image, and an odd side is rounded up.
@@ -58,6 +60,7 @@ class AllConv(nn.Module):
         padding: Padding = "zeros",
         init: Init = "he",
     ) -> None:
+        shape = image_shape(shape)
         halvings = (min(shape[1:]) - 1).bit_length()  # to one pixel, rounded up each time
         if stages > halvings:
             raise ConfigError(
@@ -81,5 +84,5 @@ class AllConv(nn.Module):
         initialize(self, init)
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, C, H, W] to [B, classes]."""
-        return self.layers(images)
+        """[B, C, H, W], or spectrograms [B, H, W], to [B, classes]."""
+        return self.layers(as_images(images))

@@ -10,6 +10,8 @@ from normlab.archs.layers import (
     InternalNorm,
     Padding,
     Shape,
+    as_images,
+    image_shape,
     initialize,
     internal_norm_2d,
     make_activation,
@@ -24,7 +26,7 @@ class CNN(nn.Module):
     The convolutions keep their bias under every internal normalization, so that networks differ in nothing else.
 
     Args:
-        shape: C, H, W of the normalized images.
+        shape: C, H, W of the normalized images; of spectrograms, which have one channel, H, W.
         classes: number of outputs.
         width: channels of the first stage; each later one has twice as many as the one before.
         depth: stages; each halves the image.
@@ -49,6 +51,7 @@ class CNN(nn.Module):
         padding: Padding = "zeros",
         init: Init = "he",
     ) -> None:
+        shape = image_shape(shape)
         if min(shape[1:]) < 2**depth:
             raise ConfigError(
                 f"arch.depth={depth}: images of {shape[1]}x{shape[2]} pixels can be halved "
@@ -70,5 +73,5 @@ class CNN(nn.Module):
         initialize(self, init)
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, C, H, W] to [B, classes]."""
-        return self.layers(images)
+        """[B, C, H, W], or spectrograms [B, H, W], to [B, classes]."""
+        return self.layers(as_images(images))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from normlab.archs import Network
 from normlab.archs.layers import first_layer
-from normlab.inputs import range_of_type
+from normlab.inputs import Target, range_of_type
 from normlab.norms import Affine, Learned
 from normlab.norms.base import over_features
 
@@ -21,19 +21,21 @@ class Folded(nn.Module):
         body: the network, whose first layer takes x minus ``mean``.
         mean: of each channel, [C, 1, 1], or of each feature, [C, *positions], in units of x; None where nothing is
             subtracted.
+        target: of a regression, by which scores become numbers in the unit of the labels.
     """
 
     mean: Tensor | None
 
-    def __init__(self, body: nn.Module, mean: Tensor | None) -> None:
+    def __init__(self, body: nn.Module, mean: Tensor | None, target: Target | None = None) -> None:
         super().__init__()
-        self.body = body
+        self.body, self.target = body, target
         self.register_buffer("mean", mean)
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, C, *positions] to scores [B, classes]."""
         x = images.to(next(self.body.parameters()).dtype)
-        return self.body(x if self.mean is None else x - self.mean)
+        scores = self.body(x if self.mean is None else x - self.mean)
+        return scores if self.target is None else self.target.restored(scores)
 
 
 def folded(network: Network) -> tuple[nn.Module, str]:
@@ -59,8 +61,12 @@ def folded(network: Network) -> tuple[nn.Module, str]:
     if network.normalized_shape[0] != network.input_shape[0]:
         return network, "kept as a layer: it repeats the gray channel"
     layer = first_layer(network.body)
+    if isinstance(layer, nn.Embedding):
+        return network, "kept as a layer: it passes tokens as they are"
     why = ""
     if isinstance(layer, nn.Conv2d):
+        if len(network.normalized_shape) != 3:
+            return network, "kept as a layer: the network sees a series as an image of one channel"
         if (scale != scale[:, :1, :1]).any():
             return network, "kept as a layer: its scale differs from pixel to pixel, and a convolution's weights cannot"
         if layer.groups != 1:
@@ -70,6 +76,8 @@ def folded(network: Network) -> tuple[nn.Module, str]:
             why = "it differs from pixel to pixel"
         elif pads and layer.padding_mode == "zeros" and shift.any():
             why = "the convolution pads with zeros"
+    elif not isinstance(layer, nn.Linear):
+        return network, f"kept as a layer: a first layer of the kind {type(layer).__name__} is not folded"
     what = "folded into the weights of the first layer"
     if not why:
         result = _folded(network, scale, shift, None)
@@ -100,6 +108,7 @@ def _folded(network: Network, scale: Tensor, shift: Tensor, mean: Tensor | None)
     """A copy whose first layer takes a p + c, with a scale and a shift that broadcast to [C, H, W], float64."""
     body = copy.deepcopy(network.body)
     layer = first_layer(body)
+    assert isinstance(layer, nn.Linear | nn.Conv2d)  # others are kept
     if isinstance(layer, nn.Conv2d):
         factor, offset = scale[None, :, :1, :1], shift[None]
     else:
@@ -111,7 +120,8 @@ def _folded(network: Network, scale: Tensor, shift: Tensor, mean: Tensor | None)
         if layer.bias is not None:
             layer.bias += (weight * offset).flatten(1).sum(1)
         layer.weight.copy_(weight * factor)
-    return Folded(body, None if mean is None else mean.to(layer.weight.dtype)).train(network.training)
+    subtracted = None if mean is None else mean.to(layer.weight.dtype)
+    return Folded(body, subtracted, network.target).train(network.training)
 
 
 def _same(network: Network, other: nn.Module) -> bool:

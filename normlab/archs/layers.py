@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
+
+from normlab.errors import ConfigError
 
 Shape = tuple[int, ...]  # C and positions of normalized inputs; C, H, W of images
 ActivationName = Literal["relu", "tanh", "sigmoid", "gelu"]
@@ -54,6 +56,25 @@ def internal_norm_1d(name: InternalNorm, features: int) -> nn.Module:
     return nn.Identity()
 
 
+def as_images(x: Tensor) -> Tensor:
+    """Series or spectrograms [B, C, T] as images of one channel, [B, 1, C, T]; images as they are."""
+    return x[:, None] if x.ndim == 3 else x
+
+
+def image_shape(shape: Shape) -> tuple[int, int, int]:
+    """The shape of :func:`as_images` without the batch.
+
+    Raises:
+        ConfigError: for the rows of a table, which have no positions.
+    """
+    if len(shape) not in (2, 3):
+        raise ConfigError(
+            f"this network takes images [C, H, W] or series [C, T], not inputs of {list(shape)}: use arch=mlp"
+        )
+    channels, height, width = (1, *shape) if len(shape) == 2 else shape
+    return channels, height, width
+
+
 def initialize(network: nn.Module, init: Init) -> None:
     """Draw new weights for linear and convolutional layers; set their biases to 0.
 
@@ -65,7 +86,7 @@ def initialize(network: nn.Module, init: Init) -> None:
     if init == "torch":
         return
     for layer in network.modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d):
+        if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d):
             if init == "he":
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             elif init == "lecun":
@@ -76,6 +97,7 @@ def initialize(network: nn.Module, init: Init) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-def first_layer(body: nn.Module) -> nn.Linear | nn.Conv2d:
-    """The layer that sees the normalized images."""
-    return next(module for module in body.modules() if isinstance(module, nn.Linear | nn.Conv2d))
+def first_layer(body: nn.Module) -> nn.Linear | nn.Conv1d | nn.Conv2d | nn.Embedding:
+    """The layer that sees the normalized inputs; of texts, the embedding."""
+    kinds = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Embedding
+    return next(module for module in body.modules() if isinstance(module, kinds))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ class Linear(nn.Module):
     """Outputs = W x + b.
 
     Args:
-        shape: C, H, W of the normalized images.
+        shape: of a normalized input, C and its positions.
         classes: number of outputs.
         bias: whether there is a b.
         init: ``zeros`` starts at W = 0, b = 0, which makes the start the same under every normalization.
@@ -32,23 +33,23 @@ class Linear(nn.Module):
         self, shape: Shape, classes: int, *, bias: bool = True, init: Literal["zeros"] | Init = "zeros"
     ) -> None:
         super().__init__()
-        self.layer = nn.Linear(shape[0] * shape[1] * shape[2], classes, bias=bias)
+        self.layer = nn.Linear(math.prod(shape), classes, bias=bias)
         if init == "zeros":
             for parameter in self.layer.parameters():
                 nn.init.zeros_(parameter)
         else:
             initialize(self, init)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """[B, C, H, W] to [B, classes]."""
-        return self.layer(images.flatten(1))
+    def forward(self, inputs: Tensor) -> Tensor:
+        """[B, C, *positions] to [B, classes]."""
+        return self.layer(inputs.flatten(1))
 
 
 class MLP(nn.Module):
     """Fully connected layers.
 
     Args:
-        shape: C, H, W of the normalized images.
+        shape: of a normalized input, C and its positions.
         classes: number of outputs.
         width: features of a hidden layer.
         depth: hidden layers.
@@ -70,13 +71,13 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = [nn.Flatten()]
-        features = shape[0] * shape[1] * shape[2]
+        features = math.prod(shape)
         for _ in range(depth):
             layers += [nn.Linear(features, width), internal_norm_1d(internal_norm, width), make_activation(activation)]
             features = width
         self.layers = nn.Sequential(*layers, nn.Linear(features, classes))
         initialize(self, init)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """[B, C, H, W] to [B, classes]."""
-        return self.layers(images)
+    def forward(self, inputs: Tensor) -> Tensor:
+        """[B, C, *positions] to [B, classes]."""
+        return self.layers(inputs)

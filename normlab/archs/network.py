@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from normlab.archs.layers import Shape, first_layer
 from normlab.config import Arch
+from normlab.data.tokens import encode, restore
 from normlab.errors import ConfigError, DataError
-from normlab.norms import Normalization
+from normlab.inputs import Target
+from normlab.norms import Front, Normalization
 
 
 class Network(nn.Module):
@@ -21,6 +25,9 @@ class Network(nn.Module):
         input_type: of the inputs, see :mod:`normlab.inputs`.
         normalized_shape: of the body's input; None: measured by applying the scheme to one input.
         classes: names of the outputs.
+        tokenizer: of texts, as JSON text; see :attr:`normlab.data.Dataset.tokenizer`.
+        target: of a regression, how its labels are standardized.
+        front: the settings of the front end that the scheme holds, of recordings.
     """
 
     def __init__(
@@ -31,14 +38,19 @@ class Network(nn.Module):
         classes: tuple[str, ...],
         normalized_shape: Shape | None = None,
         input_type: torch.dtype = torch.uint8,
+        tokenizer: str | None = None,
+        target: Target | None = None,
+        front: Front | None = None,
     ) -> None:
         super().__init__()
         self.norm, self.input_shape, self.classes, self.input_type = norm, input_shape, classes, input_type
+        self.tokenizer, self.target, self.front = tokenizer, target, front
+        vocabulary = _vocabulary(arch, tokenizer)
         if normalized_shape is None:
             with torch.no_grad():
                 normalized_shape = tuple(norm(torch.zeros(1, *input_shape, dtype=input_type)).shape[1:])
         self.normalized_shape = normalized_shape
-        self.body: nn.Module = arch.build(normalized_shape, len(classes))
+        self.body: nn.Module = arch.build(normalized_shape, len(classes), *vocabulary)
         if arch.first_layer_scale != 1:
             first_layer(self.body).weight.data *= arch.first_layer_scale
         self._try(arch.name)
@@ -58,7 +70,16 @@ class Network(nn.Module):
         self.body.train(training)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """[B, C, *positions] to scores [B, classes].
+        """[B, C, *positions] to scores [B, classes]; of a regression, to numbers in the unit of the labels, [B, 1].
+
+        Raises:
+            DataError: for inputs of another type, whose range may be another too.
+        """
+        scores = self.scores(inputs)
+        return scores if self.target is None else self.target.restored(scores)
+
+    def scores(self, inputs: Tensor) -> Tensor:
+        """What the loss takes: scores [B, classes]; of a regression, standardized numbers [B, 1].
 
         Raises:
             DataError: for inputs of another type, whose range may be another too.
@@ -73,3 +94,27 @@ class Network(nn.Module):
         with torch.autocast(inputs.device.type, enabled=False):
             normalized = self.norm(inputs)
         return self.body(normalized)
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """Texts as the tokens that this network was trained on, int32 [N, 1, T].
+
+        Raises:
+            DataError: if the network takes no texts, or a text holds no token.
+        """
+        if self.tokenizer is None:
+            raise DataError("this network takes no texts")
+        return encode(restore(self.tokenizer), texts, self.input_shape[1]).ids
+
+
+def _vocabulary(arch: Arch, tokenizer: str | None) -> tuple[int, ...]:
+    """What a network for texts takes beyond shape and classes: the number of different tokens.
+
+    Raises:
+        ConfigError: for a network that takes tokens without texts, or the other way round.
+    """
+    takes_tokens = arch.takes("vocabulary")
+    if takes_tokens and tokenizer is None:
+        raise ConfigError(f"arch={arch.name} takes texts: choose such data, as data=sms_like, sms or text")
+    if tokenizer is not None and not takes_tokens:
+        raise ConfigError(f"arch={arch.name} takes no texts: use arch=text_transformer or arch=bag")
+    return () if tokenizer is None else (restore(tokenizer).get_vocab_size(),)

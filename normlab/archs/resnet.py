@@ -10,6 +10,8 @@ from normlab.archs.layers import (
     InternalNorm,
     Padding,
     Shape,
+    as_images,
+    image_shape,
     initialize,
     internal_norm_2d,
     make_activation,
@@ -48,7 +50,7 @@ class ResNet(nn.Module):
     """The residual network for small images (He et al. 2016, section 4.2): three stages, 6 * blocks + 2 layers.
 
     Args:
-        shape: C, H, W of the normalized images.
+        shape: C, H, W of the normalized images; of spectrograms, which have one channel, H, W.
         classes: number of outputs.
         width: channels of the first stage; 16 in the paper.
         blocks: in each stage; 3 make ResNet-20.
@@ -72,6 +74,7 @@ class ResNet(nn.Module):
         padding: Padding = "zeros",
         init: Init = "he",
     ) -> None:
+        shape = image_shape(shape)
         super().__init__()
         layers: list[nn.Module] = [
             nn.Conv2d(shape[0], width, 3, padding=1, padding_mode=padding),
@@ -89,5 +92,5 @@ class ResNet(nn.Module):
         initialize(self, init)
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, C, H, W] to [B, classes]."""
-        return self.layers(images)
+        """[B, C, H, W], or spectrograms [B, H, W], to [B, classes]."""
+        return self.layers(as_images(images))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from normlab.archs.layers import Shape
+from normlab.archs.layers import Shape, as_images, image_shape
 from normlab.config import PositiveInt
 from normlab.errors import ConfigError
 
@@ -17,7 +17,7 @@ class ViT(nn.Module):
     at a standard deviation of 0.02, as in Beyer et al. 2022, "Better plain ViT baselines for ImageNet-1k".
 
     Args:
-        shape: C, H, W of the normalized images.
+        shape: C, H, W of the normalized images; of spectrograms, which have one channel, H, W.
         classes: number of outputs.
         patch_size: side of a patch in pixels.
         width: features of a token; a multiple of ``heads``.
@@ -38,7 +38,7 @@ class ViT(nn.Module):
         mlp_ratio: PositiveInt = 2,
     ) -> None:
         super().__init__()
-        channels, height, width_pixels = shape
+        channels, height, width_pixels = image_shape(shape)
         if height % patch_size or width_pixels % patch_size:
             raise ConfigError(f"arch.patch_size={patch_size} does not divide images of {height}x{width_pixels} pixels")
         if width % heads:
@@ -57,6 +57,6 @@ class ViT(nn.Module):
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, classes))
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, C, H, W] to [B, classes]."""
-        tokens = self.embed(images).flatten(2).transpose(1, 2) + self.position  # [B, tokens, width]
+        """[B, C, H, W], or spectrograms [B, H, W], to [B, classes]."""
+        tokens = self.embed(as_images(images)).flatten(2).transpose(1, 2) + self.position  # [B, tokens, width]
         return self.head(self.blocks(tokens).mean(1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -14,10 +14,12 @@ from torch import Tensor
 from normlab.config import Data, choose
 from normlab.data import cache
 from normlab.data.images import decode, read, readable, resize
-from normlab.data.loader import MemorySplit, Split, StreamedSplit
-from normlab.data.splits import Files, Part, Source, split
+from normlab.data.loader import Batch, MemorySplit, Split, StreamedSplit
+from normlab.data.splits import Files, Part, Source, fill_missing, split
+from normlab.data.tokens import Texts, encode_splits
 from normlab.errors import DataError
-from normlab.inputs import check_finite, check_range, range_of_type
+from normlab.inputs import Target, check_finite, check_range, comparable, range_of_type
+from normlab.norms.log_mel import Front
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,11 @@ class Dataset:
         black, white: the values x that stand for u = 0 and u = 1.
         kind: what the inputs are.
         task: whether labels are classes or numbers.
+        tokenizer: of texts, as the JSON text of the library ``tokenizers``; a token is an id from 0 to ``white``.
+        target: of a regression, mean and standard deviation of the training labels, by which training standardizes
+            them; 0 and 1 if it does not.
+        columns: names of a table's features.
+        front: of recordings, what is done to a waveform before a normalization.
     """
 
     name: str
@@ -50,6 +57,10 @@ class Dataset:
     white: float = 255.0
     kind: Literal["images", "tables", "series", "audio", "text"] = "images"
     task: Literal["classification", "regression"] = "classification"
+    tokenizer: str | None = None
+    target: Target | None = None
+    columns: tuple[str, ...] = ()
+    front: Front | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -62,15 +73,37 @@ class Dataset:
         return self.train.input_type
 
     @property
+    def tokens(self) -> int:
+        """Number of different tokens, of texts."""
+        return int(self.white) + 1
+
+    @property
     def splits(self) -> dict[str, Split]:
         """The three splits by name."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def require_quantities(self, what: str) -> None:
+        """Refuse texts, whose tokens are names, where inputs are to be numbers.
+
+        Args:
+            what: is to be computed from them.
+
+        Raises:
+            DataError: for texts.
+        """
+        if self.kind == "text":
+            raise DataError(f"data={self.name}: {what} takes numbers, and the tokens of texts are names")
 
     def training_inputs(self, batch_size: int = 256) -> Iterator[Tensor]:
         """Batches of training inputs, [B, C, *positions], to fit a normalization on."""
         return (inputs for inputs, _ in self.train.batches(batch_size))
 
     training_images = training_inputs  # the name for images
+
+    def training_batches(self, batch_size: int = 256) -> Iterator[Batch]:
+        """Batches of training inputs with the labels that the loss sees: of a regression, the standardized ones."""
+        for inputs, labels in self.train.batches(batch_size):
+            yield inputs, labels if self.target is None else self.target.standardized(labels.double())
 
 
 def dataset(name: str, **options: Any) -> Dataset:
@@ -108,13 +141,19 @@ def load(config: Data, source: Source | None = None) -> Dataset:
         source: from :func:`open_source`; None opens it.
     """
     source = source or open_source(config)
-    parts = split(source, config.validation, config.test, config.limit, config.split_seed)
+    if config.image_size is not None and source.kind != "images":
+        raise DataError(f"data.image_size={config.image_size}: data={config.name} holds no images; leave it out")
+    parts = split(source, config.validation, config.test, config.limit, config.split_seed, config.test_seed)
+    if isinstance(parts["train"].pictures, Texts):
+        return _encode(parts, source, config)
+    if source.fill:
+        parts = fill_missing(parts, source.fill, source.columns)
     if isinstance(parts["train"].pictures, Files):
         if config.stream if config.stream is not None else _too_large(parts, config):
             return _stream(parts, source, config)
         splits, notes = _decode(parts, config)
     else:
-        splits, notes = _in_memory(parts, config.image_size if source.kind == "images" else None), []
+        splits, notes = _in_memory(parts, config.image_size), []
     return _dataset(source, config, splits, _content_key(splits), notes)
 
 
@@ -136,7 +175,22 @@ def _dataset(
         white=white,
         kind=source.kind,
         task=source.task,
+        target=_target(source, splits["train"].labels),
+        columns=source.columns,
+        front=source.front,
     )
+
+
+def _target(source: Source, labels: Tensor) -> Target | None:
+    """The standardization of a regression's labels, by the training labels."""
+    if source.task == "classification":
+        return None
+    if not source.standardize_target:
+        return Target(0.0, 1.0)
+    y = labels.double()
+    if bool((y == y[0]).all()):
+        raise DataError(f"the target {source.classes[0]!r} has one value, {y[0].item():g}, in every training row")
+    return Target(y.mean().item(), y.std(correction=0).item())
 
 
 def _range(source: Source, config: Data, train: Split) -> tuple[float, float]:
@@ -158,8 +212,8 @@ def _extremes(train: Split) -> tuple[float, float]:
     low, high = float("inf"), float("-inf")
     for inputs, _ in train.batches(256):
         check_finite(inputs)
-        wide = inputs.to(torch.int32) if inputs.dtype == torch.uint16 else inputs  # PyTorch compares no uint16
-        low, high = min(low, wide.min().item()), max(high, wide.max().item())
+        values = comparable(inputs)
+        low, high = min(low, values.min().item()), max(high, values.max().item())
     return low, high
 
 
@@ -170,6 +224,15 @@ def _in_memory(parts: dict[str, Part], image_size: int | None) -> dict[str, Memo
         inputs = part.pictures if image_size is None else resize(part.pictures, image_size)
         splits[name] = MemorySplit(inputs, part.labels)
     return splits
+
+
+def _encode(parts: dict[str, Part], source: Source, config: Data) -> Dataset:
+    """Texts as tokens of the training texts' vocabulary, int32 [N, 1, T]; the range is that of the tokens."""
+    texts = {name: part.pictures for name, part in parts.items() if isinstance(part.pictures, Texts)}
+    encoded, tokenizer, notes = encode_splits(texts)
+    splits = {name: MemorySplit(encoded[name].ids, part.labels) for name, part in parts.items()}
+    data = _dataset(source, config, splits, _content_key(splits), notes)
+    return replace(data, black=0.0, white=tokenizer.get_vocab_size() - 1.0, tokenizer=tokenizer.to_str())
 
 
 def _files(part: Part) -> Files:

@@ -8,11 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from normlab.data.digests import digest_files
+from normlab.data.tokens import Texts
 from normlab.errors import DataError
+from normlab.norms.log_mel import Front
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,9 @@ class Files:
 
 @dataclass(frozen=True)
 class Part:
-    """Labeled samples; of images, decoded or not."""
+    """Labeled samples; of images, decoded or not; texts are not cut into tokens yet."""
 
-    pictures: Tensor | Files  # [N, C, *positions] of a type of normlab.inputs, or N files
+    pictures: Tensor | Files | Texts  # [N, C, *positions] of a type of normlab.inputs, or N files, or N texts
     labels: Tensor  # int64 [N], or of regression float32 [N]
 
     def __len__(self) -> int:
@@ -50,7 +53,7 @@ class Part:
 
     def take(self, index: Tensor) -> Part:
         """The images at these positions, int64 [M]."""
-        if isinstance(self.pictures, Files):
+        if isinstance(self.pictures, Files | Texts):
             return Part(self.pictures.take(index.tolist()), self.labels[index])
         return Part(self.pictures[index], self.labels[index])
 
@@ -60,6 +63,8 @@ class Part:
         digest = hashlib.blake2b(digest_size=8)
         if isinstance(self.pictures, Files):
             digest.update("\n".join(self.pictures.digests).encode())
+        elif isinstance(self.pictures, Texts):
+            digest.update(self.pictures.digest.encode())
         else:
             digest.update(f"{self.pictures.dtype} {list(self.pictures.shape)}\n".encode())
             digest.update(self.pictures.contiguous().numpy().data)
@@ -81,6 +86,10 @@ class Source:
         groups: int64 [N], one for each training sample: samples of one group, such as the recordings of one speaker,
             are never split apart. None: any split will do.
         task: ``classification`` with labels int64, or ``regression`` with labels float32.
+        columns: names of a table's features.
+        fill: what the missing values of a table, NaN, are replaced by: this statistic of the training rows.
+        standardize_target: whether a regression is trained on standardized labels.
+        front: of recordings, what is done to a waveform before the scheme of ``norm=``.
     """
 
     classes: tuple[str, ...]
@@ -93,6 +102,10 @@ class Source:
     kind: Literal["images", "tables", "series", "audio", "text"] = "images"
     groups: Tensor | None = None
     task: Literal["classification", "regression"] = "classification"
+    columns: tuple[str, ...] = ()
+    fill: Literal["mean", "median"] | None = None
+    standardize_target: bool = True
+    front: Front | None = None
 
     @cached_property
     def content(self) -> str:
@@ -110,7 +123,9 @@ class Source:
         return digest.hexdigest()
 
 
-def split(source: Source, validation: float, test: float, limit: int | None, seed: int) -> dict[str, Part]:
+def split(
+    source: Source, validation: float, test: float, limit: int | None, seed: int, test_seed: int | None = None
+) -> dict[str, Part]:
     """Training, validation and test samples; a split that the source lacks is taken from its training samples.
 
     Every class keeps its share in every split; of a regression, the draw is random. Samples of one group stay together,
@@ -122,6 +137,7 @@ def split(source: Source, validation: float, test: float, limit: int | None, see
         test: share of all samples, where the source has no test split.
         limit: largest number of samples in each split, drawn in proportion to the classes; None: all.
         seed: of the draw; independent of the seed of a run.
+        test_seed: of the draw of test samples; None: one draw with the others.
 
     Raises:
         DataError: if a class has too few samples, or too few groups, to be in every split.
@@ -129,6 +145,7 @@ def split(source: Source, validation: float, test: float, limit: int | None, see
     generator = torch.Generator().manual_seed(seed)
     train, groups = source.train, source.groups
     parts = {"validation": source.validation, "test": source.test}
+    of_test = generator if test_seed is None else torch.Generator().manual_seed(test_seed)
     for name, share in (("test", test), ("validation", validation)):
         if parts[name] is None:
             # One sample (or group) of each class must remain for training, and one for each split not taken yet.
@@ -136,11 +153,12 @@ def split(source: Source, validation: float, test: float, limit: int | None, see
             classes, strata = (
                 (source.classes, train.labels) if _has_classes(source) else (("all",), _one_stratum(train))
             )
+            draw = of_test if name == "test" else generator
             if groups is None:
                 _refuse_small_classes(strata, classes, left + 1)
-                held_out = _stratified(strata, share, left, generator)
+                held_out = _stratified(strata, share, left, draw)
             else:
-                held_out = _stratified_groups(strata, groups, classes, share, left, generator)
+                held_out = _stratified_groups(strata, groups, classes, share, left, draw)
                 groups = groups[~held_out]
             parts[name] = train.take(held_out.nonzero().flatten())
             train = train.take((~held_out).nonzero().flatten())
@@ -152,6 +170,37 @@ def split(source: Source, validation: float, test: float, limit: int | None, see
             for name, part in result.items()
         }
     return result
+
+
+def fill_missing(
+    parts: dict[str, Part], statistic: Literal["mean", "median"], columns: tuple[str, ...]
+) -> dict[str, Part]:
+    """Fill a table's missing values in every split by each column's statistic over the TRAINING rows that have a value.
+
+    Args:
+        parts: the splits; float32 [N, C], NaN where missing.
+        statistic: of a column.
+        columns: names, for messages.
+
+    Raises:
+        DataError: for a column without a value among the training rows.
+    """
+    train = _values(parts["train"]).double().numpy()
+    empty = np.isnan(train).all(0)
+    if empty.any():
+        name = columns[int(empty.argmax())]
+        raise DataError(f"column {name!r} has no value among the training rows: data.drop='[{name}]' leaves it out")
+    filling = np.nanmean(train, axis=0) if statistic == "mean" else np.nanmedian(train, axis=0)
+    values = torch.from_numpy(filling).float()
+    return {
+        name: replace(part, pictures=torch.where(_values(part).isnan(), values, _values(part)))
+        for name, part in parts.items()
+    }
+
+
+def _values(part: Part) -> Tensor:
+    assert isinstance(part.pictures, Tensor)
+    return part.pictures
 
 
 def _has_classes(source: Source) -> bool:
@@ -211,26 +260,36 @@ def _stratified_groups(
             f"class {classes[few[0]]!r} occurs in {of_class[few[0]]} group(s); a split of whole groups needs "
             f"at least {left + 1} of each class: add groups, or remove the class"
         )
-    target = share * counts.sum(0)
-    taken, is_held_out = torch.zeros(len(classes), dtype=torch.float64), torch.zeros(len(names), dtype=torch.bool)
+    # Plain numbers, because there may be as many groups as samples.
+    target, rows, remaining = (share * counts.sum(0)).tolist(), counts.tolist(), of_class.tolist()
+    taken, held_out = [0.0] * len(classes), set()
 
-    def leaves_enough(group: int) -> bool:
-        remaining = (counts[~is_held_out] > 0).sum(0) - (counts[group] > 0).long()
-        return bool((remaining >= left).all())
+    def leaves_enough(row: list[float]) -> bool:
+        return all(groups_left - (count > 0) >= left for groups_left, count in zip(remaining, row, strict=True))
+
+    def hold_out(group: int) -> None:
+        held_out.add(group)
+        for label, count in enumerate(rows[group]):
+            taken[label] += count
+            remaining[label] -= count > 0
 
     order = torch.randperm(len(names), generator=generator).tolist()
     for group in order:
-        is_nearer = (taken + counts[group] - target).square().sum() < (taken - target).square().sum()
-        if is_nearer and leaves_enough(group):
-            is_held_out[group], taken = True, taken + counts[group]
-    for label in range(len(classes)):
+        row = rows[group]
+        # |taken + row - target|^2 - |taken - target|^2
+        change = sum(
+            count * (2 * (t - goal) + count) for count, t, goal in zip(row, taken, target, strict=True) if count
+        )
+        if change < 0 and leaves_enough(row):
+            hold_out(group)
+    for label, name in enumerate(classes):
         for group in order:
-            if taken[label] == 0 and counts[group, label] > 0 and leaves_enough(group):
-                is_held_out[group], taken = True, taken + counts[group]
+            if taken[label] == 0 and rows[group][label] > 0 and leaves_enough(rows[group]):
+                hold_out(group)
         if taken[label] == 0:
-            raise DataError(
-                f"no whole groups can be held out so that class {classes[label]!r} is in every split: add groups"
-            )
+            raise DataError(f"no whole groups can be held out so that class {name!r} is in every split: add groups")
+    is_held_out = torch.zeros(len(names), dtype=torch.bool)
+    is_held_out[list(held_out)] = True
     return is_held_out[member]
 
 

@@ -31,7 +31,7 @@ def presets(intervals: dict[Any, tuple[Tensor, Tensor]]) -> list[dict[str, Any]]
     rows: list[dict[str, Any]] = []
     for name in choices("norm"):
         options = defaults("norm", name)
-        if not options["_target_"].endswith(".Fixed") or name == "raw":
+        if not options["_target_"].endswith(".Fixed"):
             continue
         constants = [torch.tensor(options[key], dtype=torch.float64).reshape(-1).expand(3) for key in ("mean", "std")]
         for estimator in ESTIMATORS:

@@ -15,6 +15,7 @@ from normlab.data import Files
 from normlab.data.folder import images_below, unreadable_folder
 from normlab.data.images import resize
 from normlab.data.splits import split
+from normlab.data.tokens import Texts
 from normlab.errors import DataError
 from normlab.inspection.images import Inspection, inspect_files, inspect_images
 from normlab.pictures import SUFFIXES
@@ -94,9 +95,12 @@ def inspect_source(config: Data, limit: int | None = None, small: int = 4000) ->
     """
     source, limit = config.build(), config.limit or limit
     whole, train = (
-        split(source, config.validation, config.test, most, config.split_seed)["train"] for most in (None, limit)
+        split(source, config.validation, config.test, most, config.split_seed, config.test_seed)["train"]
+        for most in (None, limit)
     )
     if isinstance(train.pictures, Files):  # read one by one, because they may not fit into memory
         return inspect_with_progress(train.pictures.paths, small=small, image_size=config.image_size), len(whole)
+    if isinstance(train.pictures, Texts):
+        raise DataError(f"data={config.name}: holds texts, not images")
     images = train.pictures if config.image_size is None else resize(train.pictures, config.image_size)
     return inspect_images(images, small), len(whole)

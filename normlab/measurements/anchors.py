@@ -28,6 +28,8 @@ from normlab.theory.curvature import Curvature
 
 Scaling = Literal["per_pixel", "unit", "raw"]
 Whitened = Literal["nothing", "everything", "training", "regularized"]
+TABLES = ("iris", "wine", "breast_cancer", "digits")
+CLASSIFIERS = ("tree", "nearest neighbors", "logistic regression", "naive Bayes", "forest", "support vectors")
 MISTAKES = ("none", "divided by 256", "normalized twice", "blue for red")
 
 
@@ -481,3 +483,119 @@ def _train(network: nn.Module, loaded: Dataset, *, epochs: int, batch_size: int,
             F.cross_entropy(network(images[chosen]), labels[chosen]).backward()
             optimizer.step()
             schedule.step()
+
+
+@measurement
+def scalers_and_classifiers(*, table: str, printed: dict[str, Sequence[int]]) -> list[dict[str, Any]]:
+    """Six scalers before six classifiers of scikit-learn, on one split of a noisy table, and what was printed for each.
+
+    As in bsc-iitm/ML_Handbook, "Scaling multi-dataset multi-algo", commit fe20c94: normal noise of deviation 0.2 on
+    every value (numpy's default_rng, seed 42), a fifth of the rows to test (seed 42), scalers fitted on the training
+    rows, classifiers with their defaults (seed 42).
+
+    Args:
+        table: iris, wine, breast_cancer or digits.
+        printed: for each scaler the printed number of right answers of the classifiers, in the order of
+            ``CLASSIFIERS``.
+
+    Returns:
+        A row for each scaler and classifier: ``right`` of ``test_rows``, ``accuracy``, ``printed`` accuracy, and
+        ``rows_off``, right answers minus printed ones.
+
+    Raises:
+        DataError: for another table, scaler or number of printed numbers.
+    """
+    from sklearn import datasets, preprocessing
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import train_test_split
+    from sklearn.naive_bayes import GaussianNB
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.svm import SVC
+    from sklearn.tree import DecisionTreeClassifier
+
+    classifiers: list[Any] = [
+        DecisionTreeClassifier(random_state=42),
+        KNeighborsClassifier(),
+        LogisticRegression(),
+        GaussianNB(),
+        RandomForestClassifier(random_state=42),
+        SVC(random_state=42),
+    ]
+    scalers: dict[str, Any] = {
+        "none": preprocessing.FunctionTransformer(),
+        "standard": preprocessing.StandardScaler(),
+        "min_max": preprocessing.MinMaxScaler(),
+        "max_abs": preprocessing.MaxAbsScaler(),
+        "robust": preprocessing.RobustScaler(),
+        "quantile": preprocessing.QuantileTransformer(output_distribution="normal"),
+    }
+    if table not in TABLES or not printed.keys() <= scalers.keys():
+        raise DataError(f"table={table}: expected one of {', '.join(TABLES)}, and scalers among {', '.join(scalers)}")
+    bunch: Any = getattr(datasets, f"load_{table}")()
+    noisy = bunch.data + np.random.default_rng(seed=42).normal(0, 0.2, size=bunch.data.shape)
+    train, test, labels, expected = train_test_split(noisy, bunch.target, test_size=0.2, random_state=42)
+    rows = []
+    for scaler, numbers in printed.items():
+        if len(numbers) != len(CLASSIFIERS):
+            raise DataError(f"{table}, {scaler}: {len(numbers)} numbers for {len(CLASSIFIERS)} classifiers")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # fewer rows than quantiles; no convergence within the default iterations
+            x = scalers[scaler].fit_transform(train)
+            other = scalers[scaler].transform(test)
+            for name, classifier, number in zip(CLASSIFIERS, classifiers, numbers, strict=True):
+                right = int((classifier.fit(x, labels).predict(other) == expected).sum())
+                rows.append(
+                    {
+                        "data": table,
+                        "scaler": scaler,
+                        "classifier": name,
+                        "test_rows": len(expected),
+                        "right": right,
+                        "accuracy": right / len(expected),
+                        "printed": number / len(expected),
+                        "rows_off": right - number,
+                    }
+                )
+    return rows
+
+
+@measurement
+def scaled_principal_components() -> list[dict[str, Any]]:
+    """Two principal components of wine, unscaled and standardized, before logistic regression with a chosen strength.
+
+    As in scikit-learn's example ``preprocessing/plot_scaling_importance.py`` of release 1.4: 30% of the rows to test
+    (seed 42), 20 strengths C from 1e-5 to 1e5.
+
+    Returns:
+        Two rows, by ``scaler``: ``right`` of ``test_rows``, ``accuracy``, the chosen ``C``, and ``log_loss``.
+    """
+    from sklearn.datasets import load_wine
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import LogisticRegressionCV
+    from sklearn.metrics import log_loss
+    from sklearn.model_selection import train_test_split
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    bunch: Any = load_wine()
+    train, test, labels, expected = train_test_split(bunch.data, bunch.target, test_size=0.3, random_state=42)
+    rows = []
+    for scaler, steps in (("none", []), ("standard", [StandardScaler()])):
+        model = make_pipeline(*steps, PCA(n_components=2), LogisticRegressionCV(Cs=np.logspace(-5, 5, 20)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of defaults that later releases change
+            model.fit(train, labels)
+        right = int((model.predict(test) == expected).sum())
+        rows.append(
+            {
+                "data": "wine",
+                "scaler": scaler,
+                "test_rows": len(expected),
+                "right": right,
+                "accuracy": right / len(expected),
+                "C": float(np.ravel(model[-1].C_)[0]),
+                "log_loss": float(log_loss(expected, model.predict_proba(test))),
+            }
+        )
+    return rows

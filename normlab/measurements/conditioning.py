@@ -43,7 +43,7 @@ def theories(data: Dataset, names: Sequence[str], bias: bool) -> Iterator[tuple[
         try:
             norm = fitted(data, name)
             if raw is None and is_affine(norm):
-                raw = raw_moments(data.train.batches(256), len(data.classes), (data.black, data.white))
+                raw = raw_moments(data.training_batches(), len(data.classes), (data.black, data.white))
             yield name, descent(dataset_moments(data, norm, raw), bias)
         except NormlabError as error:
             yield name, str(error)

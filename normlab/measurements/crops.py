@@ -17,7 +17,8 @@ from torch import Tensor
 from normlab.config import data_label
 from normlab.data import dataset
 from normlab.measurements.registry import measurement
-from normlab.norms import PerImage
+from normlab.norms import Normalization
+from normlab.norms.schemes import per_image
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def crop_relations(
     for per_channel in (False, True):
         for offset in eps:
             for clip in clips:
-                norm = PerImage(per_channel=per_channel, eps=offset, clip=clip or None).double()
+                norm = per_image(per_channel=per_channel, eps=offset, clip=clip or None).double()
                 error, by_channel, clipped, residuals = 0.0, 0.0, 0.0, []
                 for image, first, second in drawn:
                     a, b = _shared(norm, image, first, second)
@@ -214,7 +215,7 @@ def _pairs(data: dict[str, Any], shares: tuple[float, float], pairs: int, seed: 
     return drawn
 
 
-def _shared(norm: PerImage, image: Tensor, first: Crop, second: Crop) -> tuple[Tensor, Tensor]:
+def _shared(norm: Normalization, image: Tensor, first: Crop, second: Crop) -> tuple[Tensor, Tensor]:
     """The pixels that both crops contain, normalized with the first and with the second crop, [C, h, w] each."""
     whole = torch.full((2, *image.shape), math.nan, dtype=torch.float64)
     for place, crop in enumerate((first, second)):

@@ -370,6 +370,7 @@ def output_variances(
             measured = []
             for draw in range(draws):
                 layer = first_layer(network_at_start(loaded, scheme, arch, seed + draw).body.double())
+                assert isinstance(layer, nn.Linear | nn.Conv2d)
                 with torch.no_grad():
                     output = layer(x.flatten(1) if isinstance(layer, nn.Linear) else x)
                 measured.append(output.square().mean().item())

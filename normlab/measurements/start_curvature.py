@@ -102,8 +102,10 @@ def measure_start(name: str, data: Dataset, arch: Arch, images: int, seed: int, 
     with torch.no_grad():
         inputs = norm(batch)
     loss = LOSSES[arch.loss]
-    layers = [vars(layer) for layer in layer_statistics(network.body, loss, inputs, labels)]
-    predicted = math.sqrt(predicted_output_variance(first_layer(network.body), second_moments([batch], norm)))
+    layers = [vars(one) for one in layer_statistics(network.body, loss, inputs, labels)]
+    layer = first_layer(network.body)
+    assert isinstance(layer, nn.Linear | nn.Conv2d)
+    predicted = math.sqrt(predicted_output_variance(layer, second_moments([batch], norm)))
     measured = layers[0]["activation_rms"]
     curvature = Curvature(network.body, loss, inputs, labels)
     lambda_max, (trace, trace_error) = curvature.lambda_max(), curvature.trace()

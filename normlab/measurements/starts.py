@@ -13,7 +13,7 @@ from torch import Tensor
 from normlab.archs import Network
 from normlab.config import Arch, choose
 from normlab.data import Dataset, Loader, Split
-from normlab.norms import Normalization, normalization
+from normlab.norms import Normalization, build_scheme, require_unchanged_tokens
 from normlab.theory.moments import require_dense
 
 WHITENING = ("pca", "zca")  # schemes that take an eps relative to the spectrum
@@ -32,7 +32,10 @@ def fitted(data: Dataset, name: str, *, whitening_eps: float | None = None) -> N
         DataError: if the scheme cannot be fitted on these images.
     """
     options = {"eps": whitening_eps} if whitening_eps is not None and name in WHITENING else {}
-    return normalization(name, **options).set_range(data.black, data.white).fit(data.training_inputs())
+    norm = build_scheme(choose("norm", name, **options), data.front).set_range(data.black, data.white)
+    if data.kind == "text":
+        require_unchanged_tokens(norm, name, data.tokens)
+    return norm.fit(data.training_inputs())
 
 
 def normalized(norm: Normalization, images: Tensor) -> Tensor:
@@ -86,7 +89,16 @@ def network_at_start(data: Dataset, norm: Normalization, arch: Arch | dict[str, 
     """
     torch.manual_seed(seed)
     chosen = choose("arch", **arch) if isinstance(arch, dict) else arch
-    return Network(norm, chosen, data.shape, data.classes, input_type=data.input_type)
+    return Network(
+        norm,
+        chosen,
+        data.shape,
+        data.classes,
+        input_type=data.input_type,
+        tokenizer=data.tokenizer,
+        target=data.target,
+        front=data.front,
+    )
 
 
 def arch_label(arch: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 from normlab.config import Data, choose, data_label
 from normlab.data import Files, Source, cache
 from normlab.data.images import read, resize
+from normlab.data.tokens import Texts
 from normlab.errors import DataError
 from normlab.norms.moments import image_sums
 from normlab.statistics.channels import ImageSums
@@ -51,6 +52,8 @@ def _images(config: Data, source: Source, crop: int | None) -> Iterator[Tensor]:
     if isinstance(pictures, Files):
         for position in chosen.tolist():
             yield _cropped(read(pictures.paths[position], config.image_size, color=True)[0][None], crop)
+    elif isinstance(pictures, Texts):
+        raise DataError(f"data={config.name}: holds texts, not images")
     else:
         for index in chosen.split(1024):
             images = pictures[index]

@@ -19,8 +19,8 @@ class Normalization(nn.Module):
     image. Formulas are in units of u = (x - black)/(white - black), see :mod:`normlab.inputs`.
 
     A scheme that learns nothing from data defines :meth:`normalize` only. A scheme that learns from data also defines
-    :meth:`update`, called with each batch of training inputs, and :meth:`finish`, which turns the gathered statistics
-    into buffers. The buffers are saved in a checkpoint and never change afterwards.
+    :meth:`summarize`, which says what to gather of a batch of training inputs, and :meth:`finish`, which turns the
+    summary of all batches into buffers. The buffers are saved in a checkpoint and never change afterwards.
 
     Attributes:
         black, white: the range, float64 scalars; empty, [0], where each batch has the range of its type.
@@ -65,6 +65,12 @@ class Normalization(nn.Module):
         return self.white.numel() > 0
 
     @property
+    def ends(self) -> tuple[float, float]:
+        """Black, and white - black, as numbers: for :meth:`finish`."""
+        black, white = self.black.item(), self.white.item()
+        return black, white - black
+
+    @property
     def span(self) -> Tensor:
         """White - black, float64 scalar; 255 where the range is not set."""
         return self.white - self.black if self.has_range else self.output_like.new_tensor(255.0, dtype=torch.float64)
@@ -89,7 +95,7 @@ class Normalization(nn.Module):
         """
         if not self.is_fitted_from_data and self.has_range:
             return self
-        count, shape = 0, None
+        summary, shape = None, None
         for inputs in batches:
             check_inputs(inputs)
             if shape is None:
@@ -98,21 +104,20 @@ class Normalization(nn.Module):
                     self._put_range(*range_of_type(inputs.dtype))
                 if not self.is_fitted_from_data:
                     return self
-                self.begin(*shape)
             if inputs.shape[1:] != shape:
-                what = "images" if inputs.ndim == 4 else "inputs"
-                raise DataError(
-                    f"{what} of different sizes, {list(shape)} and {list(inputs.shape[1:])}"
-                    + (": give data.image_size" if inputs.ndim == 4 else "")
-                )
+                what, then = ("images", ": give data.image_size") if inputs.ndim == 4 else ("inputs", "")
+                raise DataError(f"{what} of different sizes, {list(shape)} and {list(inputs.shape[1:])}{then}")
             self._require_type(inputs)
             check_finite(inputs)
-            count += len(inputs)
-            self.update(inputs)
-        if self.is_fitted_from_data:
-            if count == 0:
-                raise DataError("the normalization was given no images or other inputs to fit on")
-            self.finish(count)
+            part = self.summarize(inputs)
+            if summary is None:
+                summary = part
+            else:
+                summary += part
+        if shape is None and self.is_fitted_from_data:
+            raise DataError("the normalization was given no images or other inputs to fit on")
+        if shape is not None:
+            self.finish(summary, shape)
         return self
 
     def _require_type(self, inputs: Tensor) -> None:
@@ -123,7 +128,7 @@ class Normalization(nn.Module):
     @property
     def is_fitted_from_data(self) -> bool:
         """Whether :meth:`fit` reads the images."""
-        return type(self).update is not Normalization.update
+        return type(self).summarize is not Normalization.summarize
 
     @property
     def is_fitted(self) -> bool:
@@ -131,14 +136,12 @@ class Normalization(nn.Module):
         tensors = {**self._parameters, **self._buffers}
         return any(tensor is not None and tensor.numel() > 0 for name, tensor in tensors.items() if name not in RANGE)
 
-    def begin(self, channels: int, *positions: int) -> None:
-        """Prepare to gather statistics of inputs of this shape."""
+    def summarize(self, inputs: Tensor) -> Any:
+        """What to gather of one batch [B, C, *positions]; the summaries of all batches are added up with ``+=``."""
+        raise TypeError(f"{type(self).__name__} defines no summarize(inputs)")
 
-    def update(self, inputs: Tensor) -> None:
-        """Gather statistics from one batch, [B, C, *positions]."""
-
-    def finish(self, count: int) -> None:
-        """Turn the statistics gathered from ``count`` samples into buffers."""
+    def finish(self, summary: Any, shape: torch.Size) -> None:
+        """Turn the summary of all training inputs, each of ``shape`` [C, *positions], into buffers."""
 
     def normalize(self, inputs: Tensor) -> Tensor:
         """The formula: [B, C, *positions] to floats of :attr:`dtype`."""
@@ -155,6 +158,18 @@ class Normalization(nn.Module):
             raise DataError(f"{type(self).__name__} is not fitted: call fit(batches of training inputs) first")
         self._require_type(inputs)
         return self.normalize(inputs)
+
+    def denormalize(self, outputs: Tensor, inputs: Tensor) -> Tensor:
+        """Undo the map of these inputs for other values, such as a forecast: floats in units of x.
+
+        Args:
+            outputs: normalized values [B, C, *places], of the inputs' channels; places may differ from positions.
+            inputs: whose normalization is undone, [B, C, *positions].
+
+        Raises:
+            DataError: if the scheme cannot be undone so.
+        """
+        raise DataError(f"{type(self).__name__} is not a scale and shift, and cannot be undone")
 
     def trained(self) -> dict[str, float]:
         """The values of the scheme's own trained parameters, by name, for the record."""
@@ -200,13 +215,17 @@ class Affine(Normalization):
 
     ``scale`` and ``shift`` are float64 buffers that broadcast against [C, *positions]; theory, compensation experiments
     and export use the same numbers. ``mean`` and ``std`` say the same in units of u.
+
+    Args:
+        takes_any_shape: the scale is one number, which holds for inputs of every shape.
     """
 
     scale: Tensor
     shift: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, takes_any_shape: bool = False) -> None:
         super().__init__()
+        self.takes_any_shape = takes_any_shape
         self.register_buffer("scale", torch.ones(0, 1, 1, dtype=torch.float64))
         self.register_buffer("shift", torch.zeros(0, 1, 1, dtype=torch.float64))
 
@@ -217,6 +236,8 @@ class Affine(Normalization):
             mean: float64 in units of u, broadcastable to [C, *positions].
             std: float64 in units of u; a zero, of a constant feature, counts as 1.
         """
+        device = self.output_like.device
+        mean, std = mean.to(device), std.to(device)
         std = torch.where(std == 0, torch.ones_like(std), std)
         self.scale = 1 / (self.span * std)
         self.shift = -(mean + self._black_in_u) / std
@@ -228,10 +249,14 @@ class Affine(Normalization):
 
     def require_shape(self, inputs: Tensor) -> None:
         """Refuse inputs of another shape than the scheme was fitted on, which broadcasting would accept."""
+        if self.takes_any_shape:
+            return
         channels, *positions = self.scale.shape
-        by_channel = all(side == 1 for side in positions)
-        if inputs.shape[1] != channels or (not by_channel and list(inputs.shape[2:]) != positions):
+        given = list(inputs.shape[2:])
+        fits = len(given) == len(positions) and all(a in (1, b) for a, b in zip(positions, given, strict=True))
+        if inputs.shape[1] != channels or not fits:
             what = "images" if inputs.ndim == 4 else "inputs"
+            by_channel = all(side == 1 for side in positions)
             fitted = f"{channels} channels" if by_channel else f"{what} of {list(self.scale.shape)}"
             raise DataError(f"fitted on {fitted}, given {what} of {list(inputs.shape[1:])}")
 
@@ -246,8 +271,14 @@ class Affine(Normalization):
         return 1 / (self.span * self.scale)
 
     def map_for(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Scale and shift for these inputs, which broadcast against them."""
+        """Scale and shift for these inputs, which broadcast against [C, *positions]."""
         return self.scale, self.shift
+
+    def _map(self, inputs: Tensor, dtype: torch.dtype, ndim: int) -> tuple[Tensor, Tensor]:
+        scale, shift = (value.to(dtype) for value in self.map_for(inputs))
+        if scale.ndim != ndim - 1:  # of each channel, and written for another number of positions
+            scale, shift = (value.reshape(-1, *[1] * (ndim - 2)) for value in (scale, shift))
+        return scale, shift
 
     def normalize(self, inputs: Tensor) -> Tensor:
         """The map scale * x + shift; of int32, which float32 cannot hold, computed in float64.
@@ -257,10 +288,13 @@ class Affine(Normalization):
         """
         self.require_shape(inputs)
         dtype = torch.float64 if inputs.dtype == torch.int32 else self.dtype
-        scale, shift = (value.to(dtype) for value in self.map_for(inputs))
-        if scale.ndim != inputs.ndim - 1:  # of each channel, and written for another number of positions
-            scale, shift = (along_channels(value.flatten(), inputs) for value in (scale, shift))
+        scale, shift = self._map(inputs, dtype, inputs.ndim)
         if len(scale) > inputs.shape[1]:  # grayscale under constants for three channels
             inputs = inputs.expand(-1, len(scale), *[-1] * (inputs.ndim - 2))
         # In place, because a new tensor costs more than the arithmetic.
         return inputs.to(dtype, copy=inputs.dtype == dtype).mul_(scale).add_(shift).to(self.dtype)
+
+    def denormalize(self, outputs: Tensor, inputs: Tensor) -> Tensor:
+        """(outputs - shift)/scale; see :meth:`Normalization.denormalize`."""
+        scale, shift = self._map(inputs, outputs.dtype, outputs.ndim)
+        return (outputs - shift) / scale

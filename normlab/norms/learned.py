@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -30,21 +30,15 @@ class Learned(Normalization):
         self.mu = nn.Parameter(torch.zeros(0))  # [C], units of u
         self.log_sigma = nn.Parameter(torch.zeros(0))  # [C]
 
-    def begin(self, channels: int, *positions: int) -> None:  # noqa: D102
-        self.sums: Sums | None = None
-        self.channels = channels
+    def summarize(self, inputs: Tensor) -> Any:
+        """Sums of each channel; nothing with ``start=unit``, where only the number of channels counts."""
+        return Sums.of(inputs, (0, *range(2, inputs.ndim))) if self.start == "dataset" else ()
 
-    def update(self, inputs: Tensor) -> None:  # noqa: D102
+    def finish(self, summary: Any, shape: torch.Size) -> None:  # noqa: D102
+        mean, std = torch.zeros(shape[0]), torch.ones(shape[0])
         if self.start == "dataset":
-            sums = Sums.of_samples(inputs).cpu().pooled(0)
-            self.sums = sums if self.sums is None else self.sums + sums
-
-    def finish(self, count: int) -> None:  # noqa: D102
-        mean, std = torch.zeros(self.channels), torch.ones(self.channels)
-        if self.sums is not None:
-            mean, std = self.sums.mean_and_std(self.black.cpu(), self.span.cpu())
+            mean, std = (value.flatten() for value in summary.mean_and_std(*self.ends))
             std = torch.where(std == 0, 1.0, std)
-        del self.sums
         like = self.output_like
         self.mu.data, self.log_sigma.data = mean.to(like), std.log().to(like)
 
@@ -67,8 +61,17 @@ class Learned(Normalization):
         """[B, C, *positions] to floats of the same shape."""
         if inputs.shape[1] != len(self.mu):
             raise DataError(f"fitted on {len(self.mu)} channels, given inputs {list(inputs.shape[1:])}")
-        scale, shift = (along_channels(value.flatten(), inputs) for value in (self.scale, self.shift))
+        scale, shift = self._map(inputs.ndim)
         return inputs.to(self.dtype) * scale + shift
+
+    def _map(self, ndim: int) -> tuple[Tensor, Tensor]:
+        scale, shift = (value.reshape(-1, *[1] * (ndim - 2)) for value in (self.scale, self.shift))
+        return scale, shift
+
+    def denormalize(self, outputs: Tensor, inputs: Tensor) -> Tensor:
+        """(outputs - shift)/scale; see :meth:`Normalization.denormalize`."""
+        scale, shift = self._map(outputs.ndim)
+        return (outputs - shift) / scale
 
 
 class Adaptive(Normalization):
@@ -94,25 +97,19 @@ class Adaptive(Normalization):
         for name in ("centers", "feature_mean", "feature_std", "means", "stds"):
             self.register_buffer(name, torch.zeros(0, dtype=torch.float64))
 
-    def begin(self, channels: int, *positions: int) -> None:  # noqa: D102
-        self.gathered: list[Sums] = []
+    def summarize(self, inputs: Tensor) -> list[Sums]:  # noqa: D102
+        return [Sums.of(inputs, range(2, inputs.ndim))]
 
-    def update(self, inputs: Tensor) -> None:  # noqa: D102
-        self.gathered.append(Sums.of_samples(inputs).cpu())
-
-    def finish(self, count: int) -> None:  # noqa: D102
+    def finish(self, summary: list[Sums], shape: torch.Size) -> None:  # noqa: D102
         from sklearn.cluster import KMeans  # only this scheme needs it, and it is slow to import
 
-        if count < self.domains:
-            raise DataError(f"norm.domains={self.domains}, but there are only {count} training images")
-        black, span = self.black.cpu(), self.span.cpu()
-        total, squares = (torch.cat([getattr(sums, name) for sums in self.gathered]) for name in ("first", "second"))
-        positions = self.gathered[0].count
-        del self.gathered
+        sums = Sums.cat(summary)
+        if len(sums.first) < self.domains:
+            raise DataError(f"norm.domains={self.domains}, but there are only {len(sums.first)} training images")
         # Sorted by value: k-means starts from random rows, and the result must not depend on the order of the images.
-        order = np.lexsort(torch.cat([total, squares], 1).T.numpy())
-        sums = Sums(positions, total[order], squares[order])  # [N, C]
-        features = torch.cat(sums.mean_and_std(black, span), 1)  # [N, 2C]
+        order = np.lexsort(torch.cat([sums.start + sums.first, sums.second], 1).flatten(1).T.cpu().numpy())
+        sums = sums[torch.from_numpy(order)]  # [N, C, 1, ...]
+        features = torch.cat(sums.mean_and_std(*self.ends), 1).flatten(1)  # [N, 2C]
         self.feature_mean, self.feature_std = features.mean(0), features.std(0, correction=0)
         self.feature_std[self.feature_std == 0] = 1
         standardized = (features - self.feature_mean) / self.feature_std
@@ -122,18 +119,19 @@ class Adaptive(Normalization):
         self.centers = torch.from_numpy(clusters.cluster_centers_).to(torch.float64)
         member = torch.cdist(standardized, self.centers).argmin(1)
         statistics = [
-            sums[member == k].pooled(0).mean_and_std(black, span) for k in range(self.domains) if (member == k).any()
+            sums[member == k].pooled(0).mean_and_std(*self.ends) for k in range(self.domains) if (member == k).any()
         ]
         # Where images repeat, k-means may leave domains empty: these are dropped.
         kept = [k for k in range(self.domains) if (member == k).any()]
         self.centers = self.centers[kept]
-        self.means = torch.stack([mean for mean, _ in statistics])  # [K, C], units of u
-        stds = torch.stack([std for _, std in statistics])
+        self.means = torch.cat([mean for mean, _ in statistics]).flatten(1)  # [K, C], units of u
+        stds = torch.cat([std for _, std in statistics]).flatten(1)
         self.stds = torch.where(stds == 0, 1.0, stds)
 
     def detect(self, inputs: Tensor) -> Tensor:
         """Domain of each sample, int64 [B]."""
-        features = torch.cat(Sums.of_samples(inputs).mean_and_std(self.black, self.span), 1)
+        sums = Sums.of(inputs, range(2, inputs.ndim))
+        features = torch.cat(sums.mean_and_std(self.black, self.span), 1).flatten(1)
         if features.shape[1] != len(self.feature_mean):
             raise DataError(f"fitted on {len(self.feature_mean) // 2} channels, given inputs {list(inputs.shape[1:])}")
         return torch.cdist((features - self.feature_mean) / self.feature_std, self.centers).argmin(1)

@@ -46,23 +46,18 @@ class Whitening(Normalization):
         self.rank: int | None = None
         self._cast: Tensor | None = None  # the matrix in the output's type: casting takes longer than multiplying
 
-    def begin(self, channels: int, *positions: int) -> None:  # noqa: D102
-        self._require_patches(positions)
-        features = channels * (self.patch**2 if self.patch else math.prod(positions))
-        if features > self.MAX_FEATURES:
+    def summarize(self, inputs: Tensor) -> SecondMoment:  # noqa: D102
+        rows = self._rows(inputs)
+        if (features := rows.shape[1]) > self.MAX_FEATURES:
             raise DataError(
                 f"whitening {features} features needs a matrix of {features**2 * 8 / 2**30:.0f} GiB: "
                 f"give norm.patch=8, or a smaller data.image_size (at most {self.MAX_FEATURES} features)"
             )
-        self.moment = SecondMoment(features)
+        return SecondMoment(rows)
 
-    def update(self, inputs: Tensor) -> None:  # noqa: D102
-        self.moment.update(self._rows(inputs))
-
-    def finish(self, count: int) -> None:  # noqa: D102
-        mean, covariance = self.moment.statistics(self.black.cpu(), self.span.cpu())
-        rows = self.moment.rows
-        del self.moment
+    def finish(self, summary: SecondMoment, shape: torch.Size) -> None:  # noqa: D102
+        mean, covariance = summary.statistics(*self.ends)
+        rows = summary.rows
         values, vectors = torch.linalg.eigh(covariance)
         values, vectors = values.flip(0), vectors.flip(1)  # falling order
         features, largest = len(values), values[0].item()

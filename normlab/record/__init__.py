@@ -20,13 +20,14 @@ from normlab.record.identity import OPERATIONAL, differences, fingerprint, open_
 from normlab.record.origin import provenance
 from normlab.record.schema import SCHEMA, Metrics, Provenance, Record, upgrade
 from normlab.record.store import Stored, find_kept, find_runs, keep
-from normlab.record.summary import summarize
+from normlab.record.summary import SCORES, score_in, summarize
 
 __all__ = [
     "CURVE",
     "OPERATIONAL",
     "RECORD",
     "SCHEMA",
+    "SCORES",
     "STATE",
     "Curve",
     "Measurement",
@@ -53,6 +54,7 @@ __all__ = [
     "read_all",
     "records",
     "require_writable",
+    "score_in",
     "summarize",
     "unpack",
     "upgrade",

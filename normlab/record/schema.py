@@ -34,6 +34,9 @@ class Metrics(_Part):
         epochs_to, steps_to: until each target of ``trainer.targets`` was first reached on validation images.
         training_seconds, images_per_second: of training with its evaluations on validation images.
 
+    Of a regression, ``test_r2``, ``test_rmse``, ``validation_r2``, ``validation_rmse`` and ``best_validation_r2`` stand
+    in place of the accuracies, and targets and area are those of R2.
+
     Further keys: ``first_layer_activation_rms``, ``first_layer_gradient_norm`` and ``gradient_norm``
     at the start; ``lambda_max_at``, ``layers_at_start`` and ``layers_at_end`` with ``trainer.probe_steps``;
     ``accuracy_under`` by shift and severity; ``lambda_max``, ``condition_number``, ``rank``, ``predicted_iterations``
@@ -104,6 +107,8 @@ class Record(_Part):
         normalized: mean, std, min and max of the normalized training images at the start, over ``images`` images;
             ``shape``: C, H, W.
         metrics: the measurements.
+        target: of a regression, mean and std of the training labels, by which training standardized them; 0 and 1 if
+            it did not.
         correct: which test images were classified correctly at the end, in the order of the test split: base64 of
             numpy.packbits; None if several processes shared the images, or the run diverged.
         provenance: code, packages and machine that made the record.
@@ -130,6 +135,7 @@ class Record(_Part):
     error: str | None = None
     normalized: dict[str, Any] = Field(default_factory=dict)
     correct: str | None = None
+    target: dict[str, float] | None = None
     seconds: dict[str, float] = Field(default_factory=dict)
     path: str | None = Field(None, exclude=True)  # of the run's folder, added when the record is read
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from normlab.record.curve import Measurement, divergence
 
@@ -17,10 +19,11 @@ def summarize(rows: list[Measurement], targets: tuple[float, ...]) -> dict[str, 
 
     Args:
         rows: of one run.
-        targets: validation accuracies.
+        targets: validation accuracies, or R2.
 
     Returns:
-        Final and best loss and accuracy by split; epochs and steps to each target, by the first evaluation that
+        Final and best loss and accuracy by split (of a regression, R2 in place of the accuracy, everywhere, and the
+        final RMSE); epochs and steps to each target, by the first evaluation that
         reaches it; area under the validation accuracy from the start to the last evaluation, divided by the epochs
         between them (0..1); the Hessian's largest eigenvalue at probed steps, and the layers' statistics at the first
         and the last of these steps; test accuracy under each shift and severity, and the mean over a shift's
@@ -34,15 +37,16 @@ def summarize(rows: list[Measurement], targets: tuple[float, ...]) -> dict[str, 
         return [row for row in rows if row.split == split and row.metric == metric]
 
     loss = series("validation", "loss")
-    accuracy = [row for row in series("validation", "accuracy") if not math.isnan(row.value)]
+    score = score_of(rows)
+    accuracy = [row for row in series("validation", score) if not math.isnan(row.value)]
     train_loss = series("train", "loss")
     best = max(accuracy, key=lambda row: row.value, default=None)
     metrics: dict[str, float | dict[str, float]] = {
-        "test_accuracy": _last(series("test", "accuracy")),
+        f"test_{score}": _last(series("test", score)),
         "test_loss": _last(series("test", "loss")),
-        "validation_accuracy": _last(series("validation", "accuracy")),
+        f"validation_{score}": _last(series("validation", score)),
         "validation_loss": _last(loss),
-        "best_validation_accuracy": best.value if best else math.nan,
+        f"best_validation_{score}": best.value if best else math.nan,
         "best_epoch": best.epoch if best else math.nan,
         "best_validation_loss": min((row.value for row in loss if math.isfinite(row.value)), default=math.nan),
         "train_loss": _last(train_loss),
@@ -51,6 +55,8 @@ def summarize(rows: list[Measurement], targets: tuple[float, ...]) -> dict[str, 
         "epochs": max((row.epoch for row in rows), default=0.0),
         "steps": max((row.step for row in rows), default=0),
     }
+    if score == "r2":
+        metrics |= {f"{split}_rmse": _last(series(split, "rmse")) for split in ("test", "validation")}
     reached = {target: next((row for row in accuracy if row.value >= target), None) for target in targets}
     metrics["epochs_to"] = {f"{target:g}": row.epoch if row else math.inf for target, row in reached.items()}
     metrics["steps_to"] = {f"{target:g}": row.step if row else math.inf for target, row in reached.items()}
@@ -70,6 +76,19 @@ def summarize(rows: list[Measurement], targets: tuple[float, ...]) -> dict[str, 
         means = {name: [value for key, value in under.items() if key.split(".")[0] == name] for name in sorted(names)}
         metrics["accuracy_under"] = under | {name: sum(values) / len(values) for name, values in means.items()}
     return metrics | {row.metric: row.value for row in rows if row.split == "start"}
+
+
+SCORES = {"accuracy": "accuracy", "r2": "R2"}  # by which runs are compared, and their names in tables
+
+
+def score_of(rows: list[Measurement]) -> str:
+    """The metric by which runs are compared: ``accuracy``, or ``r2`` where it was measured."""
+    return "r2" if any(row.metric == "r2" for row in rows) else "accuracy"
+
+
+def score_in(metrics: Mapping[str, Any]) -> str:
+    """The same, from the metrics of a record."""
+    return "r2" if "test_r2" in metrics else "accuracy"
 
 
 def _last(rows: list[Measurement]) -> float:

@@ -14,6 +14,7 @@ from normlab.report.study import Study
 from normlab.verdicts import Verdict
 
 TEMPLATE = Path(__file__).with_name("advice.md")
+ANSWER = Path(__file__).with_name("answer.md")
 
 
 def write_advice(studies: Sequence[tuple[Study, list[Verdict]]], results: Path) -> Path | None:
@@ -31,5 +32,11 @@ def write_advice(studies: Sequence[tuple[Study, list[Verdict]]], results: Path) 
 
     template = Template(TEMPLATE.read_text(), undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True)
     path = results / "README.md"
-    write_whole(path, template.render(of=numbers, published=published))
+    write_whole(path, template.render(of=numbers, published=published, answer=answer(numbers)))
     return path
+
+
+def answer(numbers: Numbers) -> str:
+    """The answer in a few lines, as Markdown; only what studies with records say."""
+    template = Template(ANSWER.read_text(), undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True)
+    return template.render(of=numbers)

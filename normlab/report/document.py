@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from normlab.files import to_csv
+from normlab.record import SCORES
 from normlab.report import anchors, figures, ledger, tables
 from normlab.report.origin import origin
 from normlab.report.study import Study
@@ -163,7 +164,7 @@ def tables_of_runs(
     both = {"accuracy": (wide, tables.shown_wide(study, wide))}
     if len(differences):
         both["differences"] = (differences, tables.shown_differences(study, differences))
-    lines = [f"## Accuracy {label}".rstrip(), ""]
+    lines = [f"## {SCORES[study.score].capitalize()} {label}".rstrip(), ""]
     for kind, (frame, shown) in both.items():
         (more / f"{kind}{suffix}.csv").write_text(to_csv(frame))
         (more / f"{kind}{suffix}.tex").write_text(tables.render(shown, "latex_booktabs") + "\n")
@@ -175,7 +176,7 @@ def drawings_of_runs(
     study: Study, runs: pd.DataFrame, differences: pd.DataFrame, rate: Rate, label: str
 ) -> list[Drawing]:
     """The figures of the runs at one choice of learning rates."""
-    cells = cells_of(study, runs)
+    cells, scored = cells_of(study, runs), SCORES[study.score]
     target = f"epochs_to.{study.plan.target:g}"
     drawings = []
 
@@ -191,21 +192,21 @@ def drawings_of_runs(
     lost = "; after a divergence the mean is over the runs that are left" * bool((runs.status == "diverged").any())
     add(
         "convergence",
-        "Validation accuracy along training {}" + lost,
-        lambda path: figures.convergence(path, curves("validation", "accuracy"), label),
+        f"Validation {scored} along training {{}}" + lost,
+        lambda path: figures.convergence(path, curves("validation", study.score), label, scored),
     )
     if target in runs:
         horizon = float(study.runs["config.trainer.max_epochs"].max())
         times = [(name, part.assign(epochs=part[target].fillna(np.inf), horizon=horizon)) for name, part in cells]
-        caption = f"Share of runs that reached {study.plan.target:g} validation accuracy {{}}"
+        caption = f"Share of runs that reached {study.plan.target:g} validation {scored} {{}}"
         add("time", caption, lambda path: figures.reached(path, times, study.plan.target))
     if len(differences):
         columns = [*study.factors, "norm"]
         names = [cell_name(columns, row) for row in differences[columns].itertuples(index=False)]
         add(
             "differences",
-            f"Test accuracy minus that of {study.reference} {{}}",
-            lambda path: figures.forest(path, differences, names, study.reference, study.plan.margin),
+            f"Test {scored} minus that of {study.reference} {{}}",
+            lambda path: figures.forest(path, differences, names, study.reference, study.plan.margin, scored),
         )
     if any(one["config"]["trainer"]["probe_steps"] for one in study.records):
         add(
@@ -218,8 +219,8 @@ def drawings_of_runs(
         lines = ", vertical lines the predicted largest stable rate" * bool(predicted)
         add(
             "rates",
-            f"Test accuracy against learning rate; crosses mark runs that diverged{lines}",
-            lambda path: figures.rates(path, cells_of(study, study.runs), predicted),
+            f"Test {scored} against learning rate; crosses mark runs that diverged{lines}",
+            lambda path: figures.rates(path, cells_of(study, study.runs), predicted, study.score),
         )
     return drawings
 

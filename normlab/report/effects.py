@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from normlab.files import write_whole
 from normlab.report.figures import figure
 from normlab.report.study import Study
 from normlab.report.tables import at_rates, differences, render
@@ -161,7 +162,7 @@ def write_effects(studies: Sequence[Study], results: Path, draw_it: bool = True)
         render({name: [str(value) for value in values] for name, values in columns.items()}, "github"),
         "",
     ]
-    path.write_text("\n".join(text))
+    write_whole(path, "\n".join(text))
     return path
 
 

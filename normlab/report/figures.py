@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from normlab.config import choices
+from normlab.record import SCORES
 from normlab.report.study import Picture
 
 # Colours that colour-blind readers tell apart (Okabe & Ito 2008, and two of Tol's). Schemes of one formula or family
@@ -263,13 +264,14 @@ def _panels(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], size: tuple[f
     return figure(path, columns=columns, rows=-(-len(cells) // columns), size=size)
 
 
-def convergence(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], label: str) -> None:
-    """Validation accuracy against epochs: mean over seeds, with the band of its 95% t interval.
+def convergence(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], label: str, score: str = "accuracy") -> None:
+    """Validation score against epochs: mean over seeds, with the band of its 95% t interval.
 
     Args:
         path: without ending.
         cells: name, and rows with norm, seed, epoch, value.
         label: of the learning rates that are shown.
+        score: name of the score.
     """
     from normlab.statistics import mean_interval
 
@@ -288,7 +290,7 @@ def convergence(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], label: st
                 axes.plot(found.index, found.estimate, label=scheme, lw=1.3, ms=3, **(style | {"markevery": 2}))
                 low, high = found.low.astype(float), found.high.astype(float)
                 axes.fill_between(found.index, low, high, color=style["color"], alpha=0.12, lw=0)
-            axes.set(xlabel="epoch", ylabel="validation accuracy", title=" ".join(filter(None, [name, label])))
+            axes.set(xlabel="epoch", ylabel=f"validation {score}", title=" ".join(filter(None, [name, label])))
         beside(np.ravel(drawn)[len(cells) - 1])
 
 
@@ -315,17 +317,24 @@ def probes(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], label: str) ->
         beside(np.ravel(drawn)[len(cells) - 1])
 
 
-def rates(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], limits: Mapping[tuple[str, str], float]) -> None:
-    """Test accuracy against learning rate; a rate at which runs diverged is marked at the bottom.
+def rates(
+    path: Path,
+    cells: Sequence[tuple[str, pd.DataFrame]],
+    limits: Mapping[tuple[str, str], float],
+    score: str = "accuracy",
+) -> None:
+    """Test score against learning rate; a rate at which runs diverged is marked at the bottom.
 
     All panels have one scale.
 
     Args:
         path: without ending.
-        cells: name, and rows with norm, lr, status, test_accuracy.
+        cells: name, and rows with norm, lr, status, and the test score.
         limits: predicted largest stable rate by cell and scheme, where theory has one; drawn as a vertical line.
+        score: ``accuracy`` or ``r2``.
     """
-    means = [frame[frame.status == "finished"].groupby(["norm", "lr"]).test_accuracy.mean() for _, frame in cells]
+    column = f"test_{score}"
+    means = [frame[frame.status == "finished"].groupby(["norm", "lr"])[column].mean() for _, frame in cells]
     highest = max((part.max() for part in means if len(part)), default=1.0)
     with _panels(path, cells, (5.2, 3.8)) as drawn:
         for axes in np.ravel(drawn)[len(cells) :]:
@@ -333,7 +342,7 @@ def rates(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], limits: Mapping
         for axes, (name, frame) in zip(np.ravel(drawn), cells, strict=False):
             for scheme, rows in frame.groupby("norm", sort=False):
                 style = look(str(scheme))
-                line = rows[rows.status == "finished"].groupby("lr").test_accuracy.mean()
+                line = rows[rows.status == "finished"].groupby("lr")[column].mean()
                 axes.plot(line.index, line, label=scheme, lw=1.2, ms=4, **style)
                 lost = rows[rows.status == "diverged"].lr.unique()
                 if len(lost):  # an empty line that is not clipped would stretch to the figure's corner
@@ -345,7 +354,7 @@ def rates(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], limits: Mapping
             axes.set(
                 xscale="log",
                 xlabel="learning rate" + "\n(crosses: runs diverged)" * bool((frame.status == "diverged").any()),
-                ylabel="test accuracy",
+                ylabel=f"test {SCORES[score]}",
                 ylim=(0, min(1.0, 1.15 * highest)),
                 title=name,
             )
@@ -379,7 +388,9 @@ def reached(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], target: float
         beside(np.ravel(drawn)[len(cells) - 1])
 
 
-def forest(path: Path, frame: pd.DataFrame, names: Sequence[str], reference: str, margin: float) -> None:
+def forest(
+    path: Path, frame: pd.DataFrame, names: Sequence[str], reference: str, margin: float, score: str = "accuracy"
+) -> None:
     """Paired differences with their intervals, and the margin within which a difference does not matter.
 
     Args:
@@ -388,6 +399,7 @@ def forest(path: Path, frame: pd.DataFrame, names: Sequence[str], reference: str
         names: of the rows.
         reference: what is subtracted.
         margin: of equivalence.
+        score: name of the score.
     """
     with figure(path, size=(7.0, 1.2 + 0.28 * len(frame))) as axes:
         axes.axvspan(-100 * margin, 100 * margin, color="0.92", lw=0)
@@ -403,5 +415,5 @@ def forest(path: Path, frame: pd.DataFrame, names: Sequence[str], reference: str
             )  # fmt: skip
         axes.set(
             yticks=[], ylim=(-len(frame) + 0.4, 0.6),
-            xlabel=f"test accuracy minus that of {reference}, points (gray: at most {100 * margin:g} apart)",
+            xlabel=f"test {score} minus that of {reference}, points (gray: at most {100 * margin:g} apart)",
         )  # fmt: skip

@@ -66,13 +66,14 @@ class Numbers:
         if study not in self._frames:
             return ""
         runs = self._studies[study].runs
-        images = [f"{int(count):,}" for count in sorted(runs["provenance.images.train"].unique())]
+        counts = runs["provenance.images.train"].unique() if "provenance.images.train" in runs else []
+        images = [f"{int(count):,}" for count in sorted(counts)]
         epochs = [f"{count:g}" for count in sorted(runs["config.trainer.max_epochs"].unique())]
         inits = list(runs["config.arch.init"].dropna().unique()) if "config.arch.init" in runs else []
         parts = [" or ".join(runs.arch.unique())]
         parts += [f"init {' or '.join(inits)}"] * bool(inits)
         parts += [" or ".join(runs.optim.unique()), f"{' or '.join(runs['config.optim.schedule'].unique())} rate"]
-        parts += [f"{' or '.join(images)} training images", f"{' or '.join(epochs)} epochs"]
+        parts += [f"{' or '.join(images)} training images"] * bool(images) + [f"{' or '.join(epochs)} epochs"]
         return ", ".join(parts)
 
     def runs(self, *studies: str) -> int:

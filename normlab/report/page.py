@@ -1,24 +1,42 @@
-"""The page: one self-contained file with every study's question, tables, figures and verdicts."""
+"""The page: one self-contained file. The answer and one figure, then your case, the claims, and every study."""
 
 from __future__ import annotations
 
 import base64
 import html
+import math
 from collections import Counter
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from jinja2 import Template
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from markupsafe import Markup
+from PIL import Image
 
 from normlab.files import write_whole
 from normlab.record import provenance
-from normlab.report.ledger import entries, judged_by, tally, verdict_of
+from normlab.report.advice import answer
+from normlab.report.effects import LEFT, MATTERS, effects
+from normlab.report.ledger import entries, judged_by, verdict_of
+from normlab.report.numbers import Numbers
 from normlab.report.study import Study
+from normlab.report.tables import effect, pairs, tested
 from normlab.verdicts import Verdict
 
+FILTERS = {
+    "scheme": "scheme", "network": "network", "inside": "normalized inside", "optimizer": "optimizer",
+    "init": "initial weights", "schedule": "rate", "data": "data",
+}  # fmt: skip
+FIGURE = (
+    "What each scheme costs or gains against standardizing by the data set's own statistics, each at its best rate, by "
+    "network, data, optimizer and initial weights"
+)
+RIGHT = 5.0  # points: the end of a drawn effect, as LEFT
 LONG = 48  # characters, from which the text of a table's cell may break
 # Results that are not those of a study: folder, heading.
 OTHERS = {
@@ -54,11 +72,11 @@ def write_page(studies: list[tuple[Study, list[Verdict]]], results: Path) -> Pat
         studies: with their verdicts.
         results: folder of all results; the Markdown files in it become the page's articles.
     """
-    known = entries()
+    known, numbers, frame = entries(), Numbers(studies), effects([study for study, _ in studies])
     advice = results / "README.md"
     parts = [
         Part("advice", "What to use", [article(advice, "what-to-use")] if advice.is_file() else []),
-        Part("claims", "The ledger of claims", [article(results / "claims.md", "claims-all")]),
+        Part("ledger", "The ledger of claims", [article(results / "claims.md", "claims-all")]),
         Part("studies", "Studies", [article(results / s.name / "README.md", f"study-{s.name}") for s, _ in studies]),
     ]
     for folder, title in OTHERS.items():
@@ -70,13 +88,21 @@ def write_page(studies: list[tuple[Study, list[Verdict]]], results: Path) -> Pat
             "statement": known[id_].statement if id_ in known else judged[0][1].claim.statement,
             "result": verdict_of(judged).result,
             "text": verdict_of(judged).text,
-            "parts": tally(judged),
+            "effect": _largest(judged),
+            "under": "; ".join(dict.fromkeys(filter(None, (numbers.conditions(study.name) for study, _ in judged)))),
             "studies": [study.name for study, _ in judged],
         }
         for id_, judged in judged_by(studies).items()
     ]
     template = Template((Path(__file__).with_name("page.html")).read_text(), autoescape=True)
+    drawn = results / "effects.png"
     text = template.render(
+        answer=Markup(MarkdownIt("commonmark").render(answer(numbers))),
+        figure=Markup(_figure(drawn, FIGURE)) if drawn.is_file() else "",
+        effects=[_shown(row) for _, row in frame.iterrows()],
+        filters=[{"name": name, "title": title, "options": sorted(set(frame[name]))} for name, title in FILTERS.items()]
+        if len(frame)
+        else [],
         parts=[_markup(part) for part in parts if part.articles],
         verdicts=verdicts,
         counts=Counter(verdict["result"] for verdict in verdicts),
@@ -87,9 +113,38 @@ def write_page(studies: list[tuple[Study, list[Verdict]]], results: Path) -> Pat
     return path
 
 
-def _markup(part: Part) -> dict[str, object]:
-    from markupsafe import Markup
+def _largest(judged: list[tuple[Study, Verdict]]) -> str:
+    """The part of a claim with the largest difference of accuracies, with its interval and its pairs."""
+    cells = [cell for _, verdict in judged for cell in verdict.cells if not math.isnan(cell.interval.estimate)]
+    if not cells:
+        return ""
+    cell = max(cells, key=lambda one: abs(one.interval.estimate))
+    return f"{tested(cell)}: {effect(cell)}, n = {pairs(cell)}"
 
+
+def _shown(row: pd.Series) -> dict[str, Any]:
+    """An effect as a row of the page, with a drawing of its interval."""
+    text = f"{row.difference:+.1f} [{row.low:+.1f}, {row.high:+.1f}]"
+    low, middle, high, left, zero, right = (
+        _place(value) for value in (row.low, row.difference, row.high, -MATTERS, 0, MATTERS)
+    )
+    filled = "mark" if row.schedule == "cosine" else "mark open"
+    drawn = (
+        f'<svg class="effect" viewBox="0 0 240 22" role="img" aria-label="{text} points"><title>{text} points</title>'
+        f'<rect class="band" x="{left}" y="0" width="{right - left:.1f}" height="22"/>'
+        f'<line class="zero" x1="{zero}" x2="{zero}" y1="0" y2="22"/>'
+        f'<line class="interval" x1="{low}" x2="{high}" y1="11" y2="11"/>'
+        f'<circle class="{filled}" cx="{middle}" cy="11" r="4"/></svg>'
+    )
+    return {**row, "text": text, "drawn": Markup(drawn)}
+
+
+def _place(points: float) -> float:
+    """Where a difference stands in the drawing; beyond its ends, at the end."""
+    return round(235 * (min(max(points, LEFT), RIGHT) - LEFT) / (RIGHT - LEFT) + 2.5, 1)
+
+
+def _markup(part: Part) -> dict[str, object]:
     articles = [{**vars(one), "html": Markup(one.html)} for one in part.articles]
     return {**vars(part), "articles": articles}
 
@@ -108,7 +163,11 @@ def article(path: Path, anchor: str) -> Article:
     figures = _adapt(tokens, path.parent, anchor, html.escape(title, quote=True))
     body = markdown.renderer.render(tokens, markdown.options, {})
     if not figures:
-        body += "".join(_figure(drawn, _caption(drawn)) for drawn in sorted(path.parent.glob("*.png")))
+        drawn = sorted(path.parent.glob("*.png"))
+        body += "".join(
+            _figure(one, _caption(one)) if place == 0 else _elsewhere(one, _caption(one))
+            for place, one in enumerate(drawn)
+        )
     return Article(anchor, title, body)
 
 
@@ -138,7 +197,8 @@ def _adapt(tokens: list[Token], folder: Path, anchor: str, label: str) -> int:
             before.attrSet("class", "long")
         if before.type == "paragraph_open" and [part.type for part in parts] == ["image"]:
             figures += 1
-            _become(token, _figure(folder / str(parts[0].attrs["src"]), parts[0].content))
+            picture, caption = folder / str(parts[0].attrs["src"]), parts[0].content
+            _become(token, _figure(picture, caption) if figures == 1 else _elsewhere(picture, caption))
             before.hidden = after.hidden = True
     return figures
 
@@ -158,9 +218,23 @@ def _become(token: Token, content: str) -> None:
 
 
 def _figure(path: Path, caption: str) -> str:
-    content = base64.b64encode(path.read_bytes()).decode()
+    smaller = BytesIO()
+    with Image.open(path) as picture:
+        picture.convert("RGB").save(smaller, "webp", lossless=True)  # the same pixels in half of the bytes
+        width, height = picture.size
+    content = base64.b64encode(smaller.getvalue()).decode()
     text = html.escape(caption, quote=True)
-    return f'<figure><img src="data:image/png;base64,{content}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+    size = f'width="{width}" height="{height}" loading="lazy"'
+    return (
+        f'<figure><img src="data:image/webp;base64,{content}" {size} alt="{text}">'
+        f"<figcaption>{text}</figcaption></figure>"
+    )
+
+
+def _elsewhere(path: Path, caption: str) -> str:
+    """A second figure in words: the page keeps one a document, so that it stays below 3 MB."""
+    place = html.escape(f"{path.parent.name}/{path.name}", quote=True)
+    return f'<p class="soft">{html.escape(caption, quote=True)}: in the folder of results, <code>{place}</code>.</p>'
 
 
 CAPTIONS = {

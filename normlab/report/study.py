@@ -21,7 +21,6 @@ from normlab.errors import ConfigError, DataError, NormlabError
 from normlab.record import Stored, store
 from normlab.verdicts import Claim
 
-CHOICE = "validation_accuracy"  # at the end, by which each scheme's learning rate is chosen: no test image takes part
 MEASUREMENTS = "measurements.jsonl"
 
 
@@ -209,9 +208,10 @@ class Study:
         if "provenance.images.test" in frame:  # with ``correct``, which run is right on which of them
             frame["test_images"] = frame["provenance.images.test"]
         frame["diverged"] = (frame.status == "diverged").astype(float)
-        frame["failed"] = (~(frame.validation_accuracy >= self.plan.learns)).astype(float)
-        accuracy = frame.groupby([*self.factors, "norm", "lr"]).test_accuracy
-        frame["seed_deviation"] = (frame.test_accuracy - accuracy.transform("median")).abs()
+        frame["failed"] = (~(frame[self.choice] >= self.plan.learns)).astype(float)
+        tested = f"test_{self.score}"
+        score = frame.groupby([*self.factors, "norm", "lr"])[tested]
+        frame["seed_deviation"] = (frame[tested] - score.transform("median")).abs()
         return frame
 
     @cached_property
@@ -223,6 +223,16 @@ class Study:
             for row in entry["rows"]
         ]
         return pd.DataFrame(rows)
+
+    @cached_property
+    def score(self) -> str:
+        """What the runs are compared by: ``accuracy``, or ``r2`` in a study of regressions."""
+        return next((record.score_in(found["metrics"]) for found in self.records if found["metrics"]), "accuracy")
+
+    @property
+    def choice(self) -> str:
+        """What chooses each scheme's learning rate: the score on validation samples at the end; no test sample."""
+        return f"validation_{self.score}"
 
     @property
     def missing(self) -> int:
@@ -262,7 +272,7 @@ class Study:
         a rate with fewer seeds than another does not take part, and no run that is there to confirm the choice.
         """
         runs = self.runs[~self.confirms]
-        score = runs[CHOICE].where(runs.status == "finished", 0.0)
+        score = runs[self.choice].where(runs.status == "finished", 0.0)
         keys = [*self.factors, "norm"]
         scored = runs.assign(score=score).groupby([*keys, "lr"]).score
         means = pd.DataFrame({"score": scored.mean(), "seeds": scored.size()}).reset_index()
@@ -420,7 +430,8 @@ def score(name: str, config: Config, stored: Sequence[Mapping[str, list[Stored]]
     found = recorded(name, config, stored)
     if found is None:
         return None
-    return float(found.record["metrics"][CHOICE]) if found.record["status"] == "finished" else 0.0
+    metrics = found.record["metrics"]
+    return float(metrics[f"validation_{record.score_in(metrics)}"]) if found.record["status"] == "finished" else 0.0
 
 
 def _of_one_data_set(name: str, config: Config, candidates: list[Stored]) -> Stored:

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
-from normlab.report.study import CHOICE, Study
+from normlab.record import SCORES
+from normlab.report.study import Study
 from normlab.statistics import (
     Interval,
     crossed_interval,
@@ -70,7 +71,7 @@ def ranges(study: Study) -> pd.DataFrame:
     for values, part in study.runs[~study.confirms].groupby([*study.factors, "norm", "seed"], sort=False):
         trained = part[part.failed == 0]
         rates = trained.lr.astype(float)
-        best = float(rates.to_numpy()[trained[CHOICE].to_numpy().argmax()]) if len(trained) else math.nan
+        best = float(rates.to_numpy()[trained[study.choice].to_numpy().argmax()]) if len(trained) else math.nan
         rows.append(
             {
                 **dict(zip([*study.factors, "norm", "seed"], values, strict=True)),
@@ -101,7 +102,7 @@ def wide(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for values, part in runs.groupby([*study.factors, "norm"], sort=False):
         finished = part[part.status == "finished"]
-        accuracy = mean_interval(finished.test_accuracy.to_numpy())
+        accuracy = mean_interval(finished[f"test_{study.score}"].to_numpy())
         times, steps = _times(part, target), _times(part, f"steps_to.{study.plan.target:g}")
         reached = time_to_target(times.dropna().to_numpy(), horizon)
         lr = part.lr.dropna().astype(float).unique()
@@ -160,7 +161,7 @@ def differences(study: Study, runs: pd.DataFrame, reference: str | None = None) 
     if study.factors:
         cells = list(runs.groupby(study.factors, sort=False))
     for values, cell in cells:
-        table = cell.pivot_table(index="seed", columns="norm", values="test_accuracy", sort=False, dropna=False)
+        table = cell.pivot_table(index="seed", columns="norm", values=f"test_{study.score}", sort=False, dropna=False)
         if reference not in table:
             continue
         have = {str(norm): set(part.seed) for norm, part in cell.groupby("norm")}
@@ -226,7 +227,7 @@ def shown_wide(study: Study, frame: pd.DataFrame) -> dict[str, list[str]]:
         ),
         "n": list(map(str, frame.n)),
         "diverged": [f"{share:.0%}" for share in frame.diverged],
-        "test accuracy": [
+        f"test {SCORES[study.score]}": [
             percent(a, low, high)
             for a, low, high in zip(frame.accuracy, frame.accuracy_low, frame.accuracy_high, strict=True)
         ],

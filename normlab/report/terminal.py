@@ -10,7 +10,7 @@ from typing import Any
 from tabulate import tabulate
 
 from normlab.display import printable
-from normlab.record import OPERATIONAL
+from normlab.record import OPERATIONAL, SCORES, score_in
 
 
 def run_table(record: dict[str, Any]) -> str:
@@ -28,15 +28,25 @@ def run_table(record: dict[str, Any]) -> str:
         ("trained", f"{record['arch']} on {record['data']}, {record['optim']} at {record['lr']:g}, seed "
          f"{record['seed']}, {_number(metrics['epochs'])} epochs"),
         ("status", status),
-        ("test accuracy", f"{_percent(metrics['test_accuracy'])} (best on validation "
-         f"{_percent(metrics['best_validation_accuracy'])})"),
+        _score(metrics),
         ("test loss", _number(metrics["test_loss"])),
-        ("epochs", f"{reached} validation accuracy" if reached else "no target set"),
+        ("epochs", f"{reached} validation {SCORES[score_in(metrics)]}" if reached else "no target set"),
         *_theory(metrics),
         ("seconds", f"{metrics['training_seconds']:.1f} training, {sum_known(seconds):.1f} in all"),
         ("record", f"{record['path']}/record.json"),
     ]  # fmt: skip
     return tabulate(rows, tablefmt="plain")
+
+
+def _score(metrics: dict[str, Any]) -> tuple[str, str]:
+    if score_in(metrics) == "accuracy":
+        best = _percent(metrics["best_validation_accuracy"])
+        return "test accuracy", f"{_percent(metrics['test_accuracy'])} (best on validation {best})"
+    return (
+        "test R2",
+        f"{_number(metrics['test_r2'])} (best on validation {_number(metrics['best_validation_r2'])}), "
+        f"RMSE {_number(metrics['test_rmse'])} in the target's unit",
+    )
 
 
 def _theory(metrics: dict[str, Any]) -> list[tuple[str, str]]:
@@ -75,17 +85,16 @@ def comparison_table(records: Sequence[dict[str, Any]]) -> str:
     for record in records:
         groups.setdefault(tuple(str(_lookup(record, key)) for key in varying), []).append(record)
     targets = list(dict.fromkeys(target for record in records for target in record["metrics"].get("epochs_to", {})))
+    scores = [score for score in SCORES if any(score_in(record["metrics"]) == score for record in records)]
     rows = []
     for values, runs in groups.items():
         finished = [run for run in runs if run["status"] == "finished"]
-        accuracy = [run["metrics"]["test_accuracy"] for run in finished]
-        spread = f" ± {100 * statistics.stdev(accuracy):.1f}" if len(accuracy) > 1 else ""
         rows.append(
             [
                 *values,
                 len(runs),
                 len([run for run in runs if run["status"] == "diverged"]),
-                (_percent(statistics.mean(accuracy)) + spread) if accuracy else "-",
+                *(_spread([run["metrics"] for run in finished], score) for score in scores),
                 _mean(run["metrics"]["test_loss"] for run in finished),
                 *(_median(run["metrics"]["epochs_to"].get(target, math.nan) for run in runs) for target in targets),
                 _mean(run["metrics"]["training_seconds"] for run in runs),
@@ -95,7 +104,7 @@ def comparison_table(records: Sequence[dict[str, Any]]) -> str:
         *(key.removesuffix(".name") for key in varying),
         "runs",
         "diverged",
-        "test accuracy",
+        *(f"test {SCORES[score]}" for score in scores),
         "test loss",
         *(f"epochs to {t}" for t in targets),
     ]
@@ -140,6 +149,17 @@ def _when(value: float) -> str:
 
 def _percent(value: float) -> str:
     return "-" if math.isnan(value) else f"{100 * value:.1f}%"
+
+
+def _spread(metrics: Sequence[dict[str, Any]], score: str) -> str:
+    """The mean test score of runs, and the standard deviation of two or more; accuracies in percent."""
+    values = [one[f"test_{score}"] for one in metrics if f"test_{score}" in one]
+    if not values:
+        return "-"
+    mean, spread = statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None
+    if score == "accuracy":
+        return _percent(mean) + (f" ± {100 * spread:.1f}" if spread is not None else "")
+    return _number(mean) + (f" ± {spread:.2g}" if spread is not None else "")
 
 
 def _mean(values: Any) -> str:

@@ -17,7 +17,12 @@ from torch import Tensor, nn
 from normlab.norms import Normalization
 from normlab.theory.curvature import Loss, training_copy
 
-LAYERS = (nn.Linear, nn.Conv2d, nn.MultiheadAttention)  # layers whose activations and gradients are measured
+LAYERS = (
+    nn.Linear,
+    nn.Conv2d,
+    nn.MultiheadAttention,
+    nn.Embedding,
+)  # layers whose activations and gradients are measured
 
 
 def second_moments(batches: Iterable[Tensor], norm: Normalization) -> Tensor:
@@ -35,7 +40,7 @@ def second_moments(batches: Iterable[Tensor], norm: Normalization) -> Tensor:
     return total / count
 
 
-def predicted_output_variance(layer: nn.Linear | nn.Conv2d, moments: Tensor) -> float:
+def predicted_output_variance(layer: nn.Linear | nn.Conv2d | nn.Embedding, moments: Tensor) -> float:
     """Variance of the layer's output over images, positions and draws of the weights.
 
     The mean squares of the weights and of the biases are taken as their variances.
@@ -46,9 +51,11 @@ def predicted_output_variance(layer: nn.Linear | nn.Conv2d, moments: Tensor) -> 
     2.0
 
     Args:
-        layer: a network's first.
+        layer: a network's first; of an embedding, which looks its output up, the moments do not count.
         moments: E[x^2], [C, H, W]; see :func:`second_moments`.
     """
+    if isinstance(layer, nn.Embedding):
+        return layer.weight.double().square().mean().item()
     moments = moments.double()
     if isinstance(layer, nn.Linear):
         seen = moments.sum()

@@ -126,7 +126,7 @@ def descent(moments: Moments, bias: bool, start: Tensor | None = None) -> Descen
     eigenvalues, vectors = torch.linalg.eigh(matrix)
     eigenvalues, vectors = eigenvalues.flip(0), vectors.flip(1)
     spectrum = Spectrum(eigenvalues, threshold(eigenvalues, moments.count))
-    residual, initial = cross, 0.5 * moments.targets.sum().item()  # |y|^2 = 1 for a one-hot target
+    residual, initial = cross, 0.5 * moments.energy
     if start is not None:
         residual = cross - matrix @ start
         initial += (0.5 * start * (matrix @ start) - cross * start).sum().item()

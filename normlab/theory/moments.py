@@ -29,6 +29,7 @@ class Moments:
         covariance: E[(x - mean)(x - mean)'], [D, D].
         cross: E[(x - mean) y'], [D, C].
         targets: E[y], [C].
+        energy: E[|y|^2]; 1 for one-hot targets.
     """
 
     count: int
@@ -36,6 +37,7 @@ class Moments:
     covariance: Tensor
     cross: Tensor
     targets: Tensor
+    energy: float = 1.0
 
     def second_moment(self, bias: bool) -> Tensor:
         """S = E[x~ x~'] with x~ = [x; 1] if there is a bias, else x; [D + 1, D + 1] or [D, D]."""
@@ -61,6 +63,7 @@ class Moments:
             scale[:, None] * covariance * scale,
             scale[:, None] * cross,
             self.targets,
+            self.energy,
         )
 
     def transformed(self, matrix: Tensor, center: Tensor) -> Moments:
@@ -71,6 +74,7 @@ class Moments:
             matrix @ self.covariance @ matrix.T,
             matrix @ self.cross,
             self.targets,
+            self.energy,
         )
 
 
@@ -99,6 +103,7 @@ def raw_moments(
     sums: SecondMoment | None = None
     by_class, counts = torch.zeros(classes, 0, dtype=torch.float64), torch.zeros(classes, dtype=torch.float64)
     shape: tuple[int, ...] = ()
+    energy = 0.0
     black, white = range_ or (0.0, 1.0)
     for inputs, labels in batches:
         check_inputs(inputs)
@@ -108,20 +113,23 @@ def raw_moments(
             shape = tuple(inputs.shape[1:])
             black, white = range_ or range_of_type(inputs.dtype)
             require_dense(rows.shape[1])
-            sums, by_class = SecondMoment(rows.shape[1]), torch.zeros(classes, rows.shape[1], dtype=torch.float64)
-        sums.update(rows)
+            sums, by_class = SecondMoment(rows), torch.zeros(classes, rows.shape[1], dtype=torch.float64)
+        else:
+            sums += SecondMoment(rows)
         if labels.is_floating_point():
             by_class += labels.double()[None] @ rows.double()
             counts += labels.double().sum()
+            energy += labels.double().square().sum().item()
         else:
             by_class.index_add_(0, labels, rows.double())
             counts += torch.bincount(labels, minlength=classes)
+            energy += len(labels)
     if sums is None:
         raise DataError("no images")
     mean, covariance = sums.statistics(black, white - black)
     targets = counts / sums.rows
     cross = (by_class.T - black * counts) / ((white - black) * sums.rows) - torch.outer(mean, targets)
-    return Moments(sums.rows, mean, covariance, cross, targets), shape
+    return Moments(sums.rows, mean, covariance, cross, targets, energy / sums.rows), shape
 
 
 def require_dense(features: int) -> None:
@@ -171,6 +179,7 @@ def streamed_moments(batches: Iterable[tuple[Tensor, Tensor]], norm: Normalizati
     norm = copy.deepcopy(norm).double()  # a copy, because the network keeps its own precision
     count, total = 0, torch.zeros(0)
     products, cross, targets = torch.zeros(0), torch.zeros(0), torch.zeros(classes, dtype=torch.float64)
+    energy = 0.0
     with torch.no_grad():
         for images, labels in batches:
             x = norm(images).flatten(1)
@@ -184,9 +193,9 @@ def streamed_moments(batches: Iterable[tuple[Tensor, Tensor]], norm: Normalizati
             products.addmm_(x.T, x)
             cross.addmm_(x.T, y)
             targets += y.sum(0)
+            energy += y.square().sum().item()
     if count == 0:
         raise DataError("no images")
     mean, targets = total / count, targets / count
-    return Moments(
-        count, mean, products / count - torch.outer(mean, mean), cross / count - torch.outer(mean, targets), targets
-    )
+    covariance = products / count - torch.outer(mean, mean)
+    return Moments(count, mean, covariance, cross / count - torch.outer(mean, targets), targets, energy / count)

@@ -132,7 +132,7 @@ def _descent(config: Config, data: Dataset, norm: Normalization, layer: nn.Linea
     start = torch.cat([layer.weight.T, layer.bias[None]]) if bias else layer.weight.T
     if start.any():
         return descent(dataset_moments(data, norm), bias, start.detach().double())
-    about = json.dumps([data.key, data.black, data.white, config.plain()["norm"], bias], sort_keys=True)
+    about = json.dumps([data.key, data.black, data.white, data.target, config.plain()["norm"], bias], sort_keys=True)
 
     def make() -> dict[str, Any]:
         theory = descent(dataset_moments(data, norm), bias)
@@ -160,5 +160,5 @@ def dataset_moments(data: Dataset, norm: Normalization, raw: tuple[Moments, Any]
     """
     classes = len(data.classes)
     if not is_affine(norm):
-        return streamed_moments(data.train.batches(256), norm, classes)
-    return moments_under(norm, *(raw or raw_moments(data.train.batches(256), classes, (data.black, data.white))))
+        return streamed_moments(data.training_batches(), norm, classes)
+    return moments_under(norm, *(raw or raw_moments(data.training_batches(), classes, (data.black, data.white))))

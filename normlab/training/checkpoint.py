@@ -10,7 +10,8 @@ import torch
 from normlab.archs import Network
 from normlab.config import Config, defaults, parse_group
 from normlab.errors import CheckpointError, ConfigError, first_line, lack
-from normlab.inputs import TYPE_NAMES
+from normlab.inputs import TYPE_NAMES, Target
+from normlab.norms import Front, build_scheme
 
 KEY = "normlab"
 # What the description of a network has, by type; see :func:`description`.
@@ -27,6 +28,9 @@ def description(config: Config, network: Network) -> dict[str, Any]:
         "normalized_shape": list(network.normalized_shape),
         "classes": list(network.classes),
         "input_type": str(network.input_type).removeprefix("torch."),
+        **({} if network.tokenizer is None else {"tokenizer": network.tokenizer}),
+        "target": None if network.target is None else list(network.target),
+        "front": network.front.plain() if network.front else None,
     }
 
 
@@ -53,13 +57,17 @@ def load(path: str | Path) -> Network:
             choice[group] = parse_group(group, {**about[group], "_target_": own})
         except ConfigError as error:
             raise CheckpointError(f"{path}: {error}") from None
+    front = Front(**about["front"]) if about.get("front") else None
     network = Network(
-        choice["norm"].build(),
+        build_scheme(choice["norm"], front),
         choice["arch"],
         tuple(about["input_shape"]),
         tuple(about["classes"]),
         tuple(about["normalized_shape"]),
         TYPE_NAMES[about.get("input_type", "uint8")],  # without one: from the time when all inputs were of 8 bits
+        about.get("tokenizer"),
+        Target(*about["target"]) if about.get("target") else None,
+        front,
     )
     _put(network, saved, Path(path))
     return network.eval()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from normlab.archs import Network
 from normlab.archs.layers import first_layer
-from normlab.archs.losses import LOSSES
+from normlab.archs.losses import loss_of
 from normlab.augment import Augment
 from normlab.config import Config, ShiftName
 from normlab.data import Batch
@@ -22,6 +22,7 @@ from normlab.display import protect
 from normlab.record import Curve
 from normlab.shifts import shifted
 from normlab.training.checkpoint import KEY, description
+from normlab.training.meters import Accuracy, Deviation, Meter
 from normlab.training.optimizers import build_optimizer, schedule
 from normlab.training.quiet import hush
 from normlab.training.resume import KEY as RESUME
@@ -56,20 +57,19 @@ class Training(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.network, self.config, self.curve, self.resumption = network, config, curve, resumption
-        self.loss = LOSSES[config.arch.loss]
+        self.loss = loss_of(config.arch.loss, network.target)
         self.augment = Augment(config.augment, config.seed)
         self.steps_per_epoch, self.images_per_epoch = steps_per_epoch, images_per_epoch
         self.full_batch = config.optim.full_batch
         self.updates_per_epoch = 1 if self.full_batch else steps_per_epoch
         self.updates = 0  # made so far, as of the last evaluation
         self.first_step_at = math.nan  # by time.perf_counter
-        self.latest: dict[str, float] = {}  # loss and accuracy of the last evaluation, for a progress display
+        self.latest: dict[str, float] = {}  # loss and accuracy, or R2, of the last evaluation, for a progress display
         self.shift: tuple[ShiftName, int] | None = None  # light that test images are put under, and its severity
         self._compiled = not config.trainer.compile
         self._unread: list[tuple[int, Tensor]] = []  # steps and losses that may still be on a GPU
         self._epoch_loss = torch.zeros(())  # of full-batch descent
-        self._sums = torch.zeros(3)  # loss, correct answers and images of an evaluation
-        self.answers: list[Tensor] = []  # whether each image of the last evaluation was classified rightly, bool [B]
+        self.meter = self._new_meter()  # of the last evaluation
 
     # Optimization
 
@@ -107,9 +107,10 @@ class Training(pl.LightningModule):
         if step == 0:
             self._watch_first_layer(batch_index)
         elif not self._compiled:  # after the first update, which watches the first layer from outside
-            self.network.compile()
+            self.network.norm.compile()
+            self.network.body.compile()
             self._compiled = True
-        loss = self.loss(self.network(self.augment(images)), labels)
+        loss = self.loss(self.network.scores(self.augment(self._as_stored(images))), labels)
         if self.full_batch:
             loss = loss * (len(labels) / self.images_per_epoch)
             self._epoch_loss = loss.detach() + (self._epoch_loss if batch_index else 0)
@@ -212,61 +213,64 @@ class Training(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start counting."""
-        self._sums = torch.zeros(3, dtype=torch.float64, device=self.device)
-        self.answers = []
+        self.meter = self._new_meter()
+
+    def _new_meter(self) -> Meter:
+        target = self.network.target
+        return Accuracy(self.device) if target is None else Deviation(target, self.device)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Add a batch's loss and correct answers."""
+        """Add a batch's loss and correct answers, or errors."""
         images, labels = batch
-        scores = self.network(images)
-        loss = self.loss(scores, labels).double()
-        right = scores.argmax(1) == labels
-        self.answers.append(right)
-        correct = right.sum()
-        self._sums += torch.stack([loss * len(labels), correct, torch.full_like(correct, len(labels))])
+        scores = self.network.scores(self._as_stored(images))
+        self.meter.add(self.loss(scores, labels), scores, labels)
+
+    def _as_stored(self, inputs: Tensor) -> Tensor:
+        """The inputs in their own type, without loss: under precision 64 Lightning turns float32 into float64."""
+        return inputs.to(self.network.input_type) if inputs.is_floating_point() else inputs
 
     def on_validation_epoch_end(self) -> None:
-        """Record loss and accuracy over the whole split; stop at a target or a loss that is not finite."""
+        """Record loss and accuracy (or R2) over the split; stop at a target or a loss that is not finite."""
         self.read_losses()
         if self.trainer.state.fn == TrainerFn.FITTING:
             self.updates = self.global_step
-        loss, accuracy = self._evaluated("validation")
+        measured = self._evaluated("validation")
         targets = self.config.trainer.targets if self.config.trainer.stop_at_target else ()
-        if not math.isfinite(loss) or (targets and accuracy >= max(targets)):
+        if not math.isfinite(measured["loss"]) or (targets and measured[self.meter.score] >= max(targets)):
             self.trainer.should_stop = True
-        if self.trainer.is_global_zero and (self.trainer.state.fn != TrainerFn.FITTING or not math.isfinite(loss)):
+        if self.trainer.is_global_zero and (
+            self.trainer.state.fn != TrainerFn.FITTING or not math.isfinite(measured["loss"])
+        ):
             self.curve.flush()
 
     on_test_epoch_start = on_validation_epoch_start
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
-        """Add a batch's loss and correct answers, under a shift of the light if one is chosen."""
+        """Add a batch's loss and correct answers (or errors), under a shift of the light if one is chosen."""
         images, labels = batch
         self.validation_step((images if self.shift is None else shifted(images, *self.shift), labels), batch_index)
 
     def on_test_epoch_end(self) -> None:
-        """Record loss and accuracy over the test images; under another light the accuracy alone."""
+        """Record loss and accuracy (or R2) over the test split; under another light the accuracy alone."""
         if self.shift is None:
             self._evaluated("test")
         else:
             name, severity = self.shift
             epoch = self.updates / self.updates_per_epoch
-            _, accuracy = self._mean_loss_and_accuracy()
+            accuracy = self._measured()["accuracy"]
             self.curve.add(self.updates, epoch, "test", f"accuracy_under.{name}.{severity}", accuracy)
         if self.trainer.is_global_zero:
             self.curve.flush()
 
-    def _mean_loss_and_accuracy(self) -> tuple[float, float]:
-        sums = self._sums
+    def _measured(self) -> dict[str, float]:
+        """What the meter says of the samples of all processes."""
+        sums = self.meter.sums
         if self.trainer.world_size > 1:
             sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
-        loss, correct, count = sums.tolist()
-        # If scores are NaN, argmax gives the first class: the accuracy would mean nothing.
-        return loss / count, correct / count if math.isfinite(loss) else math.nan
+        return self.meter.values(sums)
 
-    def _evaluated(self, split: str) -> tuple[float, float]:
-        loss, accuracy = self._mean_loss_and_accuracy()
-        self.latest = {"loss": loss, "accuracy": accuracy}
+    def _evaluated(self, split: str) -> dict[str, float]:
+        self.latest = self._measured()
         for metric, value in self.latest.items():
             self.curve.add(self.updates, self.updates / self.updates_per_epoch, split, metric, value)
-        return loss, accuracy
+        return self.latest

@@ -67,10 +67,10 @@ class Lines(Callback):
         if not trainer.is_global_zero or done == 0 or done < min(self._next, epochs):
             return
         self._next = done + epochs / 20 * 0.999
-        loss, accuracy = module.latest["loss"], module.latest["accuracy"]
+        loss, score = module.latest["loss"], module.meter.score
         seconds = time.perf_counter() - self._started
         print(
-            f"epoch {done:g}/{epochs}  validation loss {loss:.4g}  accuracy {accuracy:.4f}  {seconds:.1f} s",
+            f"epoch {done:g}/{epochs}  validation loss {loss:.4g}  {score} {module.latest[score]:.4f}  {seconds:.1f} s",
             file=sys.stderr,
             flush=True,
         )

@@ -44,7 +44,7 @@ class Outcome:
         first_step_at: when the first step began, by time.perf_counter; NaN if that was in another process.
         device: where it ran.
         answers: whether each test image was classified correctly at the end, bool [N] in the order of the test split;
-            None if several processes shared the images, or nothing was tested.
+            None if several processes shared the images, nothing was tested, or the task is a regression.
     """
 
     rows: list[Measurement]
@@ -111,7 +111,7 @@ def train(
                 rows = Curve.read(curve.path)
         if divergence(rows) is None:
             trainer.test(module, test, verbose=False)
-            answers = torch.cat(module.answers).cpu() if world_size == 1 else None
+            answers = torch.cat(module.meter.answers).cpu() if world_size == 1 and module.meter.answers else None
             for module.shift in itertools.product(options.shifts, SEVERITIES):
                 trainer.test(module, test, verbose=False)
             if options.checkpoint:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import chain
 
 import pytest
@@ -141,3 +142,69 @@ def test_data_sets_do_not_depend_on_the_seed_of_the_run():
     first = dataset("digits", limit=50)
     torch.manual_seed(2)
     assert dataset("digits", limit=50).key == first.key
+
+
+def grouped(groups, classes, samples, is_pure, seed):
+    """Samples numbered by their only pixel, each in a random group; pure groups hold one class only."""
+    generator = torch.Generator().manual_seed(seed)
+    member = torch.cat([torch.arange(groups), torch.randint(0, groups, (samples,), generator=generator)])
+    labels = member % classes if is_pure else torch.randint(0, classes, (len(member),), generator=generator)
+    pictures = torch.arange(len(member)).reshape(-1, 1, 1, 1).int()
+    return Source(tuple(map(str, range(classes))), Part(pictures, labels), groups=100 + member)
+
+
+@settings(max_examples=40)
+@given(st.integers(12, 40), st.integers(2, 3), st.integers(200, 400), st.booleans(), shares, shares, seeds)
+def test_groups_are_never_split_apart(groups, classes, samples, is_pure, validation, test, seed):
+    source = grouped(groups, classes, samples, is_pure, seed)
+    for limit in (None, 50):
+        parts = split(source, validation, test, limit, seed)
+        taken = {name: set(source.groups[part.pictures.flatten().long()].tolist()) for name, part in parts.items()}
+        assert not taken["train"] & taken["test"]
+        assert not taken["train"] & taken["validation"]
+        assert not taken["test"] & taken["validation"]
+        for part in parts.values():
+            assert len(part.labels.unique()) == classes
+            assert len(part) <= (limit or len(source.train))
+    whole = split(source, validation, test, None, seed)
+    assert sum(map(len, whole.values())) == len(source.train)
+    # As near to the share as whole groups allow: the largest group decides by how much it is missed.
+    largest = torch.bincount(source.groups).max().item()
+    assert abs(len(whole["test"]) - test * len(source.train)) <= largest * classes
+
+
+def test_few_speakers_of_all_classes_are_split():
+    """Six speakers who say every digit, as in recordings: one or more for each split."""
+    source = grouped(6, 10, 594, False, 0)
+    parts = split(source, 0.1, 0.2, None, 0)
+    speakers = {name: len(source.groups[part.pictures.flatten().long()].unique()) for name, part in parts.items()}
+    assert speakers == {"train": 4, "validation": 1, "test": 1}
+    assert split(source, 0.1, 0.2, None, 1)["test"].content != parts["test"].content
+
+
+def test_too_few_groups_are_refused():
+    with pytest.raises(DataError, match=r"class '0' occurs in 2 group\(s\); a split of whole groups needs at least 3"):
+        split(grouped(2, 2, 40, False, 0), 0.1, 0.2, None, 0)
+
+
+def test_groups_and_the_range_are_part_of_the_content():
+    plain = grouped(12, 2, 40, False, 0)
+    others = [
+        replace(plain, groups=None),
+        replace(plain, groups=plain.groups.flip(0)),
+        replace(plain, white=4095.0),
+        replace(plain, black=-1.0),
+    ]
+    assert len({plain.content, *(other.content for other in others)}) == 5
+
+
+@given(st.integers(8, 60), shares, shares, seeds)
+def test_a_regression_is_split_at_random(samples, validation, test, seed):
+    targets = torch.rand(samples)
+    source = Source(("target",), Part(torch.arange(samples).reshape(-1, 1).int(), targets), task="regression")
+    parts = split(source, validation, test, None, seed)
+    assert sorted(chain.from_iterable(map(numbers, parts.values()))) == list(range(samples))
+    assert len(parts["test"]) == max(1, min(round(test * samples), samples - 2))
+    for part in parts.values():
+        assert torch.equal(part.labels, targets[part.pictures.flatten().long()])
+    assert len(split(source, validation, test, 3, seed)["train"]) == 3

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize
+from sklearn.datasets import load_wine
+from sklearn.model_selection import train_test_split
 from torch import nn
 
 from normlab.data import dataset
@@ -162,3 +164,27 @@ def test_a_trained_network_meets_the_mistakes():
     assert by_mistake["normalized twice"]["difference"] < -0.05
     with pytest.raises(DataError, match="requires three"):
         anchors.mistakes_at_test(data={"name": "digits"}, arch={"name": "cnn"})
+
+
+def test_scalers_and_classifiers_count_right_answers():
+    """The printed table of wine, whose nearest neighbors are those of a search by brute force."""
+    printed = {"none": [33, 26, 35, 36, 36, 29], "standard": [33, 35, 36, 36, 36, 36]}
+    rows = {
+        (row["scaler"], row["classifier"]): row
+        for row in anchors.scalers_and_classifiers(table="wine", printed=printed)
+    }
+    bunch = load_wine()
+    noisy = bunch.data + np.random.default_rng(42).normal(0, 0.2, bunch.data.shape)
+    train, test, labels, expected = train_test_split(noisy, bunch.target, test_size=0.2, random_state=42)
+    for scaler in printed:
+        center, spread = (train.mean(0), train.std(0)) if scaler == "standard" else (0.0, 1.0)
+        x, other = (train - center) / spread, (test - center) / spread
+        near = np.argsort(((other[:, None] - x) ** 2).sum(2), axis=1)[:, :5]
+        answers = [np.bincount(labels[five]).argmax() for five in near]
+        row = rows[scaler, "nearest neighbors"]
+        assert row["right"] == (answers == expected).sum() == row["printed"] * 36
+        assert row["rows_off"] == 0
+    with pytest.raises(DataError, match="2 numbers for 6 classifiers"):
+        anchors.scalers_and_classifiers(table="wine", printed={"none": [1, 2]})
+    with pytest.raises(DataError, match="table=cars"):
+        anchors.scalers_and_classifiers(table="cars", printed={})

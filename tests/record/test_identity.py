@@ -98,7 +98,7 @@ def test_the_address_of_a_class_has_no_part_in_the_fingerprint(monkeypatch):
     monkeypatch.setattr(home, "Affine2", Fixed, raising=False)
     moved_to(monkeypatch, "normlab.norms.Affine2")
     moved = composed(**{"norm._target_": "normlab.norms.Affine2"})
-    assert moved.norm.target == "normlab.norms.Affine2"
+    assert moved.norm.address == "normlab.norms.Affine2"
     assert record.fingerprint(moved) == before
 
 

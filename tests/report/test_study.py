@@ -320,13 +320,15 @@ def test_the_page_is_whole_and_accessible(made, planted):
     page = Page()
     page.feed(text)
     assert page.problems == []
-    assert all(source.startswith("data:image/png;base64,") for source in page.loads)
-    assert len(page.loads) == 2
+    assert all(source.startswith("data:image/webp;base64,") for source in page.loads)
+    assert len(page.loads) == 1  # one figure a document, the other in words
     assert len(set(page.ids)) == len(page.ids)
     assert {link[1:] for link in page.links} <= set(page.ids)
     assert page.headings[0] == 1
     assert all(b - a <= 1 for a, b in zip(page.headings, page.headings[1:], strict=False))
-    assert "<script>" not in text
+    assert text.count("<script>") == 1  # the page's own, none out of a heading
+    assert "LR1: holds" in text
+    assert text.count("<tr data-scheme=") == 3
     assert "LR1" in text
     assert json.loads((results / "learning_rates/verdicts.json").read_text())[0]["verdict"] == "holds"
     assert "http" not in text.replace("http-equiv", "")

@@ -66,7 +66,7 @@ def test_a_folded_network_is_the_same_function(make, norm, arch):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"norm": "per_image"}, "PerImage is not a fixed scale and shift"),
+        ({"norm": "per_image"}, "OneSample is not a fixed scale and shift"),
         ({"norm": "zca", "norm.eps": 1e-3}, "is not a fixed scale and shift"),
         ({"norm": "feature"}, "its scale differs from pixel to pixel"),
     ],

@@ -1,0 +1,80 @@
+"""Affine schemes of constants, and of statistics over the training set."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from normlab.config import PositiveFloat
+from normlab.errors import DataError
+from normlab.inputs import range_of_type
+from normlab.norms.base import Affine
+from normlab.norms.estimators import ESTIMATORS, Axes, Estimator, summed_dims
+
+Numbers = Annotated[list[float], Field(min_length=1)]
+Constants = Annotated[list[PositiveFloat], Field(min_length=1)]
+
+
+class Fixed(Affine):
+    """(u - mean)/std with constants: unit, centered, inception, imagenet, clip.
+
+    Args:
+        mean: one number, or one for each channel, in units of u.
+        std: one number, or one for each channel, in units of u, above 0.
+
+    A grayscale image under three constants is repeated to three channels.
+    """
+
+    def __init__(self, *, mean: float | Numbers, std: PositiveFloat | Constants) -> None:
+        super().__init__()
+        columns = [torch.tensor(value, dtype=torch.float64).reshape(-1, 1, 1) for value in (mean, std)]
+        if len(columns[0]) != len(columns[1]) and 1 not in (len(columns[0]), len(columns[1])):
+            raise DataError(f"norm.mean has {len(columns[0])} numbers, but norm.std has {len(columns[1])}")
+        self._constants = torch.broadcast_tensors(*columns)
+        self.set_statistics(*self._constants)
+
+    def _put_range(self, black: float, white: float) -> None:
+        super()._put_range(black, white)
+        self.set_statistics(*self._constants)
+
+    def map_for(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale and shift, for the range of the inputs' type where no range is set."""
+        if self.has_range or inputs.dtype == torch.uint8:
+            return self.scale, self.shift
+        black, white = range_of_type(inputs.dtype)
+        mean, std = (value.to(inputs.device) for value in self._constants)
+        return 1 / ((white - black) * std), -(mean + black / (white - black)) / std
+
+    def require_shape(self, inputs: Tensor) -> None:
+        """Refuse inputs unless they have one channel, or as many channels as there are constants."""
+        channels, constants = inputs.shape[1], len(self.scale)
+        if constants not in (1, channels) and channels != 1:
+            what = "images" if inputs.ndim == 4 else "inputs"
+            raise DataError(f"{what} of {channels} channels under a normalization with {constants} constants")
+
+
+class TrainingSet(Affine):
+    """(u - center)/spread with statistics of all training inputs; a spread of 0 counts as 1.
+
+    Args:
+        estimator: gives center and spread; a name of :data:`normlab.norms.estimators.ESTIMATORS`.
+        axes: what has statistics of its own; see :func:`normlab.norms.estimators.summed_dims`.
+        center: subtract the center; False: only divide.
+        scale: divide by the spread; False: only subtract.
+    """
+
+    def __init__(self, estimator: Estimator, axes: Axes, center: bool = True, scale: bool = True) -> None:
+        super().__init__(takes_any_shape=axes == "all")
+        self.estimator, self.axes, self.centers, self.divides = estimator, axes, center, scale
+
+    def summarize(self, inputs: Tensor) -> Any:  # noqa: D102
+        return ESTIMATORS[self.estimator][0](inputs, (0, *summed_dims(self.axes, inputs.ndim)))
+
+    def finish(self, summary: Any, shape: torch.Size) -> None:  # noqa: D102
+        center, spread = (value[0] for value in ESTIMATORS[self.estimator][1](summary, *self.ends))
+        self.set_statistics(
+            center if self.centers else torch.zeros_like(center), spread if self.divides else torch.ones_like(spread)
+        )

@@ -1,0 +1,196 @@
+"""Folders of recordings, speakers, tones: what is read, what is changed, and what is refused."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.io import wavfile
+
+from normlab import dataset
+from normlab.data.recordings import read
+from normlab.errors import ConfigError, DataError
+
+RATE = 8000
+REAL = Path(os.environ.get("NORMLAB_DATA", "nowhere"))
+
+
+def tone(hertz=440.0, seconds=0.1, rate=RATE, level=0.5):
+    return (level * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+
+
+def write(path, samples=None, rate=RATE, dtype=np.int16):
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = tone() if samples is None else samples
+    if dtype == np.uint8:
+        samples = np.round(samples * 127 + 128)
+    elif np.dtype(dtype).kind == "i":
+        samples = np.round(samples * (np.iinfo(dtype).max))
+    wavfile.write(path, rate, samples.astype(dtype))
+    return path
+
+
+def corpus(root="mine", speakers=("ann", "bo", "carlo", "dora"), digits=2, takes=2):
+    for digit in range(digits):
+        for speaker in speakers:
+            for take in range(takes):
+                write(f"{root}/{digit}_{speaker}_{take}.wav", tone(300 + 100 * digit + len(speaker), 0.1))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "accuracy"), [(np.uint8, 2**-7), (np.int16, 2**-14), (np.int32, 2**-23), (np.float32, 0)]
+)
+def test_every_width_is_the_same_wave(here, dtype, accuracy):
+    recording = read(write("x.wav", dtype=dtype))
+    assert recording.rate == RATE
+    assert recording.waveform.shape == (1, 800)
+    assert np.abs(recording.waveform[0] - tone()).max() <= accuracy
+
+
+def test_flac_is_the_wav(here):
+    soundfile = pytest.importorskip("soundfile")
+    write("x.wav")
+    soundfile.write("x.flac", wavfile.read("x.wav")[1], RATE)
+    assert np.array_equal(read(Path("x.flac")).waveform, read(Path("x.wav")).waveform)
+
+
+def test_a_folder_with_a_class_each(here):
+    for name in ("cat", "dog"):
+        for i in range(5):
+            write(f"mine/{name}/{i}.wav", tone(seconds=0.1 + 0.02 * (name == "dog")))
+    data = dataset("audio", root="mine")
+    assert (data.kind, data.classes, data.shape) == ("audio", ("cat", "dog"), (1, 960))
+    assert "recordings 5 of 10 too short: zeros at the end" in data.notes
+    assert (data.black, data.white) == (0, 1)
+    cropped = dataset("audio", root="mine", seconds=0.1)
+    assert cropped.shape == (1, 800)
+    assert "recordings 5 of 10 too long: cropped" in cropped.notes
+
+
+def test_other_rates_and_channels_are_converted_and_told(here):
+    for name in ("a", "b"):
+        for i in range(5):
+            write(f"mine/{name}/{i}.wav")
+    write("mine/a/other.wav", tone(rate=16000), 16000)
+    write("mine/b/stereo.wav", np.stack([tone(), np.zeros_like(tone())], 1))
+    data = dataset("audio", root="mine")
+    assert "1 recordings resampled from 16,000 to 8,000 samples in a second" in data.notes
+    assert "1 recordings of several channels, mixed down to one" in data.notes
+    every = torch.cat([split.inputs for split in data.splits.values()])
+    levels = sorted(every.square().mean((1, 2)).sqrt().tolist())
+    assert levels[0] == pytest.approx(levels[5] / 2, rel=1e-3)  # the mean of a tone and silence
+    assert levels[1] == pytest.approx(levels[-1], rel=0.02)  # the same tone from another rate
+    assert dataset("audio", root="mine", rate=4000).shape == (1, 400)
+
+
+def test_no_speaker_is_split_apart(here):
+    corpus()
+    data = dataset("audio", root="mine", names="label_speaker_*", test=0.25, validation=0.3)
+    assert data.classes == ("0", "1")
+    assert "4 speakers in the training files; none is split apart" in data.notes
+    counts = {name: len(split) for name, split in data.splits.items()}
+    assert counts == {"train": 8, "validation": 4, "test": 4}  # whole speakers, four recordings each
+    others = [dataset("audio", root="mine", names="label_speaker_*", test=0.25, split_seed=s).key for s in range(4)]
+    assert len(set(others)) > 1
+
+
+def test_names_may_be_in_folders(here):
+    corpus()
+    for path in list(Path("mine").iterdir()):
+        digit, speaker, take = path.stem.split("_")
+        Path("by", speaker).mkdir(parents=True, exist_ok=True)
+        path.rename(f"by/{speaker}/{digit}-{take}.wav")
+    assert dataset("audio", root="by", names="speaker/label-*").classes == ("0", "1")
+
+
+def test_tones_need_no_file(here):
+    data = dataset("tones", per_class=6)
+    assert data.shape == (1, 4000)
+    assert len(data.classes) == 6
+    assert {name: len(split) for name, split in data.splits.items()} == {"train": 36, "validation": 12, "test": 12}
+    assert torch.equal(data.train.inputs * 2**15, (data.train.inputs * 2**15).round())  # of 16 bits
+    assert dataset("tones", per_class=6).content == data.content
+    level = 20 * data.train.inputs.square().mean((1, 2)).sqrt().log10()
+    assert level.min() > -26.5
+    assert level.max() < -13.5
+
+
+def truncated(path):
+    write(path)
+    content = Path(path).read_bytes()
+    Path(path).write_bytes(content[: len(content) // 2])
+
+
+def pair():
+    write("mine/a/1.wav")
+    write("mine/b/1.wav")
+
+
+def bad(action):
+    """A folder of two good recordings, and what an action does to it."""
+
+    def make():
+        pair()
+        action()
+
+    return make
+
+
+def both_splits():
+    for split in ("train", "test"):
+        corpus(f"mine/{split}", speakers=("ann", split))
+
+
+REFUSED = {  # what is made, the options, and the message
+    "no root": (pair, {"root": None}, "data=audio needs data.root=FOLDER"),
+    "no folder": (lambda: None, {}, "there is no folder mine"),
+    "no recordings": (lambda: os.makedirs("mine/a"), {}, "no recordings in it"),
+    "one class only": (lambda: write("mine/a/1.wav"), {}, "only one class, 'a'"),
+    "a recording outside": (bad(lambda: write("mine/loose.wav")), {}, "loose.wav: a recording outside any sub-folder"),
+    "no samples": (bad(lambda: write("mine/a/2.wav", tone()[:0])), {}, "2.wav: a recording of no samples"),
+    "truncated": (bad(lambda: truncated("mine/a/2.wav")), {}, "2.wav: ends before the last sample"),
+    "text": (bad(lambda: Path("mine/a/2.wav").write_text("hello")), {}, "2.wav: cannot be read as a WAV file"),
+    "empty": (bad(lambda: Path("mine/a/2.wav").write_bytes(b"")), {}, "2.wav: cannot be read as a WAV file"),
+    "NaN": (
+        bad(lambda: write("mine/a/2.wav", tone() * np.nan, dtype=np.float32)),
+        {},
+        "2.wav: 800 samples are NaN or infinite",
+    ),
+    "a flac that is none": (bad(lambda: Path("mine/a/2.flac").write_text("x")), {}, "2.flac: "),
+    "unequal lengths": (
+        bad(lambda: write("mine/a/2.wav", tone(seconds=0.05))),
+        {"too_short": "error"},
+        "2.wav: has 400 samples, others 800: choose data.too_short",
+    ),
+    "too long": (pair, {"seconds": 0.05, "too_long": "error"}, "has 800 samples, more than 400"),
+    "less than a sample": (pair, {"seconds": 1e-5}, "less than one sample"),
+    "a name that does not fit": (pair, {"names": "label_speaker_*"}, "1.wav: its name does not fit data.names=label"),
+    "a pattern without a label": (pair, {"names": "speaker_*"}, "expected the word label once"),
+    "a speaker in both splits": (both_splits, {"names": "label_speaker_*"}, "'ann' is in both the train and the test"),
+    "too few speakers": (lambda: corpus(speakers=("ann", "bob")), {"names": "label_speaker_*"}, "2 group"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_is_refused_in_one_line(here, monkeypatch, case):
+    monkeypatch.delenv("NORMLAB_DATA", raising=False)
+    make, options, message = REFUSED[case]
+    make()
+    with pytest.raises(DataError, match=message) as error:
+        dataset("audio", **{"root": "mine", **options})
+    assert "\n" not in str(error.value)
+
+
+def test_a_front_end_that_does_not_fit_is_refused():
+    with pytest.raises(ConfigError, match="a frame has 0 samples"):
+        dataset("tones", per_class=3, window_ms=0.1)
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not (REAL / "spoken_digits").is_dir(), reason="no spoken_digits in NORMLAB_DATA")
+def test_spoken_digits():
+    data = dataset("spoken_digits", front="kaldi", limit=50)
+    assert len(data.classes) == 10
+    assert "5 speakers in the training files; none is split apart" in data.notes

@@ -52,9 +52,8 @@ def load(path: str | Path) -> Network:
         target = str(about[group].get("_target_"))
         if not target.startswith("normlab."):  # a file must not choose what code runs
             raise CheckpointError(f"{path}: names {target}, which is not part of normlab")
-        try:  # by its name, because a class may have moved since
-            own = defaults(group, str(about[group]["name"]))["_target_"]
-            choice[group] = parse_group(group, {**about[group], "_target_": own})
+        try:
+            choice[group] = _choice(group, about[group])
         except ConfigError as error:
             raise CheckpointError(f"{path}: {error}") from None
     front = Front(**about["front"]) if about.get("front") else None
@@ -71,6 +70,17 @@ def load(path: str | Path) -> Network:
     )
     _put(network, saved, Path(path))
     return network.eval()
+
+
+def _choice(group: str, values: dict[str, Any]) -> Any:
+    """The choice of a checkpoint: by its name, because a class may have moved since; else by the class itself."""
+    try:
+        return parse_group(group, {**values, "_target_": defaults(group, str(values["name"]))["_target_"]})
+    except ConfigError as error:
+        try:  # such as raw, which was a Fixed with options that raw no longer has
+            return parse_group(group, values)
+        except ConfigError:
+            raise error from None
 
 
 def start_from(network: Network, path: Path) -> None:

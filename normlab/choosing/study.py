@@ -128,7 +128,7 @@ class Study:
         if self.state.size is None:
             self.state.timing = self._measure()
             timing = Timing(*self.state.timing)
-            fitting = size(budget - self.seconds, timing, len(self.schemes), epochs, fixed_epochs, most_seeds)
+            fitting = size(budget, self.seconds, timing, len(self.schemes), epochs, fixed_epochs, most_seeds)
             self.state.size = (fitting.epochs, fitting.seeds)
             self._save()
         return Size(*self.state.size)

@@ -190,6 +190,9 @@ def _adapt(tokens: list[Token], folder: Path, anchor: str, label: str) -> int:
         first.attrSet("id", anchor)
     for before, token, after in zip(tokens, tokens[1:], tokens[2:], strict=False):
         parts = token.children or []
+        for part in parts:
+            if part.type == "image" and not _is_figure(folder, str(part.attrs["src"])):
+                part.type, part.attrs, part.children = "text", {}, None  # of a name: nothing is read or fetched for it
         if before.type == "td_open" and len(token.content) >= LONG and all(part.type == "text" for part in parts):
             before.attrSet("class", "long")
         if before.type == "paragraph_open" and [part.type for part in parts] == ["image"]:
@@ -198,6 +201,15 @@ def _adapt(tokens: list[Token], folder: Path, anchor: str, label: str) -> int:
             _become(token, _figure(picture, caption) if figures == 1 else _elsewhere(picture, caption))
             before.hidden = after.hidden = True
     return figures
+
+
+def _is_figure(folder: Path, source: str) -> bool:
+    """Whether an image is a figure of a document: a PNG file in its folder."""
+    return (
+        "://" not in source
+        and Path(source).suffix == ".png"
+        and (folder / source).resolve().is_relative_to(folder.resolve())
+    )
 
 
 def _become(token: Token, content: str) -> None:

@@ -121,10 +121,8 @@ def train(
         raise KeyboardInterrupt from None
     except Exception as error:
         if options.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-            reason = getattr(error, "inner_exception", error)
-            raise ConfigError(
-                f"trainer.compile=true: the network is not compiled here: {first_line(reason)}"
-            ) from error
+            reason = first_line(getattr(error, "inner_exception", error))
+            raise ConfigError(f"trainer.compile=true: the network is not compiled here: {reason}") from error
         raise
     return Outcome(Curve.read(curve.path), seconds, module.first_step_at, str(trainer.strategy.root_device), answers)
 

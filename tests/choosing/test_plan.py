@@ -31,7 +31,7 @@ def test_a_budget_is_a_duration(text):
 
 def test_the_plan_fits_and_one_seed_more_does_not():
     for seconds in (200, 700, 3000):
-        fitting = size(seconds, TIMING, 4, 10, fixed_epochs=False, most_seeds=50)
+        fitting = size(seconds, 0, TIMING, 4, 10, fixed_epochs=False, most_seeds=50)
         assert needed(TIMING, 4, fitting.epochs, fitting.seeds) <= seconds
         assert fitting.seeds >= 5
         if fitting.epochs < 10:
@@ -41,16 +41,16 @@ def test_the_plan_fits_and_one_seed_more_does_not():
 
 
 def test_seeds_are_limited_by_the_user():
-    assert size(1e6, TIMING, 4, 10, fixed_epochs=False, most_seeds=7) == Size(10, 7)
+    assert size(1e6, 0, TIMING, 4, 10, fixed_epochs=False, most_seeds=7) == Size(10, 7)
 
 
 def test_a_budget_that_is_too_small_says_what_it_takes():
     least = needed(TIMING, 4, 3, 5)
-    with pytest.raises(ConfigError, match=rf"too small by 20 s.*take {least / 60:.0f} min at 3 epochs"):
-        size(least - 20, TIMING, 4, 10, fixed_epochs=False, most_seeds=50)
-    assert size(least, TIMING, 4, 10, fixed_epochs=False, most_seeds=50) == Size(3, 5)
+    with pytest.raises(ConfigError, match=rf"The start took 30 s; .* take {least / 60:.0f} min more at 3 epochs"):
+        size(least - 20 + 30, 30, TIMING, 4, 10, fixed_epochs=False, most_seeds=50)
+    assert size(least, 0, TIMING, 4, 10, fixed_epochs=False, most_seeds=50) == Size(3, 5)
     with pytest.raises(ConfigError, match="at 10 epochs"):  # the user's own number is kept
-        size(least, TIMING, 4, 10, fixed_epochs=True, most_seeds=50)
+        size(least, 0, TIMING, 4, 10, fixed_epochs=True, most_seeds=50)
 
 
 def test_the_difference_that_shows_has_the_power_that_is_said():

@@ -62,8 +62,8 @@ def main(arguments: list[str]) -> None:
             report.draw(new, frame, known, curves, data, label, options.eps, options.bias)
         count = len(data.train)
         what, classes = ("images" if data.kind == "images" else "samples"), len(data.classes)
-    outputs = f"{classes} classes" if data.task == "classification" else "a number to predict"
-    print(f"{label}: {count:,} training {what} of {'x'.join(map(str, data.shape))}, {outputs}")
+        outputs = f"{classes} classes" if data.task == "classification" else "a number to predict"
+        print(f"{label}: {count:,} training {what} of {'x'.join(map(str, data.shape))}, {outputs}")
         print(report.table(frame, options.eps))
         for name, reason in outcomes.items():
             if isinstance(reason, str):

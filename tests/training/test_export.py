@@ -257,3 +257,21 @@ def test_files_that_are_no_exports_are_named(here):
         (here / name).write_bytes(b"no network")
         with pytest.raises(CheckpointError, match=f"{name}: not readable as an exported network"):
             normlab.load(name)
+
+
+@pytest.mark.parametrize("norm", ["dataset", "per_image", "raw"])
+def test_checkpoints_from_before_the_range_are_read(here, checkpoint, norm):
+    """The names of classes then, no range, no type of inputs: the same scores on 8 bits."""
+    path = here / "old.ckpt"
+    saved = torch.load(checkpoint(norm))
+    now = normlab.load(checkpoint(norm))
+    about = saved["normlab"]
+    del about["input_type"]
+    old = {"dataset": "ChannelStatistics", "per_image": "PerImage", "raw": "Fixed"}
+    about["norm"]["_target_"] = f"normlab.norms.{old[norm]}"
+    if norm == "raw":
+        about["norm"] |= {"mean": 0.0, "std": 1 / 255}
+    saved["state_dict"] = {k: v for k, v in saved["state_dict"].items() if not k.endswith(("norm.black", "norm.white"))}
+    torch.save(saved, path)
+    images = torch.randint(0, 256, (5, *now.input_shape), dtype=torch.uint8)
+    torch.testing.assert_close(normlab.load(path)(images), now(images))

@@ -66,7 +66,9 @@ def forecast(
     level = ", ".join(f"{name} {part.labels.mean():.4g}" for name, part in parts.items())
     return Source(
         (series,),
-        **parts,
+        parts["train"],
+        parts["validation"],
+        parts["test"],
         notes=(*notes, f"windows of {window} steps and the value {horizon} after; mean to predict: {level}"),
         kind="series",
         task="regression",

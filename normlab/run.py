@@ -75,6 +75,7 @@ def run(
             tokenizer=data.tokenizer,
             target=data.target,
             front=data.front,
+            forecasts=data.forecasts,
         )
         if config.weights:
             start_from(network, config.weights)

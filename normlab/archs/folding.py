@@ -53,6 +53,8 @@ def folded(network: Network) -> tuple[nn.Module, str]:
         The network, and a text: what was done, or why nothing was done.
     """
     norm = network.norm
+    if network.forecasts:
+        return network, "kept as a layer: the normalization is undone on the output"
     if not isinstance(norm, Affine | Learned):
         return network, f"kept as a layer: {type(norm).__name__} is not a fixed scale and shift"
     if not norm.has_range:  # constants, for the range of the inputs' type

@@ -27,6 +27,7 @@ class Network(nn.Module):
         classes: names of the outputs.
         tokenizer: of texts, as JSON text; see :attr:`normlab.data.Dataset.tokenizer`.
         target: of a regression, how its labels are standardized.
+        forecasts: whether the output is a later value of the input, whose normalization is then undone.
         front: the settings of the front end that the scheme holds, of recordings.
     """
 
@@ -43,10 +44,11 @@ class Network(nn.Module):
         tokenizer: str | None = None,
         target: Target | None = None,
         front: Front | None = None,
+        forecasts: bool = False,
     ) -> None:
         super().__init__()
         self.norm, self.input_shape, self.classes, self.input_type = norm, input_shape, classes, input_type
-        self.tokenizer, self.target, self.front = tokenizer, target, front
+        self.tokenizer, self.target, self.front, self.forecasts = tokenizer, target, front, forecasts
         vocabulary = _vocabulary(arch, tokenizer)
         if normalized_shape is None:
             with torch.no_grad():
@@ -95,7 +97,11 @@ class Network(nn.Module):
         # The statistics need full precision; mixed precision is for the body only.
         with torch.autocast(inputs.device.type, enabled=False):
             normalized = self.norm(inputs)
-        return self.body(normalized)
+        scores = self.body(normalized)
+        if not self.forecasts:
+            return scores
+        assert self.target is not None
+        return self.target.standardized(self.norm.denormalize(scores[..., None], inputs)[..., 0])
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Texts as the tokens that this network was trained on, int32 [N, 1, T].

@@ -45,6 +45,7 @@ class Dataset:
         tokenizer: of texts, as the JSON text of the library ``tokenizers``; a token is an id from 0 to ``white``.
         target: of a regression, mean and standard deviation of the training labels, by which training standardizes
             them; 0 and 1 if it does not.
+        forecasts: whether the label is a later value of the input itself.
         columns: names of a table's features.
         front: of recordings, what is done to a waveform before a normalization.
     """
@@ -63,6 +64,7 @@ class Dataset:
     task: Literal["classification", "regression"] = "classification"
     tokenizer: str | None = None
     target: Target | None = None
+    forecasts: bool = False
     columns: tuple[str, ...] = ()
     front: Front | None = None
 
@@ -186,6 +188,7 @@ def _dataset(
         kind=source.kind,
         task=source.task,
         target=_target(source, splits["train"].labels),
+        forecasts=source.forecasts,
         columns=source.columns,
         front=source.front,
     )

@@ -74,10 +74,11 @@ def _read_wav(path: Path) -> tuple[NDArray[np.floating], int, str]:
         raise DataError(f"{path}: cannot be read as a WAV file ({first_line(error)})") from None
     if samples.dtype.kind == "f":
         return samples, rate, f"float of {8 * samples.itemsize} bits"
-    bits = 8 * samples.itemsize  # 24 bits come in the upper part of 32
     if samples.dtype == np.uint8:
         return (samples.astype(np.float64) - 128) / 128, rate, "8 bits"
-    return samples / float(2 ** (bits - 1)), rate, f"{bits} bits"
+    bits = 8 * samples.itemsize
+    kind = {16: "16 bits", 32: "24 or 32 bits"}.get(bits, "more than 32 bits")  # fewer bits come in the upper part
+    return samples / float(2 ** (bits - 1)), rate, kind
 
 
 def _read_other(path: Path) -> tuple[NDArray[np.floating], int, str]:

@@ -185,8 +185,7 @@ def _pair(path: Path) -> dict[str, Path]:
     if path.is_dir():
         files = sorted(path.glob(f"*{TRAIN}.ts"))
         if len(files) != 1:
-            have = f"{len(files)} of them" if files else "none"
-            raise DataError(f"{path}: expected one file NAME_TRAIN.ts in it, but there is {have}; name the file")
+            raise DataError(f"{path}: expected one file NAME_TRAIN.ts in it, not {len(files)}; name the file")
         path = files[0]
     if not path.is_file():
         raise DataError(f"{path}: no such file")
@@ -248,9 +247,12 @@ def read_ts(path: Path) -> Listing:
 def _check_header(path: Path, header: dict[str, str]) -> None:
     if header.get("timestamps", "false").lower() == "true":
         raise DataError(f"{path}: series with time stamps; interpolate them to equal steps first")
-    if header.get("classlabel", "true").lower().split(" ")[0] == "false":
-        what = "numbers to predict" if header.get("targetlabel", "").lower().startswith("true") else "no labels"
-        raise DataError(f"{path}: has {what} (@classLabel false); a classifier needs @classLabel true and the classes")
+    if header.get("targetlabel", "false").lower().startswith("true"):
+        raise DataError(f"{path}: has numbers to predict (@targetLabel true); only series with classes are taken")
+    if header.get("classlabel", "true").lower().startswith("false"):
+        raise DataError(
+            f"{path}: has no labels (@classLabel false); a classifier needs @classLabel true and the classes"
+        )
 
 
 def read_npy(path: Path, labels: Path | None) -> Listing:

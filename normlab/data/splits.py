@@ -111,6 +111,7 @@ class Source:
         columns: names of a table's features.
         fill: what the missing values of a table, NaN, are replaced by: this statistic of the training rows.
         standardize_target: whether a regression is trained on standardized labels.
+        forecasts: whether the label is a later value of the input itself, so that its normalization is undone on it.
         front: of recordings, what is done to a waveform before the scheme of ``norm=``.
     """
 
@@ -127,6 +128,7 @@ class Source:
     columns: tuple[str, ...] = ()
     fill: Literal["mean", "median"] | None = None
     standardize_target: bool = True
+    forecasts: bool = False
     front: Front | None = None
 
     @cached_property

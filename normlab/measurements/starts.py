@@ -98,6 +98,7 @@ def network_at_start(data: Dataset, norm: Normalization, arch: Arch | dict[str, 
         tokenizer=data.tokenizer,
         target=data.target,
         front=data.front,
+        forecasts=data.forecasts,
     )
 
 

@@ -98,14 +98,14 @@ class Prediction:
 
 
 def predict(config: Config, data: Dataset, network: Network) -> Prediction | None:
-    """The prediction for a run; None unless the model is linear and the loss is the squared error.
+    """The prediction for a run; None unless the model is linear and the loss is the squared error; None for forecasts.
 
     Raises:
         ConfigError: if the rate is ``auto`` and there is no prediction.
         DataError: for more features than a dense Hessian can hold.
     """
     options = config.optim
-    if not isinstance(network.body, Linear) or config.arch.loss != "squared_error":
+    if not isinstance(network.body, Linear) or config.arch.loss != "squared_error" or network.forecasts:
         if options.lr == "auto":
             raise ConfigError(
                 "optim.lr=auto is 1/lambda_max of the linear model with squared error (arch=linear "

@@ -31,6 +31,7 @@ def description(config: Config, network: Network) -> dict[str, Any]:
         "input_type": str(network.input_type).removeprefix("torch."),
         **({} if network.tokenizer is None else {"tokenizer": network.tokenizer}),
         "target": None if network.target is None else list(network.target),
+        "forecasts": network.forecasts,
         "front": network.front.plain() if network.front else None,
     }
 
@@ -68,6 +69,7 @@ def load(path: str | Path) -> Network:
         about.get("tokenizer"),
         Target(*about["target"]) if about.get("target") else None,
         front,
+        bool(about.get("forecasts")),
     )
     network.image_size = about.get("image_size")
     _put(network, saved, Path(path))

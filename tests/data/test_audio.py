@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
 import torch
 from scipy.io import wavfile
 
@@ -47,6 +48,26 @@ def test_every_width_is_the_same_wave(here, dtype, accuracy):
     assert recording.rate == RATE
     assert recording.waveform.shape == (1, 800)
     assert np.abs(recording.waveform[0] - tone()).max() <= accuracy
+
+
+def test_files_that_others_made():
+    """SciPy's own test files, of five widths and one to five channels; broken and compressed ones are refused."""
+    scipy_files = sorted((Path(scipy.io.__file__).parent / "tests/data").glob("*.wav"))
+    if not scipy_files:
+        pytest.skip("this SciPy comes without its test files")
+    refused = {}
+    for path in scipy_files:
+        try:
+            recording = read(path)
+        except DataError as error:
+            refused[path.stem] = str(error)
+            continue
+        assert f"-{recording.rate}Hz-" in path.name
+        assert f"-{len(recording.waveform)}ch-" in path.name
+        assert np.abs(recording.waveform).max() <= 1
+    assert not any("\n" in message for message in refused.values())
+    assert all("eof" in name or "incomplete" in name or "inconsistent" in name or "law" in name for name in refused)
+    assert len(refused) < len(scipy_files) / 2
 
 
 def test_flac_is_the_wav(here):

@@ -106,6 +106,11 @@ REFUSED = {  # what is written, data.root, and the message
     "a folder without series": (lambda: Path("f").mkdir(), "f", "expected one file NAME_TRAIN.ts"),
     "no training file": (written("x_TEST.ts", HEADER + rows()), "x_TEST.ts", "its training file x_TRAIN.ts is missing"),
     "no labels": (written("x.ts", HEADER.replace("true low high", "false") + rows()), "x.ts", "has no labels"),
+    "a regression": (
+        written("x.ts", HEADER.replace("@classLabel true low high", "@targetlabel true")),
+        "x.ts",
+        "numbers to",
+    ),
     "time stamps": (written("x.ts", HEADER.replace("Stamps false", "Stamps true")), "x.ts", "interpolate them"),
     "a word": (written("x.ts", HEADER + "1,two:3,4:low\n"), "x.ts", "line 6: could not convert"),
     "no data": (written("x.ts", "@problemName x\n"), "x.ts", "no series in it"),

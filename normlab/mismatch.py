@@ -2,8 +2,8 @@
 
 Nothing is trained. For every scheme: accuracy, confidence, and agreement with the network's answers under the
 normalization that it was trained with, with 95% intervals over images. If the sub-folders are named by ImageNet's
-synsets (n01440764) or by the class numbers of the network, they are the classes. For any other folder there is no
-accuracy, and all images below the folder count.
+synsets (n01440764), or by all class numbers of the network, they are the classes; with ``classes=imagenet`` some of the
+numbers are enough. For any other folder there is no accuracy, and all images below the folder count.
 
 All images form one split; ``data.limit`` is the largest number of images, and ``data.on_corrupt=skip`` leaves out files
 that cannot be read. ``norms=a,b`` chooses the schemes (default: all); ``batch``, ``resamples`` (of the bootstrap) and
@@ -24,13 +24,14 @@ from normlab.archs.pretrained import weights
 from normlab.commandline.arguments import command, parsed
 from normlab.config import PositiveInt, Section, data_label
 from normlab.files import replacing_files, to_csv
-from normlab.measurements.mismatch import under_each
+from normlab.measurements.mismatch import Which, under_each
 from normlab.report import mismatch as report
 
 
 class Options(Section):
     """What the command takes besides the keys of data."""
 
+    classes: Which = "auto"  # imagenet: numbered folders are the network's classes; own: they are not
     model: str = "efficientnet_lite0"  # or timm/NAME, torchvision/NAME, huggingface/NAME or /FOLDER
     norms: tuple[str, ...] | None = None  # None: all
     batch: PositiveInt = 50
@@ -46,7 +47,9 @@ def main(arguments: list[str]) -> None:
         out = options.out or Path("runs") / "mismatch" / f"{label}-{options.model.replace('/', '-')}"
         record.require_writable(out, "out")
         trained = weights(options.model)
-        rows, notes = under_each(groups["data"], trained, options.norms, options.batch, options.resamples)
+        rows, notes = under_each(
+            groups["data"], trained, options.norms, options.batch, options.resamples, options.classes
+        )
         frame = pd.DataFrame(rows)
         with replacing_files(out) as new:
             (new / "mismatch.csv").write_text(to_csv(frame))

@@ -11,7 +11,7 @@ import torch
 from normlab import record
 from normlab.archs import Network
 from normlab.config import Config
-from normlab.data import Dataset, load, open_source
+from normlab.data import Dataset, load, open_source, require_spread
 from normlab.data.splits import Source
 from normlab.errors import ConfigError
 from normlab.norms import Affine, Normalization, build_scheme, require_unchanged_tokens
@@ -56,6 +56,7 @@ def run(
     content = source.content
     with record.opened(config, again, content) as folder:
         data = load(config.data, source)
+        require_spread(data)
         require_fitting(config, data)  # now, not after the training
         clock.lap("data")
         norm = build_scheme(config.norm, data.front).set_range(data.black, data.white)

@@ -117,7 +117,7 @@ BAD = {
     "data=digits arch=cnm": "arch=cnm: no such choice; did you mean cnn",
     "data=digits optim.lr=-1": "lr=-1",
     "data=digits arch=pretrained": "image files are required",
-    "data=digits data.limit=150 arch=linear budget=1s": "budget: too small by",
+    "data=digits data.limit=150 arch=linear budget=1s": "budget=1 s: too small. The start took",
 }
 
 
@@ -125,7 +125,7 @@ BAD = {
 def test_bad_input_is_one_line(line, here, capsys):
     (here / "folder").mkdir()
     (here / "file.txt").touch()
-    (here / "there.csv").write_text("a,b\n1,2\n")
+    (here / "there.csv").write_text("a,b\n" + "1.5,2\n" * 40)
     with pytest.raises(SystemExit) as end:
         choose.main(line.split())
     error = capsys.readouterr().err.splitlines()[-1]
@@ -142,7 +142,9 @@ def test_a_folder_of_another_study_is_refused(study, here, capsys):
 
 def test_paths_are_plain_text(here):
     for name in ("0123", "null", "a=b,c #1"):
-        (here / name).mkdir()
+        for label in "ab":
+            (here / name / label).mkdir(parents=True)
+            (here / name / label / "0.png").touch()
         assert read_request([name]).groups["data"]["root"] == str(here / name)
 
 
@@ -156,7 +158,7 @@ def test_the_kind_of_data_decides_what_is_compared(here):
     (here / "rows.csv").write_text(f"x,y\n{rows}")
     asked = {
         ("spoken",): ("audio", "raw", "cnn1d"),
-        ("rows.csv", "data.target=y", "data.keep=x"): ("table", "raw", "mlp"),
+        ("rows.csv", "data.target=y", "data.keep=[x]"): ("table", "raw", "mlp"),
         ("data=diabetes",): ("diabetes", "raw", "mlp"),
         ("data=digits", "arch=vit"): ("digits", "unit", "vit"),
         (): ("photos", "unit", "cnn"),

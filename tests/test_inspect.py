@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import albumentations
 import numpy as np
@@ -219,9 +220,31 @@ def test_the_nearest_preset_and_whether_it_is_inside():
     assert not far["inside"]
 
 
-def pasted(lines, library):
+class Raster:
+    """What rasterio.open gives: arrays [C, H, W]."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def read(self):
+        return self.array
+
+
+def normalize_intensity(subtrahend, divisor, channel_wise):
+    """MONAI's NormalizeIntensity with given constants, as its documentation states it."""
+    assert channel_wise
+    columns = [np.array(values, np.float32)[:, None, None] for values in (subtrahend, divisor)]
+    return lambda array: (array.astype(np.float32) - columns[0]) / columns[1]
+
+
+def pasted(lines, library, array=None):
     """The line as it is printed, executed."""
+    try:
+        import monai
+    except ImportError:
+        monai = SimpleNamespace(transforms=SimpleNamespace(NormalizeIntensity=normalize_intensity))
     names = {"v2": v2, "torch": torch, "albumentations": albumentations, "normlab": normlab, "timm": timm}
+    names |= {"monai": monai, "numpy": np, "dataset": Raster(array)}
     return eval(lines[library], names | {"ViTImageProcessor": transformers.ViTImageProcessor})
 
 
@@ -235,6 +258,8 @@ def given(lines, picture):
         "albumentations": pasted(lines, "albumentations")(image=with_channels)["image"].transpose(2, 0, 1),
         "timm": pasted(lines, "timm")(picture),
         "transformers": pasted(lines, "transformers")(picture, return_tensors="np")["pixel_values"][0],
+        "monai": pasted(lines, "monai")(uint8[0].numpy()),
+        "rasterio": pasted(lines, "rasterio", uint8[0].numpy()),
         "normlab": pasted(lines, "normlab")(uint8)[0],
     }
 

@@ -37,7 +37,9 @@ def folder(here, photos, network):
 
 def test_planted_labels_are_found_under_the_expected_scheme(folder, here, capsys):
     root, count = folder
-    mismatch.main(["data=folder", f"data.root={root}", "norms=inception,raw", "out=found", "resamples=300"])
+    mismatch.main(
+        ["data=folder", f"data.root={root}", "norms=inception,raw", "classes=imagenet", "out=found", "resamples=300"]
+    )
     frame = pd.read_csv("found/mismatch.csv").set_index("norm")
     assert list(frame.index) == ["expected", "inception", "raw"]
     assert frame.accuracy["expected"] == (count - 1) / count
@@ -62,13 +64,14 @@ def test_planted_labels_are_found_under_the_expected_scheme(folder, here, capsys
 def test_synsets_are_numbered_in_their_order():
     numbers = measured.class_numbers(["n01440764", "n15075141", "n01443537"], 1000)
     assert numbers.tolist() == [0, 999, 1]
-    assert measured.class_numbers(["7", "3"], 10).tolist() == [7, 3]
+    assert measured.class_numbers(["7", "3"], 10, "imagenet").tolist() == [7, 3]
+    assert measured.class_numbers([str(n) for n in range(10)], 10).tolist() == list(range(10))
     with pytest.raises(DataError, match="none of ImageNet-1k"):
         measured.class_numbers(["n00000000"], 1000)
 
 
 def test_other_names_are_no_classes_and_among_synsets_or_numbers_a_mistake():
-    for names in ([], ["cat"], ["cat", "dog"], ["1000", "2024"], ["n0144076"]):
+    for names in ([], ["cat"], ["cat", "dog"], ["1000", "2024"], ["n0144076"], ["0", "1", "2"], ["cat", "7"]):
         assert measured.class_numbers(names, 1000) is None
     for names, odd in (
         (["n01440764", "n0144353"], "n0144353"),
@@ -78,7 +81,10 @@ def test_other_names_are_no_classes_and_among_synsets_or_numbers_a_mistake():
         (["n01440764", "7"], "7"),
     ):
         with pytest.raises(DataError, match=f"class '{odd}': other sub-folders are classes of ImageNet"):
-            measured.class_numbers(names, 1000)
+            measured.class_numbers(names, 1000, "imagenet")
+    assert measured.class_numbers(["n01440764"], 1000, "own") is None
+    with pytest.raises(DataError, match="classes=imagenet: class 'cat' is neither a synset"):
+        measured.class_numbers(["cat", "dog"], 1000, "imagenet")
 
 
 def test_synsets_want_the_classes_of_imagenet():
@@ -90,10 +96,10 @@ def test_synsets_want_the_classes_of_imagenet():
 def test_a_limit_draws_from_all_images_and_a_size_is_refused(folder, network):
     root, count = folder
     data = defaults("data", "folder") | {"root": str(root)}
-    everything, labels = measured.pictures(data, network)
+    everything, labels = measured.pictures(data, network, "imagenet")
     assert everything.shape == (count, 3, 224, 224)
-    images, some = measured.pictures(data | {"limit": 5}, network)
-    again, _ = measured.pictures(data | {"limit": 5}, network)
+    images, some = measured.pictures(data | {"limit": 5}, network, "imagenet")
+    again, _ = measured.pictures(data | {"limit": 5}, network, "imagenet")
     assert torch.equal(images, again)
     places = [next(i for i, image in enumerate(everything) if torch.equal(image, one)) for one in images]
     assert len(set(places)) == 5
@@ -118,9 +124,10 @@ def unsorted(root, places):
 def test_images_without_the_networks_classes_have_everything_but_accuracy(folder, here, capsys, places):
     root, count = folder
     unsorted(root, places)
-    for out in ("sorted", "own"):
-        mismatch.main(["data=folder", f"data.root={out}", "norms=dataset,raw", f"out=of_{out}", "resamples=300"])
-    assert "the classes are not ImageNet's: no accuracy\n" in capsys.readouterr().out.split("of_sorted/")[1]
+    for out, classes in (("sorted", "imagenet"), ("own", "auto")):
+        options = ["norms=dataset,raw", f"out=of_{out}", "resamples=300", f"classes={classes}"]
+        mismatch.main(["data=folder", f"data.root={out}", *options])
+    assert f"{measured.NO_CLASSES}\n" in capsys.readouterr().out.split("of_sorted/")[1]
     known, found = (pd.read_csv(f"of_{out}/mismatch.csv").set_index("norm") for out in ("sorted", "own"))
     assert (found.images == count).all()
     assert known.accuracy.notna().all()
@@ -130,7 +137,7 @@ def test_images_without_the_networks_classes_have_everything_but_accuracy(folder
     for key in ("agreement", "agreement_low", "agreement_high"):
         pd.testing.assert_series_equal(found[key], known[key])
     text = (here / "of_own/mismatch.md").read_text()
-    assert "\n- the classes are not ImageNet's: no accuracy\n" in text
+    assert f"\n- {measured.NO_CLASSES}\n" in text
     line = next(line for line in text.splitlines() if line.startswith("| raw"))
     assert [cell.strip() for cell in line.split("|")][2:4] == ["-", "-"]
 
@@ -186,7 +193,7 @@ def test_a_mistake_names_the_option(here, capsys, argument, message):
 def test_whitening_takes_patches(folder, network):
     root, _ = folder
     data = defaults("data", "folder") | {"root": str(root), "limit": 4}
-    rows, notes = measured.under_each(data, network, ("pca", "zca"), resamples=50)
+    rows, notes = measured.under_each(data, network, ("pca", "zca"), resamples=50, which="imagenet")
     assert [row["norm"] for row in rows] == ["expected", "pca, patches of 8", "zca, patches of 8"]
     assert notes == []
 
@@ -199,7 +206,7 @@ def test_the_folder_where_one_stands_has_its_name(folder, monkeypatch, capsys):
 
 def test_learned_is_unit_and_says_so(folder, network):
     data = defaults("data", "folder") | {"root": str(folder[0]), "limit": 4}
-    rows, notes = measured.under_each(data, network, ("unit", "yolo", "learned"), resamples=50)
+    rows, notes = measured.under_each(data, network, ("unit", "yolo", "learned"), resamples=50, which="imagenet")
     unit, *others = ({key: value for key, value in row.items() if key != "norm"} for row in rows[1:])
     assert others == [unit, unit]
     assert notes == ["learned: not trained here, so it is at its start, unit"]
@@ -209,7 +216,7 @@ def test_what_cannot_be_fitted_is_named_and_left_out(folder, network):
     root, _ = folder
     data = defaults("data", "folder") | {"root": str(root)}
     odd = replace(network, expectation=replace(network.expectation, image_size=220))  # 8 does not divide it
-    rows, notes = measured.under_each(data, odd, ("zca", "unit"), resamples=50)
+    rows, notes = measured.under_each(data, odd, ("zca", "unit"), resamples=50, which="imagenet")
     assert [row["norm"] for row in rows] == ["expected", "unit"]
     assert len(notes) == 1
     assert notes[0].startswith("zca, patches of 8: norm.patch=8 does not divide")

@@ -71,11 +71,14 @@ class Size:
     seeds: int
 
 
-def size(seconds: float, timing: Timing, schemes: int, epochs: int, fixed_epochs: bool, most_seeds: int) -> Size:
+def size(
+    budget: float, used: float, timing: Timing, schemes: int, epochs: int, fixed_epochs: bool, most_seeds: int
+) -> Size:
     """The study that fits: as many epochs as wanted with five seeds or more, else fewer epochs.
 
     Args:
-        seconds: that are left.
+        budget: seconds in all.
+        used: seconds of the start.
         timing: of a run.
         schemes: that are compared.
         epochs: that are wanted.
@@ -88,14 +91,15 @@ def size(seconds: float, timing: Timing, schemes: int, epochs: int, fixed_epochs
     fewest = epochs if fixed_epochs else min(FEWEST_EPOCHS, epochs)
     wanted = min(FEWEST_SEEDS, most_seeds)
     for length in range(epochs, fewest - 1, -1):
-        seeds = int((seconds - schemes * timing.search(length)) / (schemes * timing.run(length)))
+        seeds = int((budget - used - schemes * timing.search(length)) / (schemes * timing.run(length)))
         if seeds >= wanted:
             return Size(length, min(seeds, most_seeds))
-    missing = needed(timing, schemes, fewest, wanted) - seconds
+    least = needed(timing, schemes, fewest, wanted)
     raise ConfigError(
-        f"budget: too small by {duration(missing)}. {schemes} schemes with {wanted} seeds each, and the search for "
-        f"their learning rates, take {duration(missing + seconds)} at {fewest} epochs of {timing.epoch:.2g} s. Give a "
-        f"larger budget, fewer norms, data.limit=N or fewer trainer.max_epochs"
+        f"budget={duration(budget)}: too small. The start took {duration(used)}; {schemes} schemes with {wanted} seeds "
+        f"each, and the search for their learning rates, take {duration(least)} more at {fewest} epochs of "
+        f"{timing.epoch:.2g} s. Give budget={math.ceil((used + least) / 60)}min or more, fewer norms, data.limit=N or "
+        f"fewer trainer.max_epochs"
     )
 
 

@@ -1,6 +1,6 @@
 """Data: labeled inputs in three splits, whatever they come from."""
 
-from normlab.data.datasets import Dataset, dataset, load, open_source
+from normlab.data.datasets import Dataset, dataset, load, open_source, require_spread
 from normlab.data.loader import Batch, Loader, MemorySplit, Split, StreamedSplit
 from normlab.data.splits import Files, Part, Source
 
@@ -17,4 +17,5 @@ __all__ = [
     "dataset",
     "load",
     "open_source",
+    "require_spread",
 ]

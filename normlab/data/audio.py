@@ -12,7 +12,8 @@ from torch import Tensor
 
 from normlab.config import PositiveFloat, PositiveInt
 from normlab.data import recordings
-from normlab.data.folder import VALIDATION_NAMES, find, unreadable_folder
+from normlab.data.folder import find
+from normlab.data.layout import SPLIT_NAMES, unreadable_folder
 from normlab.data.lengths import TooLong, TooShort, equal_lengths
 from normlab.data.splits import Part, Source
 from normlab.errors import DataError
@@ -185,7 +186,7 @@ def _listings(root: Path, names: str | None) -> dict[str, Listing]:
         return {"train": _listing(root, names)}
     folders = {
         "train": root / "train",
-        "validation": next((root / name for name in VALIDATION_NAMES if (root / name).is_dir()), None),
+        "validation": next((root / name for name in SPLIT_NAMES["validation"] if (root / name).is_dir()), None),
         "test": root / "test" if (root / "test").is_dir() else None,
     }
     if folders["test"] is None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sized
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -13,13 +14,16 @@ from torch import Tensor
 
 from normlab.config import Data, choose
 from normlab.data import cache
-from normlab.data.images import decode, read, readable, resize
+from normlab.data.digests import MISSING
+from normlab.data.images import Format, Survey, decode, format_of, resize, survey
+from normlab.data.layout import printable
 from normlab.data.loader import Batch, MemorySplit, Split, StreamedSplit
 from normlab.data.splits import Files, Part, Source, fill_missing, split
 from normlab.data.tokens import Texts, encode_splits
 from normlab.errors import DataError
 from normlab.inputs import Target, check_finite, check_range, comparable, range_of_type
 from normlab.norms.log_mel import Front
+from normlab.pictures import CorruptImageError, Picture, describe_picture, read_picture
 
 log = logging.getLogger(__name__)
 
@@ -144,6 +148,7 @@ def load(config: Data, source: Source | None = None) -> Dataset:
     if config.image_size is not None and source.kind != "images":
         raise DataError(f"data.image_size={config.image_size}: data={config.name} holds no images; leave it out")
     parts = split(source, config.validation, config.test, config.limit, config.split_seed, config.test_seed)
+    _refuse_mask(parts["train"])
     if isinstance(parts["train"].pictures, Texts):
         return _encode(parts, source, config)
     if source.fill:
@@ -151,7 +156,8 @@ def load(config: Data, source: Source | None = None) -> Dataset:
     if isinstance(parts["train"].pictures, Files):
         if config.stream if config.stream is not None else _too_large(parts, config):
             return _stream(parts, source, config)
-        splits, notes = _decode(parts, config)
+        splits, notes, format = _decode(parts, config)
+        source = declared(source, format)
     else:
         splits, notes = _in_memory(parts, config.image_size), []
     return _dataset(source, config, splits, _content_key(splits), notes)
@@ -162,6 +168,10 @@ def _dataset(
 ) -> Dataset:
     black, white = _range(source, config, splits["train"])
     notes = [*source.notes, *notes]
+    if source.kind == "images" and config.white is None and (unused := hardly_used(splits["train"], white)):
+        notes.append(unused)
+    if source.task == "classification":
+        log.info("data: %s: %s", config.name, counts(source.classes, splits))
     for note in notes:
         log.info("data: %s", note)
     return Dataset(
@@ -217,6 +227,81 @@ def _extremes(train: Split) -> tuple[float, float]:
     return low, high
 
 
+def _refuse_mask(part: Part) -> None:
+    if isinstance(part.pictures, Files) and part.pictures.reading.mask is not None:
+        raise DataError(
+            f"data.mask={part.pictures.reading.mask}: a run takes whole images; python -m normlab.inspect leaves these "
+            f"pixels out, and +norm=imagenet norm.mean=[...] norm.std=[...] takes its numbers"
+        )
+
+
+def declared(source: Source, format: Format) -> Source:
+    """The source with the range that its files declare, unless it has one."""
+    black = format.black if source.black is None else source.black
+    return replace(source, black=black, white=format.white if source.white is None else source.white)
+
+
+# The largest value of a type, and the part of it below which a range counts as hardly used.
+FULL_RANGES = {"uint8": (255, 4), "uint16": (65535, 2)}
+
+
+def hardly_used(train: Split, white: float) -> str | None:
+    """A warning if the training images use less than half of 16 bits, or a quarter of 8; else None."""
+    kind = str(train.input_type).removeprefix("torch.")
+    if kind not in FULL_RANGES:
+        return None
+    largest = 0
+    for inputs in _some(train):
+        largest = max(largest, int(inputs.numpy().max()))
+        if hardly_used_of(kind, largest, white) is None:
+            return None
+    return hardly_used_of(kind, largest, white)
+
+
+def hardly_used_of(kind: str, largest: int, white: float) -> str | None:
+    """The warning of :func:`hardly_used` for a type and a largest value."""
+    full, part = FULL_RANGES.get(kind, (0, 1))
+    return unused_range(largest, white) if white == full and largest * part < full else None
+
+
+def unused_range(largest: int, white: float) -> str:
+    """The warning about a range that is hardly used, with the key to set.
+
+    >>> unused_range(4095, 65535)
+    'HARDLY USED RANGE: the largest value is 4,095 of 65,535; if white has 12 bits, set data.white=4095 (or =observed)'
+    """
+    bits = next((bits for bits in (1, 2, 4, 8, 10, 12, 14, 16) if largest < 2**bits), 16)
+    guess = min(2**bits - 1, int(white))
+    return (
+        f"HARDLY USED RANGE: the largest value is {largest:,} of {white:,.0f}; if white has {bits} bits, set "
+        f"data.white={guess} (or =observed)"
+    )
+
+
+def require_spread(data: Dataset) -> None:
+    """Refuse training inputs that all have the same value.
+
+    Raises:
+        DataError: naming the value.
+    """
+    first = None
+    for inputs in _some(data.train):
+        values = inputs.numpy()
+        first = values.flat[0] if first is None else first
+        if (values != first).any():
+            return
+    raise DataError(
+        f"data={data.name}: all values of the training inputs are {first:g} (standard deviation 0): there is nothing "
+        f"to learn; python -m normlab.inspect says what is in the files"
+    )
+
+
+def _some(train: Split, most: int = 2000) -> Iterator[Tensor]:
+    """Batches of evenly spaced training inputs."""
+    order = None if len(train) <= most else torch.linspace(0, len(train) - 1, most).round().long()
+    return (inputs for inputs, _ in train.batches(256, order))
+
+
 def _in_memory(parts: dict[str, Part], image_size: int | None) -> dict[str, MemorySplit]:
     splits = {}
     for name, part in parts.items():
@@ -240,34 +325,40 @@ def _files(part: Part) -> Files:
     return part.pictures
 
 
-def _decode(parts: dict[str, Part], config: Data) -> tuple[dict[str, MemorySplit], list[str]]:
-    """Decode all splits together, so that they agree on size and color, or take them from the cache."""
-    skip = _files(parts["train"]).skip_corrupt
+def _decode(parts: dict[str, Part], config: Data) -> tuple[dict[str, MemorySplit], list[str], Format]:
+    """Decode all splits together, so that they agree on size, type and bands, or take them from the cache."""
+    first = _files(parts["train"])
+    skip, reading = first.skip_corrupt, first.reading
     # Sorted, so that another split of the same files gets the same key of the cache.
     all_files = [_files(part) for part in parts.values()]
-    digests = {path: one for files in all_files for path, one in zip(files.paths, files.digests, strict=True)}
-    paths = sorted(digests)
+    digests = {item: one for files in all_files for item, one in zip(files.items, files.digests, strict=True)}
+    items = sorted(digests)
 
     def make() -> dict[str, Any]:
-        images, kept, notes = decode(paths, config.image_size, skip)
-        return {"images": images, "kept": torch.tensor(kept), "notes": notes}
+        decoded = decode(items, config.image_size, skip, reading)
+        return {
+            "images": decoded.images,
+            "kept": torch.tensor(decoded.kept),
+            "notes": decoded.notes,
+            "format": asdict(decoded.format),
+        }
 
     if config.cache:
-        entry = cache.remember(
-            cache.key([digests[path] for path in paths], image_size=config.image_size, skip_corrupt=skip),
-            make,
-            {"images": Tensor, "kept": Tensor, "notes": dict},
-        )
+        options = {"image_size": config.image_size, "skip_corrupt": skip, **reading.options}
+        kinds = {"images": Tensor, "kept": Tensor, "notes": dict, "format": dict}
+        entry = cache.remember(cache.key([digests[item] for item in items], **options), make, kinds)
     else:
         entry = make()
-    place = {paths[position]: row for row, position in enumerate(entry["kept"].tolist())}
-    splits = {}
+    place = {items[position]: row for row, position in enumerate(entry["kept"].tolist())}
+    splits, kept = {}, {}
     for name, part in parts.items():
-        rows = torch.tensor([place.get(path, -1) for path in _files(part).paths])
+        rows = torch.tensor([place.get(item, -1) for item in _files(part).items])
         if (rows < 0).all():
             raise DataError(f"none of the {len(part)} {name} images could be read")
         splits[name] = MemorySplit(entry["images"][rows[rows >= 0]], part.labels[rows >= 0])
-    return splits, [_note(count, what) for what, count in entry["notes"].items()]
+        kept[name] = part.take((rows >= 0).nonzero().flatten())
+    notes = [_note(count, what) for what, count in entry["notes"].items()]
+    return splits, [*notes, *repeated(kept)], Format(**entry["format"])
 
 
 def _note(count: int, what: str) -> str:
@@ -276,19 +367,19 @@ def _note(count: int, what: str) -> str:
 
 def _too_large(parts: dict[str, Part], config: Data) -> bool:
     """Whether the decoded images would exceed data.memory_gb, judged by the first image."""
-    count = sum(map(len, parts.values()))
-    if config.image_size is not None:
-        bytes_per_image = 3 * config.image_size**2
-    else:
-        bytes_per_image = _first_readable(_files(parts["train"])).numel()
-    return count * bytes_per_image > config.memory_gb * 2**30
+    first = _first_readable(_files(parts["train"]), whole=config.image_size is None)
+    width, height = first.size if config.image_size is None else (config.image_size, config.image_size)
+    format = format_of(first)
+    if config.image_size is not None and format.bands == 1:
+        format = replace(format, bands=3)  # color images may follow
+    return sum(map(len, parts.values())) * format.bytes_per_pixel * width * height > config.memory_gb * 2**30
 
 
-def _first_readable(files: Files) -> Tensor:
-    for path in files.paths:
+def _first_readable(files: Files, whole: bool) -> Picture:
+    for path, page in files.items:
         try:
-            return read(path)[0]
-        except DataError:
+            return (read_picture if whole else describe_picture)(path, files.reading, page)
+        except CorruptImageError:
             if not files.skip_corrupt:
                 raise
     raise DataError(f"none of {len(files)} files could be read as an image")
@@ -301,34 +392,70 @@ def _stream(parts: dict[str, Part], source: Source, config: Data) -> Dataset:
             "these images stream from disk (they do not fit into data.memory_gb, or data.stream=true): "
             "give data.image_size=PIXELS, so that all of them have one size"
         )
-    splits, skipped = {}, 0
+    known, notes = _survey(parts, config)
+    splits, kept, format = {}, {}, known.format
     digest = hashlib.blake2b(repr(size).encode(), digest_size=8)
+    rows = iter(known.is_kept)
     for name, part in parts.items():
-        files = _files(part)
-        if files.skip_corrupt:
-            # One pass over all files before training, which must know the number of images.
-            is_readable = torch.tensor(_readable(files, config))
-            skipped += int((~is_readable).sum())
-            part = part.take(is_readable.nonzero().flatten())
-        paths = _files(part).paths
-        if not paths:
-            raise DataError(f"none of the {len(files)} {name} images could be read")
-        splits[name] = StreamedSplit(paths, part.labels, size, config.workers, config.memory_gb * 2**30)
-        for path in paths:
+        is_kept = torch.tensor([next(rows) for _ in range(len(part))])
+        if not is_kept.any():
+            raise DataError(f"none of the {len(part)} {name} images could be read")
+        kept[name] = part = part.take(is_kept.nonzero().flatten())
+        splits[name] = StreamedSplit(_files(part), part.labels, size, config.workers, config.memory_gb * 2**30, format)
+        for path in _files(part).paths:
             if not path.is_file():
                 raise DataError(f"{path}: no such file")
         digest.update(f"{name} {part.content}\n".encode())
-    notes = [_note(skipped, "unreadable, skipped")] if skipped else []
-    return _dataset(source, config, splits, digest.hexdigest(), notes)
+    return _dataset(declared(source, format), config, splits, digest.hexdigest(), [*notes, *repeated(kept)])
 
 
-def _readable(files: Files, config: Data) -> list[bool]:
+def _survey(parts: dict[str, Part], config: Data) -> tuple[Survey, list[str]]:
+    """The format of all images, in one pass over the files before training, or from the cache."""
+    all_files = [_files(part) for part in parts.values()]
+    skip, reading = all_files[0].skip_corrupt, all_files[0].reading
+    items = [item for files in all_files for item in files.items]
+
     def make() -> dict[str, Any]:
-        return {"readable": readable(files.paths)}
+        return asdict(survey(items, skip, reading))
 
-    if not config.cache:
-        return make()["readable"]
-    return cache.remember("readable-" + cache.key(files.digests), make, {"readable": list})["readable"]
+    if config.cache:
+        kinds = {"is_kept": list, "notes": dict, "format": dict}
+        digests = [digest for files in all_files for digest in files.digests]
+        entry = cache.remember("survey-" + cache.key(digests, skip_corrupt=skip, **reading.options), make, kinds)
+    else:
+        entry = make()
+    known = Survey(**{**entry, "format": Format(**entry["format"])})
+    return known, [_note(count, what) for what, count in known.notes.items()]
+
+
+def repeated(parts: dict[str, Part]) -> list[str]:
+    """A sentence on the files of equal bytes that are in two splits: test in the others, validation in training."""
+    files = {name: part.pictures for name, part in parts.items() if isinstance(part.pictures, Files)}
+    sentences: list[str] = []
+    known: dict[str, Path] = {}
+    for name in ("train", "validation", "test"):
+        if name not in files:
+            continue
+        pairs = [pair for pair in zip(files[name].digests, files[name].paths, strict=True) if pair[0] != MISSING]
+        if same := [(path, known[digest]) for digest, path in pairs if digest in known]:
+            one, other = (printable(str(path)) for path in same[0])
+            sentences.append(
+                f"DUPLICATES: {len(same):,} of {len(pairs):,} {name} images are also among the training "
+                f"{'images' if name == 'validation' else 'or validation images'}, with equal bytes (such as {one} and "
+                f"{other}): results on them say nothing about new images"
+            )
+        known.update(pairs)
+    return sentences
+
+
+def counts(classes: tuple[str, ...], parts: Mapping[str, Sized]) -> str:
+    """Classes and numbers of images of the splits, in one line.
+
+    >>> counts(("a", "b"), {"train": range(6), "test": range(2)})
+    '2 classes (a, b); 6 train, 2 test'
+    """
+    shown = ", ".join(classes[:10]) + f", ... {classes[-1]}" * (len(classes) > 10)
+    return f"{len(classes):,} classes ({shown}); " + ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
 
 
 def _content_key(splits: dict[str, MemorySplit]) -> str:

@@ -81,7 +81,7 @@ def _hash(path: Path) -> str:
 
 
 def _place(root: str) -> Path:
-    return cache.folder() / "digests" / f"{hashlib.blake2b(root.encode(), digest_size=16).hexdigest()}.json"
+    return cache.folder() / "digests" / f"{hashlib.blake2b(os.fsencode(root), digest_size=16).hexdigest()}.json"
 
 
 def _known(root: str) -> dict[str, Entry]:

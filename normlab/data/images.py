@@ -1,4 +1,4 @@
-"""From an image file to uint8 pixels."""
+"""From image files to tensors of one type and number of bands, at the full depth of the files."""
 
 from __future__ import annotations
 
@@ -6,48 +6,139 @@ import logging
 import os
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from normlab.errors import DataError
-from normlab.pictures import CorruptImageError, crop_margin, picture_of, resize_and_crop, resized_side
+from normlab.pictures import (
+    CorruptImageError,
+    Picture,
+    Reading,
+    crop_margin,
+    describe_picture,
+    read_picture,
+    resized,
+    resized_side,
+)
 
 log = logging.getLogger(__name__)
 
+Item = tuple[Path, int]  # a file and the number of a page in it
 
-def read(path: Path, image_size: int | None = None, color: bool | None = None) -> tuple[Tensor, str]:
-    """Decode one image to 8 bits; raises the errors of :func:`picture_of`.
+
+@dataclass(frozen=True)
+class Format:
+    """What all images of a data set have in common.
+
+    Attributes:
+        type: of the pixels, by its name in numpy.
+        bands: number of bands.
+        black, white: the range that the files declare; None: they declare none.
+    """
+
+    type: str = "uint8"
+    bands: int = 3
+    black: float | None = None
+    white: float | None = None
+
+    @property
+    def bytes_per_pixel(self) -> int:
+        """Of all bands together."""
+        return np.dtype(self.type).itemsize * self.bands
+
+
+def format_of(picture: Picture) -> Format:
+    """The format of one picture."""
+    kind = "uint8" if not isinstance(picture.pixels, np.ndarray) else picture.pixels.dtype.name
+    return Format(kind, picture.bands, picture.black, picture.white)
+
+
+def joined(one: Format, other: Format) -> Format | None:
+    """The format that holds images of both without a loss; None if there is none.
+
+    Gray images repeat their band beside images of three bands. 8 bits become 16 by x * 257, where neither declares a
+    range: 255 becomes 65535, so u is the same.
+    """
+    if one == other:
+        return one
+    bands = {one.bands, other.bands}
+    if (one.black, one.white) != (other.black, other.white) or (len(bands) > 1 and bands != {1, 3}):
+        return None
+    kinds = {one.type, other.type}
+    if len(kinds) > 1 and (kinds != {"uint8", "uint16"} or one.white is not None):
+        return None
+    return Format(max(kinds, key=lambda kind: np.dtype(kind).itemsize), max(bands), one.black, one.white)
+
+
+def misfit(first: Path, one: Format, path: Path, other: Format) -> str:
+    """The message on two files whose formats cannot be joined."""
+
+    def text(value: Format) -> str:
+        declared = "" if value.white is None else f", white {value.white:g}"
+        return f"{value.bands} band{'s' * (value.bands != 1)} of {value.type}{declared}"
+
+    if (one.bands, one.type) == (other.bands, other.type):
+        todo = "set one range with data.white=NUMBER"
+    elif one.type == other.type:
+        todo = "choose the bands that all of them have with data.bands=[...]"
+    else:
+        todo = "keep files of one type, or leave the others out with data.on_corrupt=skip"
+    return f"images of different types: {first} has {text(one)}, {path} has {text(other)}: {todo}"
+
+
+def converted(array: NDArray[Any], to: Format) -> NDArray[Any]:
+    """An array [C, H, W] in a joined format; see :func:`joined`."""
+    if array.dtype != to.type:
+        array = array.astype(to.type) * np.array(257, to.type)
+    return np.repeat(array, to.bands, axis=0) if len(array) != to.bands else array
+
+
+def read(
+    path: Path,
+    image_size: int | None = None,
+    to: Format | None = None,
+    reading: Reading | None = None,
+    page: int = 0,
+) -> tuple[Tensor, tuple[str, ...]]:
+    """Decode one image; raises the errors of :func:`normlab.pictures.read_picture`.
 
     Args:
         path: the file.
         image_size: the shorter side is resized to it (bilinear, antialiased), then the center is cut out.
-        color: True for 3 channels, False for 1, None for the image's own number.
+        to: the format of all images; None: the image's own.
+        reading: how files become images.
+        page: which page of the file.
 
     Returns:
-        uint8 [C, H, W], and a note on how the image was converted ("" if it was not).
+        [C, H, W] of the file's type, and notes on how the image was changed.
     """
-    picture, converted = picture_of(path)
-    if color is not None and (picture.mode == "RGB") != color:
-        converted = converted or ("grayscale, repeated to RGB" if color else "color, converted to grayscale")
-        picture = picture.convert("RGB" if color else "L")
+    picture = read_picture(path, reading, page)
     if image_size is not None:
-        picture = resize_and_crop(picture, image_size)
-    pixels = torch.from_numpy(np.array(picture))
-    return (pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)), converted
+        picture = resized(picture, image_size)
+    array = picture.array
+    if to is not None:
+        own = format_of(picture)
+        if joined(own, to) != to:
+            raise DataError(misfit(Path("the data set"), to, path, own))
+        array = converted(array, to)
+    return torch.from_numpy(array), picture.notes
 
 
 def resize(images: Tensor, size: int) -> Tensor:
-    """Resize and crop like :func:`read`: uint8 [N, C, H, W] to [N, C, size, size], equal within one level."""
+    """Resize and crop like :func:`read`: [N, C, H, W] to [N, C, size, size], equal within one level."""
     target = [resized_side(side, min(images.shape[2:]), size) for side in images.shape[2:]]
     if list(images.shape[2:]) != target:
         parts = [
-            F.interpolate(part.float(), target, mode="bilinear", antialias=True).round().clamp(0, 255).byte()
+            _rounded(F.interpolate(part.float(), target, mode="bilinear", antialias=True), images.dtype)
             for part in images.split(1024)
         ]
         images = torch.cat(parts)
@@ -55,88 +146,183 @@ def resize(images: Tensor, size: int) -> Tensor:
     return images[..., top : top + size, left : left + size].contiguous()
 
 
+def _rounded(images: Tensor, dtype: torch.dtype) -> Tensor:
+    if dtype.is_floating_point:
+        return images.to(dtype)
+    limits = torch.iinfo(dtype)
+    return images.round().clamp(limits.min, limits.max).to(dtype)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Decoded files.
+
+    Attributes:
+        images: [M, C, H, W] of one type; gray only if all files are.
+        kept: the positions of the M images among the files.
+        notes: number of files by the way in which they were changed, or left out.
+        format: of the images.
+    """
+
+    images: Tensor
+    kept: list[int]
+    notes: dict[str, int]
+    format: Format
+
+
 def decode(
-    paths: Sequence[Path], image_size: int | None, skip_corrupt: bool
-) -> tuple[Tensor, list[int], dict[str, int]]:
+    items: Sequence[Path | Item], image_size: int | None, skip_corrupt: bool, reading: Reading | None = None
+) -> Decoded:
     """Decode many files on all cores.
 
     Args:
-        paths: the files.
+        items: the files, or files with the number of a page.
         image_size: see :func:`read`.
-        skip_corrupt: leave out files that cannot be read, instead of raising an error.
-
-    Returns:
-        uint8 [M, C, H, W], grayscale only if all files are; the positions in ``paths`` of the M images; and the
-        number of files by the way in which they were converted, or skipped.
+        skip_corrupt: leave out files that cannot be read or are of another type, instead of raising an error.
+        reading: how files become images.
 
     Raises:
         CorruptImageError: naming the first file that cannot be read, unless ``skip_corrupt``.
-        DataError: if sizes differ and no ``image_size`` is given.
+        DataError: if sizes differ and no ``image_size`` is given, or types differ.
     """
+    places = [item if isinstance(item, tuple) else (item, 0) for item in items]
+    notes: Counter[str] = Counter()
+    kept: list[int] = []
+    store: NDArray[Any] | None = None
+    common, first, grays = Format(), Path(), 0
+    if len(places) >= 5000:
+        log.info("decoding %s images, once ...", f"{len(places):,}")
+    for position, picture in enumerate(_pictures(places, image_size, skip_corrupt, reading)):
+        path = places[position][0]
+        if isinstance(picture, CorruptImageError):
+            notes[f"{picture.kind}, skipped"] += 1
+            log.warning("skipped %s", picture)
+            continue
+        own, array = format_of(picture), picture.array
+        if store is None:
+            common, first = own, path
+            store = np.empty((len(places), *array.shape), dtype=array.dtype)
+        both = joined(common, own)
+        if both is None:
+            if not skip_corrupt:
+                raise DataError(misfit(first, common, path, own))
+            notes[f"of another type ({own.bands} x {own.type}), skipped"] += 1
+            log.warning("skipped %s", misfit(first, common, path, own))
+            continue
+        if array.shape[1:] != store.shape[2:]:
+            raise DataError(
+                f"images of different sizes: {first} has {_size(store[0])} pixels, {path} has {_size(array)}: "
+                f"give data.image_size=PIXELS"
+            )
+        notes.update(picture.notes)
+        grays += own.bands == 1
+        if both != common:  # the first color image after gray ones, or the first of 16 bits after those of 8
+            store = _widened(store, len(kept), both)
+            notes["8 bits, as 16 (x * 257)"] += len(kept) * (both.type != common.type)
+            common = both
+        elif own.type != common.type:
+            notes["8 bits, as 16 (x * 257)"] += 1
+        store[len(kept)] = converted(array, common)
+        kept.append(position)
+    if store is None:
+        raise DataError(f"none of {len(places)} files could be read as an image" if places else "no images")
+    if 0 < grays < len(kept) and common.bands == 3:
+        notes["grayscale, repeated to RGB"] += grays
+    return Decoded(torch.from_numpy(store[: len(kept)]), kept, {k: n for k, n in notes.items() if n}, common)
 
-    def attempt(path: Path) -> tuple[Tensor, str] | CorruptImageError:
+
+def _widened(store: NDArray[Any], count: int, to: Format) -> NDArray[Any]:
+    wider = np.empty((len(store), to.bands, *store.shape[2:]), dtype=to.type)
+    wider[:count] = store[:count] if store.dtype == to.type else store[:count].astype(to.type) * np.array(257, to.type)
+    return wider
+
+
+def _pictures(
+    places: Sequence[Item], image_size: int | None, skip_corrupt: bool, reading: Reading | None
+) -> Iterator[Picture | CorruptImageError]:
+    def attempt(item: Item) -> Picture | CorruptImageError:
         try:
-            return read(path, image_size)
+            picture = read_picture(item[0], reading, item[1])
         except CorruptImageError as error:
             if not skip_corrupt:
                 raise
             return error
+        return picture if image_size is None else resized(picture, image_size)
 
-    notes: Counter[str] = Counter()
-    kept: list[int] = []
-    store: Tensor | None = None
-    grays = 0
-    if len(paths) >= 5000:
-        log.info("decoding %s images, once ...", f"{len(paths):,}")
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
         warnings.simplefilter("ignore")  # PIL would warn of odd metadata once for each file
         try:
-            for position, outcome in enumerate(pool.map(attempt, paths)):
-                if isinstance(outcome, CorruptImageError):
-                    notes["unreadable, skipped"] += 1
-                    log.warning("skipped %s", outcome)
-                    continue
-                image, converted = outcome
-                if converted:
-                    notes[converted] += 1
-                if store is None:
-                    first = paths[position]
-                    store = torch.empty((len(paths), *image.shape), dtype=torch.uint8)
-                if image.shape[1:] != store.shape[2:]:
-                    raise DataError(
-                        f"images of different sizes: {first} has {_size(store[0])} pixels, {paths[position]} has "
-                        f"{_size(image)}: give data.image_size=PIXELS"
-                    )
-                grays += len(image) == 1
-                if len(image) > store.shape[1]:  # the first color image after grayscale ones
-                    store = store.repeat(1, 3, 1, 1)
-                store[len(kept)] = image
-                kept.append(position)
+            yield from pool.map(attempt, places)
         except BaseException:
             pool.shutdown(cancel_futures=True)  # do not decode the rest before reporting
             raise
-    if store is None:
-        raise DataError(f"none of {len(paths)} files could be read as an image" if paths else "no images")
-    if 0 < grays < len(kept):
-        notes["grayscale, repeated to RGB"] += grays
-    return store[: len(kept)], kept, dict(notes)
 
 
-def readable(paths: Sequence[Path]) -> list[bool]:
-    """Whether each file can be decoded, tested on all cores."""
+@dataclass(frozen=True)
+class Survey:
+    """What a data set that streams is, found out before training.
 
-    def attempt(path: Path) -> bool:
+    Attributes:
+        is_kept: of each file, whether it is an image; without a test of all pixels, True.
+        notes: number of files by the way in which they are changed, or left out.
+        format: of the images.
+    """
+
+    is_kept: list[bool]
+    notes: dict[str, int]
+    format: Format
+
+
+def survey(items: Sequence[Item], skip_corrupt: bool, reading: Reading | None = None) -> Survey:
+    """The common format of many files, from their headers, on all cores.
+
+    Args:
+        items: files, with the number of a page.
+        skip_corrupt: decode each file, and leave out those that cannot be read or are of another type.
+        reading: how files become images.
+
+    Raises:
+        DataError: if types differ, unless ``skip_corrupt``.
+    """
+
+    def attempt(item: Item) -> tuple[Format, tuple[str, ...]] | DataError:
         try:
-            read(path)
+            picture = (read_picture if skip_corrupt else describe_picture)(item[0], reading, item[1])
         except CorruptImageError as error:
-            log.warning("skipped %s", error)
-            return False
-        return True
+            return error
+        return format_of(picture), picture.notes
 
+    notes: Counter[str] = Counter()
+    is_kept: list[bool] = []
+    common: Format | None = None
+    first, grays = Path(), 0
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
         warnings.simplefilter("ignore")
-        return list(pool.map(attempt, paths))
+        for (path, _), outcome in zip(items, pool.map(attempt, items), strict=True):
+            if isinstance(outcome, DataError):
+                is_kept.append(not skip_corrupt)  # else the error comes when the file is read
+                if skip_corrupt:
+                    notes[f"{getattr(outcome, 'kind', 'unreadable')}, skipped"] += 1
+                    log.warning("skipped %s", outcome)
+                continue
+            own, how = outcome
+            if common is None:
+                common, first = own, path
+            both = joined(common, own)
+            if both is None:
+                if not skip_corrupt:
+                    raise DataError(misfit(first, common, path, own))
+                notes[f"of another type ({own.bands} x {own.type}), skipped"] += 1
+                log.warning("skipped %s", misfit(first, common, path, own))
+            else:
+                common = both
+                grays += own.bands == 1
+                notes.update(how)
+            is_kept.append(both is not None)
+    if common is not None and common.bands == 3 and grays:
+        notes["grayscale, repeated to RGB"] += grays
+    return Survey(is_kept, dict(notes), common or Format())
 
 
-def _size(image: Tensor) -> str:
+def _size(image: NDArray[Any]) -> str:
     return f"{image.shape[2]}x{image.shape[1]}"

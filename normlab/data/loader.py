@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from normlab.data.images import read
+from normlab.data.images import Format, read
+from normlab.data.splits import Files
 from normlab.errors import DataError
 
 Batch = tuple[Tensor, Tensor]  # [B, C, *positions] of a type of normlab.inputs; int64 [B], of regression float32
@@ -54,28 +54,32 @@ class MemorySplit:
 
 
 class StreamedSplit:
-    """Images that the workers of a DataLoader decode when they are needed; always RGB.
+    """Images that the workers of a DataLoader decode when they are needed.
 
     Attributes:
-        paths: of the files, N.
+        files: N of them.
         labels: int64 [N].
+        format: that all images get.
     """
 
     def __init__(
-        self, paths: Sequence[Path], labels: Tensor, image_size: int, workers: int, memory_bytes: float
+        self, files: Files, labels: Tensor, image_size: int, workers: int, memory_bytes: float, format: Format
     ) -> None:
-        self.paths, self.labels = paths, labels
+        self.files, self.labels, self.format = files, labels, format
         self.image_size, self.workers, self.memory_bytes = image_size, workers, memory_bytes
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    input_type = torch.uint8
-
     @property
     def shape(self) -> tuple[int, ...]:
         """C, H, W of an image."""
-        return 3, self.image_size, self.image_size
+        return self.format.bands, self.image_size, self.image_size
+
+    @property
+    def input_type(self) -> torch.dtype:
+        """Type of the images."""
+        return getattr(torch, self.format.type)
 
     @property
     def images(self) -> Tensor:
@@ -84,12 +88,12 @@ class StreamedSplit:
 
     @property
     def inputs(self) -> Tensor:
-        """All images, uint8 [N, 3, H, W].
+        """All images, [N, C, H, W].
 
         Raises:
             DataError: if the images do not fit into data.memory_gb; use :meth:`batches` instead.
         """
-        size = len(self) * 3 * self.image_size**2
+        size = len(self) * self.format.bytes_per_pixel * self.image_size**2
         if size > self.memory_bytes:
             raise DataError(f"{size / 2**30:.1f} GiB of images stream from disk: use .batches(size), not .images")
         return torch.cat([images for images, _ in self.batches(256)])
@@ -102,7 +106,7 @@ class StreamedSplit:
         """
         order = torch.arange(len(self)) if order is None else order
         loader = DataLoader(
-            _Decoder(self.paths, self.image_size),
+            _Decoder(self.files, self.image_size, self.format),
             batch_sampler=[index.tolist() for index in order.split(size)],
             num_workers=self.workers,
             collate_fn=_stack,
@@ -116,12 +120,13 @@ class StreamedSplit:
 
 
 class _Decoder(Dataset[Tensor | DataError]):
-    def __init__(self, paths: Sequence[Path], image_size: int) -> None:
-        self.paths, self.image_size = paths, image_size
+    def __init__(self, files: Files, image_size: int, format: Format) -> None:
+        self.files, self.image_size, self.format = files, image_size, format
 
     def __getitem__(self, position: int) -> Tensor | DataError:
+        page = self.files.pages[position] if self.files.pages else 0
         try:
-            return read(self.paths[position], self.image_size, color=True)[0]
+            return read(self.files.paths[position], self.image_size, self.format, self.files.reading, page)[0]
         except DataError as error:
             return error  # not raised, because a worker would wrap the error into a traceback
 

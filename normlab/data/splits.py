@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -16,26 +16,48 @@ from normlab.data.digests import digest_files
 from normlab.data.tokens import Texts
 from normlab.errors import DataError
 from normlab.norms.log_mel import Front
+from normlab.pictures import Reading
 
 
 @dataclass(frozen=True)
 class Files:
-    """Image files that are not decoded yet."""
+    """Image files that are not decoded yet.
+
+    Attributes:
+        paths: a file occurs once for each of its pages that is an image.
+        skip_corrupt: leave out what cannot be read.
+        reading: how the files become images.
+        pages: the page of each path; None: the first of all.
+    """
 
     paths: tuple[Path, ...]
     skip_corrupt: bool = False
+    reading: Reading = field(default_factory=Reading)
+    pages: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
 
+    @property
+    def items(self) -> list[tuple[Path, int]]:
+        """Each file with the number of its page."""
+        return list(zip(self.paths, self.pages or (0,) * len(self), strict=True))
+
     @cached_property
     def digests(self) -> list[str]:
-        """The hash of each file's bytes."""
-        return digest_files(self.paths)
+        """The hash of each file's bytes, with the number of the page if there are several."""
+        whole = digest_files(self.paths)
+        if self.pages is None:
+            return whole
+        return [f"{digest}#{page}" for digest, page in zip(whole, self.pages, strict=True)]
 
     def take(self, places: list[int]) -> Files:
         """The files at these positions."""
-        part = replace(self, paths=tuple(self.paths[place] for place in places))
+        part = replace(
+            self,
+            paths=tuple(self.paths[place] for place in places),
+            pages=None if self.pages is None else tuple(self.pages[place] for place in places),
+        )
         if "digests" in vars(self):  # computed before: do not read the files again
             vars(part)["digests"] = [self.digests[place] for place in places]
         return part

@@ -10,12 +10,15 @@ import torch
 from torch import Tensor
 
 from normlab.config import choices, defaults
+from normlab.data.datasets import hardly_used_of
 from normlab.inspection.images import Inspection
+from normlab.norms import normalization
 from normlab.statistics.channels import ESTIMATORS, channel_names
 from normlab.theory.spectrum import linear_hessian
 from normlab.theory.stability import stable_rate
 
 SCHEMES = ("raw", "unit", "centered", "imagenet", "dataset", "feature")  # whose conditioning is shown
+FOR_IMAGES = ("imagenet",)  # those of three constants
 EVIDENCE = "results/README.md and results/claims.md in normlab's repository"
 PRECISION = 0.01  # relative; a mean with this precision counts as known
 FEWEST = 30  # images for a statement about a preset; the intervals of fewer images are rough
@@ -56,13 +59,22 @@ def presets(intervals: dict[Any, tuple[Tensor, Tensor]]) -> list[dict[str, Any]]
     return list(nearest.values())
 
 
+def has_presets(inspection: Inspection) -> bool:
+    """Whether constants of photographs make sense here: gray or RGB, with u in 0..1, all of it used."""
+    is_used = hardly_used_of(inspection.type, int(inspection.largest.max()), inspection.white) is None
+    return inspection.channels in (1, 3) and inspection.is_bounded and is_used
+
+
 def conditioning(inspection: Inspection) -> list[dict[str, Any]]:
     """Rank, condition number and largest stable rate of a linear model on small copies, under the main schemes."""
     from tqdm import tqdm
 
     rows = []
     for name in tqdm(SCHEMES, desc="linear model", disable=not sys.stderr.isatty(), leave=False):
-        spectrum = linear_hessian(inspection.small, name)
+        if name in FOR_IMAGES and not has_presets(inspection):
+            continue
+        scheme = normalization(name).set_range(inspection.black, inspection.white).fit(inspection.small.split(256))
+        spectrum = linear_hessian(inspection.small, scheme)
         rows.append(
             {
                 "scheme": name,
@@ -78,7 +90,6 @@ def conditioning(inspection: Inspection) -> list[dict[str, Any]]:
 
 def advice(inspection: Inspection, intervals: dict[Any, tuple[Tensor, Tensor]]) -> list[str]:
     """Sentences of advice, by the project's own results."""
-    nearest = presets(intervals)[0]
     sentences = [
         "For a trained network, as it is or to fine-tune, use the normalization that it was trained with, whatever "
         "these numbers are (results/mismatch, results/finetuning).",
@@ -89,9 +100,22 @@ def advice(inspection: Inspection, intervals: dict[Any, tuple[Tensor, Tensor]]) 
         "From another initialization, or with batch normalization and a rate that decays: no advice yet. The earlier "
         "advice is withdrawn and is being measured again (experiments/CORRECTIONS.md).",
     ]
+    nearest = presets(intervals)[0] if has_presets(inspection) else {"inside": None}
     if nearest["inside"] and len(inspection) >= FEWEST:
         sentences.append(f"These {len(inspection):,} images cannot tell {nearest['name']} from their own statistics.")
-    if inspection.one_channel == len(inspection):
+    if not has_presets(inspection):
+        sentences.append(
+            f"No preset is compared: its constants are for photographs, gray or RGB with u from 0 to 1, and these "
+            f"images have {inspection.channels} band{'s' * (inspection.channels != 1)} of {inspection.type} from "
+            f"{inspection.smallest.min().item():g} to {inspection.largest.max().item():g}. For such data use these "
+            f"images' own statistics."
+        )
+        if not inspection.is_bounded:
+            sentences.append(
+                f"The files declare no range, so u is x itself ({inspection.type} in its own unit); data.black= and "
+                f"data.white= set one."
+            )
+    elif inspection.one_channel == len(inspection):
         sentences.append(
             "All images have one channel: a preset of three constants would repeat that channel three times."
         )
@@ -108,7 +132,7 @@ def advice(inspection: Inspection, intervals: dict[Any, tuple[Tensor, Tensor]]) 
         sentences.append(
             f"{len(inspection.unreadable):,} {what} cannot be read: data.on_corrupt=skip leaves {which} out of a run."
         )
-    black, white = inspection.clipped()
+    black, white = (values.nan_to_num() for values in inspection.clipped())
     if max(black.max(), white.max()) > 0.2:
         sentences.append("Over a fifth of the pixels are black or white: their distribution is far from a Gaussian.")
     return sentences
@@ -116,30 +140,42 @@ def advice(inspection: Inspection, intervals: dict[Any, tuple[Tensor, Tensor]]) 
 
 def lines_notes(inspection: Inspection, std: Sequence[float]) -> list[str]:
     """Notes on the lines, to read before pasting."""
-    mode = "RGB" if len(std) > 1 else "L"
-    notes = [
-        "The deviation is the standard deviation of all pixels (pooled).",
-        f'Open every file by Image.open(path).convert("{mode}"), as for these numbers; '
-        "replace 224 with the size that your network takes.",
-    ]
-    if any(how.startswith("16 bits") for how in inspection.converted):
-        notes.append("The pixels of 16-bit files were divided by 257 here; convert() would clip them at 255.")
+    notes = ["The deviation is the standard deviation of all pixels (pooled)."]
+    if inspection.is_8_bit:
+        mode = "RGB" if len(std) > 1 else "L"
+        notes.append(
+            f'Open every file by Image.open(path).convert("{mode}"), as for these numbers; '
+            "replace 224 with the size that your network takes."
+        )
+    else:
+        notes.append(
+            f"Means and deviations are in the files' own values ({inspection.type}); give each line arrays at full "
+            f"depth [C, H, W] (albumentations: float32 [H, W, C]), not what Image.open(path).convert() cuts to 8 bits."
+        )
     flat = [name for name, value in zip(channel_names(len(std)), std, strict=True) if not value]
     if flat:
         notes.append(f"A deviation of 0 is written as 1.0, because it is a divisor ({', '.join(flat)}).")
     return notes
 
 
+def lines_for(inspection: Inspection, mean: Sequence[float], std: Sequence[float]) -> dict[str, str]:
+    """The lines for these images: :func:`lines` for 8 bits, else :func:`lines_of_any_type`."""
+    if inspection.is_8_bit:
+        return lines(mean, std)
+    return lines_of_any_type(mean, std, inspection.black, inspection.white)
+
+
 def lines(mean: Sequence[float], std: Sequence[float]) -> dict[str, str]:
-    """Ready to paste: the same normalization for four libraries and for normlab.
+    """Ready to paste: the same normalization for six libraries and for normlab, for images of 8 bits.
 
     The lines for timm and transformers also resize to 224 pixels, which does not change an image of 224x224.
 
     >>> print(lines([0.5], [0.25])["albumentations"])
     albumentations.Normalize(mean=[0.5], std=[0.25], max_pixel_value=255.0)
     """
-    means, stds = ([float(f"{value:.8g}") for value in values] for values in (mean, [s or 1.0 for s in std]))
+    means, stds = _pasted(mean), _pasted([s or 1.0 for s in std])
     both = f"mean={means}, std={stds}"
+    raw = lines_of_any_type(mean, std, 0, 255)
     return {
         "torchvision": f"v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize({both})])",
         "albumentations": f"albumentations.Normalize({both}, max_pixel_value=255.0)",
@@ -148,5 +184,44 @@ def lines(mean: Sequence[float], std: Sequence[float]) -> dict[str, str]:
             'ViTImageProcessor(size={"height": 224, "width": 224}, rescale_factor=1 / 255, '
             f"image_mean={means}, image_std={stds})"
         ),
+        "monai": raw["monai"],
+        "rasterio": raw["rasterio"],
         "normlab": f'normlab.normalization("imagenet", {both})',
     }
+
+
+def lines_of_any_type(mean: Sequence[float], std: Sequence[float], black: float, white: float) -> dict[str, str]:
+    """Ready to paste for images of any type and number of bands: statistics in the values x of the files.
+
+    >>> print(lines_of_any_type([0.5], [0.25], 0, 4095)["monai"])
+    monai.transforms.NormalizeIntensity(subtrahend=[2047.5], divisor=[1023.75], channel_wise=True)
+
+    Args:
+        mean: in units of u = (x - black)/(white - black).
+        std: in units of u.
+        black: stands for u = 0.
+        white: stands for u = 1.
+    """
+    span = white - black
+    means, stds = _pasted([m * span + black for m in mean]), _pasted([s * span or 1.0 for s in std])
+    result = {
+        "torchvision": f"v2.Compose([v2.ToDtype(torch.float32), v2.Normalize(mean={means}, std={stds})])",
+        "albumentations": f"albumentations.Normalize(mean={means}, std={stds}, max_pixel_value=1.0)",
+    }
+    if len(means) in (1, 3):
+        result["transformers"] = (
+            f"ViTImageProcessor(do_resize=False, do_rescale=False, image_mean={means}, image_std={stds})"
+        )
+    normalized = f"mean={_pasted(mean)}, std={_pasted([s or 1.0 / span for s in std])}"
+    return result | {
+        "monai": f"monai.transforms.NormalizeIntensity(subtrahend={means}, divisor={stds}, channel_wise=True)",
+        "rasterio": (
+            f'(dataset.read().astype("float32") - numpy.array({means})[:, None, None])'
+            f" / numpy.array({stds})[:, None, None]"
+        ),
+        "normlab": f'normlab.normalization("imagenet", {normalized}).set_range({black:g}, {white:g})',
+    }
+
+
+def _pasted(values: Sequence[float]) -> list[float]:
+    return [float(f"{value:.8g}") for value in values]

@@ -18,7 +18,7 @@ from tabulate import tabulate
 from normlab.commandline.arguments import parsed
 from normlab.config import PositiveInt, Section
 from normlab.data import recordings
-from normlab.data.folder import images_below, unreadable_folder
+from normlab.data.layout import unreadable_folder, walk
 from normlab.errors import ConfigError, DataError
 from normlab.inspection.report import counted
 from normlab.norms.log_mel import Front, LogMel
@@ -125,7 +125,7 @@ def inspect(arguments: Sequence[str]) -> tuple[str, dict[str, Any]] | None:
         paths = recordings.recordings_below(place, errors.append)
     if not paths:
         return None
-    if place.is_dir() and (images := images_below(place)):
+    if place.is_dir() and (images := walk(place).images):
         raise ConfigError(
             f"{place}: holds {len(paths):,} recordings and {len(images):,} images: name a folder that holds one kind"
         )

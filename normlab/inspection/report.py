@@ -6,9 +6,22 @@ import math
 from typing import Any
 
 from tabulate import tabulate
+from torch import Tensor
 
-from normlab.inspection.advice import EVIDENCE, FEWEST, PRECISION, advice, conditioning, lines, lines_notes, presets
+from normlab.data.layout import printable
+from normlab.inspection.advice import (
+    EVIDENCE,
+    FEWEST,
+    PRECISION,
+    advice,
+    conditioning,
+    has_presets,
+    lines_for,
+    lines_notes,
+    presets,
+)
 from normlab.inspection.images import Inspection
+from normlab.inspection.sources import Subject
 from normlab.statistics.channels import ESTIMATORS, channel_names
 
 
@@ -19,8 +32,9 @@ def report(
     limit: int | None = None,
     resamples: int = 1000,
     with_conditioning: bool = True,
+    subject: Subject | None = None,
 ) -> dict[str, Any]:
-    """The whole report, as JSON types; statistics are in units of u = x/255, shares in 0..1.
+    """The whole report, as JSON types; statistics are in units of u = (x - black)/(white - black), shares in 0..1.
 
     Args:
         inspection: statistics of the images.
@@ -28,28 +42,19 @@ def report(
         limit: largest number of images that were drawn; None: all.
         resamples: of the bootstrap.
         with_conditioning: whether a linear model is computed, which takes ten seconds.
+        subject: the other splits, classes, notes and warnings, if there are any.
     """
+    subject = subject or Subject(inspection, total)
     intervals = inspection.intervals(resamples)
-    low, high = inspection.range()
-    black, white = inspection.clipped()
-    names = channel_names(inspection.channels)
-    channels = []
-    for c, name in enumerate(names):
-        row: dict[str, Any] = {"channel": name}
-        for estimator in ESTIMATORS:
-            for which, values in zip(("mean", "std"), intervals[estimator], strict=True):
-                value, lower, upper = values[:, c].tolist()
-                ends = (None, None) if math.isnan(lower) else (lower, upper)
-                row[f"{which}_{estimator}"] = dict(zip(("value", "low", "high"), (value, *ends), strict=True))
-        row |= {"smallest": low[c].item(), "largest": high[c].item()}
-        row |= {"share_at_0": black[c].item(), "share_at_255": white[c].item()}
-        channels.append(row)
     enough = inspection.enough(PRECISION)
     mean, std = (values[0].tolist() for values in intervals["pooled"])
     if inspection.one_channel < len(inspection):  # a library still sees three channels, equal or not
         mean, std = (values * 3 if len(values) == 1 else values for values in (mean, std))
     sentences = advice(inspection, intervals)
-    if with_conditioning and not len(inspection.small):
+    with_conditioning = with_conditioning and not inspection.left_out
+    if inspection.left_out:
+        sentences.append("No linear model: data.mask leaves out pixels, and a linear model takes whole images.")
+    elif with_conditioning and not len(inspection.small):
         sentences.append(
             "No linear model: none of the images drawn for it can be read. Draw more with a larger small=N."
         )
@@ -61,19 +66,67 @@ def report(
     return {
         "images": len(inspection),
         "sample": {"drawn": limit, "of": total} if limit and limit < total else None,
+        "classes": subject.classes,
+        "splits": [split_row(name, one) for name, one in (("train", inspection), *subject.others.items())]
+        if subject.others
+        else [],
+        "warnings": list(subject.warnings),
+        "notes": list(subject.notes),
+        "type": inspection.type,
+        "bands": inspection.channels,
+        "black": inspection.black,
+        "white": inspection.white,
         "greyscale": inspection.grayscale,
         "converted": inspection.converted,
         "unreadable": list(inspection.unreadable),
+        "masked_pixels": inspection.left_out,
         "sizes": [[*size, count] for size, count in sorted(inspection.sizes.items(), key=lambda item: -item[1])],
-        "channels": channels,
+        "channels": band_rows(inspection, intervals),
         "images_for_1_percent": None if math.isinf(enough) else math.ceil(enough),
         "means_known_to": None if math.isinf(enough) else PRECISION * math.sqrt(enough / len(inspection)),
-        "presets": presets(intervals),
+        "presets": presets(intervals) if has_presets(inspection) else [],
         "conditioning": conditioning(inspection) if with_conditioning and len(inspection.small) else [],
         "advice": sentences,
         "evidence": EVIDENCE,
         "lines_notes": lines_notes(inspection, std),
-        "lines": lines(mean, std),
+        "lines": lines_for(inspection, mean, std),
+    }
+
+
+def band_rows(inspection: Inspection, intervals: dict[Any, tuple[Tensor, Tensor]]) -> list[dict[str, Any]]:
+    """The statistics of each band."""
+    low, high = inspection.range()
+    black, white = inspection.clipped()
+    levels = inspection.levels()
+    rows = []
+    for c, name in enumerate(channel_names(inspection.channels)):
+        row: dict[str, Any] = {"channel": name}
+        for estimator in ESTIMATORS:
+            for which, values in zip(("mean", "std"), intervals[estimator], strict=True):
+                value, lower, upper = values[:, c].tolist()
+                ends = (None, None) if math.isnan(lower) else (lower, upper)
+                row[f"{which}_{estimator}"] = dict(zip(("value", "low", "high"), (value, *ends), strict=True))
+        row |= {"smallest": low[c].item(), "largest": high[c].item()}
+        row["levels"] = None if levels is None else levels[c]
+        shares = [None if math.isnan(share) else share for share in (black[c].item(), white[c].item())]
+        row |= {"share_at_black": shares[0], "share_at_white": shares[1]}
+        row |= {"share_at_0": shares[0], "share_at_255": shares[1]}  # the names before there were other ranges
+        rows.append(row)
+    return rows
+
+
+def split_row(name: str, inspection: Inspection) -> dict[str, Any]:
+    """Pooled statistics of one split."""
+    mean, std = (values.tolist() for values in inspection.sums.statistics("pooled"))
+    low, high = (values.tolist() for values in inspection.range())
+    return {
+        "split": name,
+        "images": len(inspection),
+        "mean": mean,
+        "std": std,
+        "smallest": low,
+        "largest": high,
+        "unreadable": len(inspection.unreadable),
     }
 
 
@@ -81,39 +134,29 @@ def text_of(label: str, content: dict[str, Any]) -> str:
     """The report as text for people."""
     (width, height, most), *others = content["sizes"]
     images, sample = counted(content["images"], "image"), content["sample"]
+    kind = "" if content["type"] == "uint8" and content["bands"] in (1, 3) else _kind(content)
+    which = " of the training split" if content["splits"] else ""
     if others:
-        text = [
-            f"{label}: {images}, {most:,} of {width}x{height} pixels, the rest of {counted(len(others), 'other size')}"
-        ]
+        rest = counted(len(others), "other size")
+        text = [f"{label}: {images}{which}, {most:,} of {width}x{height} pixels, the rest of {rest}{kind}"]
     else:
-        text = [f"{label}: {images} of {width}x{height} pixels"]
+        text = [f"{label}: {images}{which} of {width}x{height} pixels{kind}"]
+    text += [f"WARNING: {sentence}" for sentence in content["warnings"]]
     if sample:
         text.append(f"a sample: {sample['drawn']:,} drawn at random from {sample['of']:,}")
-    notes = [f"{content['greyscale']:,} grayscale"] * bool(content["greyscale"])
+    if classes := content["classes"]:
+        shown = ", ".join(f"{name} {count:,}" for name, count in list(classes.items())[:12])
+        text.append(f"{counted(len(classes), 'class', 'es')}: {shown}" + ", ..." * (len(classes) > 12))
+    notes = [f"{content['greyscale']:,} grayscale"] * bool(content["greyscale"] and content["bands"] in (1, 3))
     notes += [f"{count:,} {what}" for what, count in content["converted"].items()]
     notes += [f"{len(content['unreadable']):,} unreadable"] * bool(content["unreadable"])
+    notes += [f"{content['masked_pixels']:,} pixels left out by data.mask"] * bool(content["masked_pixels"])
     text += [", ".join(notes)] * bool(notes)
-    text += [f"  {problem}" for problem in content["unreadable"][:5]]
-    statistics = {"mean_pooled": "mean", "std_pooled": "std of all pixels", "std_per_image": "mean of images' std"}
-    if others:  # for images of one size both means are equal
-        means = {"mean_pooled": "mean of all pixels", "mean_per_image": "mean of images' means"}
-        statistics = means | {key: name for key, name in statistics.items() if key not in means}
-    rows = [
-        [
-            row["channel"],
-            *(
-                f"{v['value']:.4f}" + ("" if v["low"] is None else f" [{v['low']:.4f}, {v['high']:.4f}]")
-                for v in (row[key] for key in statistics)
-            ),
-            f"{row['smallest']}..{row['largest']}",
-            f"{row['share_at_0']:.1%}",
-            f"{row['share_at_255']:.1%}",
-        ]
-        for row in content["channels"]
-    ]
-    headers = ["u = x/255", *statistics.values(), "range", "at 0", "at 255"]
-    text += ["", tabulate(rows, headers, disable_numparse=True)]
-    text.append("")
+    text += [f"  {printable(problem)}" for problem in content["unreadable"][:5]]
+    text += [printable(note) for note in content["notes"]]
+    if content["splits"]:
+        text += ["", _splits(content)]
+    text += ["", _bands(content, different_sizes=bool(others)), ""]
     enough = content["images_for_1_percent"]
     if enough is not None:
         give = "gives" if enough == 1 else "give"
@@ -121,14 +164,8 @@ def text_of(label: str, content: dict[str, Any]) -> str:
         if enough > content["images"]:
             line += f"; you have {content['images']:,}, which give the means to {percent(content['means_known_to'])}"
         text.append(line)
-    nearest = content["presets"][0]
-    estimator = {"pooled": "std of all pixels", "per_image": "mean of images' std"}[nearest["estimator"]]
-    line = f"nearest preset: {nearest['name']}, {nearest['distance']:.3f} away by the {estimator}"
-    if nearest["inside"] is None:
-        line += "; no interval from one image"
-    elif content["images"] >= FEWEST:
-        line += f", {'within' if nearest['inside'] else 'outside'} the intervals"
-    text.append(line)
+    if content["presets"]:
+        text.append(_nearest(content))
     if content["conditioning"]:
         table = [
             [row["scheme"], row["rank"], f"{row['condition_number']:.3g}", f"{row['stable_rate']:.3g}"]
@@ -142,6 +179,75 @@ def text_of(label: str, content: dict[str, Any]) -> str:
     return "\n".join(text)
 
 
+def _kind(content: dict[str, Any]) -> str:
+    return f", {counted(content['bands'], 'band')} of {content['type']}, u = {unit(content['black'], content['white'])}"
+
+
+def unit(black: float, white: float) -> str:
+    """The formula of u.
+
+    >>> unit(0, 255), unit(0, 1), unit(-1000, 3000)
+    ('x/255', 'x', '(x + 1000)/4000')
+    """
+    if (black, white) == (0, 1):
+        return "x"
+    above = "x" if black == 0 else f"(x {'-' if black > 0 else '+'} {abs(black):g})"
+    return f"{above}/{white - black:.10g}"
+
+
+def _splits(content: dict[str, Any]) -> str:
+    rows = [
+        [
+            row["split"],
+            f"{row['images']:,}",
+            " ".join(f"{value:.4f}" for value in row["mean"][:4]) + " ..." * (len(row["mean"]) > 4),
+            " ".join(f"{value:.4f}" for value in row["std"][:4]) + " ..." * (len(row["std"]) > 4),
+            f"{min(row['smallest']):g}..{max(row['largest']):g}",
+        ]
+        for row in content["splits"]
+    ]
+    return tabulate(rows, ["split", "images", "mean", "std of all pixels", "range"], disable_numparse=True)
+
+
+def _bands(content: dict[str, Any], different_sizes: bool) -> str:
+    statistics = {"mean_pooled": "mean", "std_pooled": "std of all pixels", "std_per_image": "mean of images' std"}
+    if different_sizes:  # for images of one size both means are equal
+        means = {"mean_pooled": "mean of all pixels", "mean_per_image": "mean of images' means"}
+        statistics = means | {key: name for key, name in statistics.items() if key not in means}
+
+    def number(value: float) -> str:
+        return f"{value:.4f}" if abs(value) < 100 else f"{value:.6g}"
+
+    rows = [
+        [
+            row["channel"],
+            *(
+                number(v["value"]) + ("" if v["low"] is None else f" [{number(v['low'])}, {number(v['high'])}]")
+                for v in (row[key] for key in statistics)
+            ),
+            f"{row['smallest']:.6g}..{row['largest']:.6g}",
+            "-" if row["levels"] is None else f"{row['levels']:,}",
+            *(f"{row[key]:.1%}" for key in ("share_at_black", "share_at_white") if row[key] is not None),
+        ]
+        for row in content["channels"]
+    ]
+    black, white = content["black"], content["white"]
+    headers = [f"u = {unit(black, white)}", *statistics.values(), "range", "levels"]
+    headers += [f"at {end:g}" for end in (black, white)] if content["channels"][0]["share_at_black"] is not None else []
+    return tabulate(rows, headers, disable_numparse=True)
+
+
+def _nearest(content: dict[str, Any]) -> str:
+    nearest = content["presets"][0]
+    estimator = {"pooled": "std of all pixels", "per_image": "mean of images' std"}[nearest["estimator"]]
+    line = f"nearest preset: {nearest['name']}, {nearest['distance']:.3f} away by the {estimator}"
+    if nearest["inside"] is None:
+        line += "; no interval from one image"
+    elif content["images"] >= FEWEST:
+        line += f", {'within' if nearest['inside'] else 'outside'} the intervals"
+    return line
+
+
 def percent(share: float) -> str:
     """A share in percent, with two significant digits.
 
@@ -151,10 +257,10 @@ def percent(share: float) -> str:
     return f"{float(f'{100 * share:.2g}'):g}%"
 
 
-def counted(count: int, noun: str) -> str:
-    """A number and its noun, in the plural unless the number is 1.
+def counted(count: int, noun: str, plural: str = "s") -> str:
+    """A number and its noun, in the plural (with this ending) unless the number is 1.
 
     >>> counted(1, "image"), counted(1234, "other size")
     ('1 image', '1,234 other sizes')
     """
-    return f"{count:,} {noun}{'s' * (count != 1)}"
+    return f"{count:,} {noun}{plural * (count != 1)}"

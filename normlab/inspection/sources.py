@@ -2,44 +2,50 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from normlab.config import Data
-from normlab.data import Files
-from normlab.data.folder import images_below, unreadable_folder
-from normlab.data.images import resize
+from normlab.data import Files, Part
+from normlab.data.datasets import hardly_used_of, repeated
+from normlab.data.folder import split_names
+from normlab.data.images import Item, resize
+from normlab.data.layout import Walk, find_masks, find_splits, printable, unreadable_folder, walk
+from normlab.data.lists import read_lists
 from normlab.data.splits import split
 from normlab.data.tokens import Texts
 from normlab.errors import DataError
+from normlab.inspection.exposure import differences
 from normlab.inspection.images import Inspection, inspect_files, inspect_images
-from normlab.pictures import SUFFIXES
+from normlab.pictures import SUFFIXES, Reading, count_pages
 
 
-def files_below(folder: Path, errors: list[OSError] | None = None) -> list[Path]:
-    """Every image below a folder, in the order of their names.
+@dataclass(frozen=True)
+class Subject:
+    """What was inspected.
 
-    Args:
-        folder: any number of levels deep.
-        errors: receives the error for each sub-folder that cannot be read.
-
-    Raises:
-        DataError: if there is no such folder, or no image in it.
+    Attributes:
+        train: statistics of the training images; of all images where there are no splits.
+        total: training images before a limit.
+        others: statistics of the other splits by name.
+        classes: number of training images by class; empty where the images lie in no classes.
+        notes: what was left out, and how the folder was understood.
+        warnings: what makes the numbers, or a run on these images, doubtful.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder")
-    errors = [] if errors is None else errors
-    paths = images_below(folder, errors.append)
-    if not paths:
-        raise DataError(
-            unreadable_folder(errors[0]) if errors else f"{folder}: no images in it ({', '.join(sorted(SUFFIXES))})"
-        )
-    return paths
+
+    train: Inspection
+    total: int
+    others: dict[str, Inspection] = field(default_factory=dict)
+    classes: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def draw_positions(count: int, limit: int | None) -> Tensor:
@@ -49,58 +55,208 @@ def draw_positions(count: int, limit: int | None) -> Tensor:
 
 
 def inspect_with_progress(
-    paths: Sequence[Path], limit: int | None = None, small: int = 4000, image_size: int | None = None
+    files: Sequence[Path | Item],
+    limit: int | None = None,
+    small: int = 4000,
+    config: Data | None = None,
+    reading: Reading | None = None,
+    split: str = "images",
 ) -> Inspection:
     """Inspect the files, at most ``limit`` of them, with a progress bar in a terminal."""
     from tqdm import tqdm
 
-    chosen = [paths[place] for place in draw_positions(len(paths), limit).tolist()]
-    with tqdm(total=len(chosen), desc="images", unit="", disable=not sys.stderr.isatty(), leave=False) as bar:
-        return inspect_files(chosen, small, image_size=image_size, progress=bar.update)
+    chosen = [files[place] for place in draw_positions(len(files), limit).tolist()]
+    with tqdm(total=len(chosen), desc=split, unit="", disable=not sys.stderr.isatty(), leave=False) as bar:
+        return inspect_files(
+            chosen,
+            small,
+            image_size=config.image_size if config else None,
+            progress=bar.update,
+            reading=reading,
+            black=config.black if config else None,
+            white=config.white if config else None,
+        )
 
 
-def inspect_folder(folder: Path, limit: int | None = None, small: int = 4000) -> tuple[Inspection, int]:
-    """Inspect every image below a folder, or at most ``limit`` of them at random.
+def reading_of(config: Data) -> Reading:
+    """How the files of ``data=folder`` become images."""
+    values = {name: getattr(config, name, None) for name in ("pages", "bands", "exif", "axes", "mask")}
+    bands = values["bands"]
+    return Reading(
+        values["pages"] or "refuse",
+        None if bands is None else tuple(bands),
+        values["exif"] or "ignore",
+        values["axes"],
+        values["mask"],
+    )
+
+
+def inspect_folder(folder: Path, config: Data, limit: int | None = None, small: int = 4000) -> Subject:
+    """Inspect every image below a folder, or at most ``limit`` of them at random; of splits, each one.
 
     Args:
-        folder: any number of levels deep.
-        limit: largest number of images, drawn at random; None: all.
+        folder: any number of levels deep; with or without splits and classes.
+        config: of ``data=folder``: how files are read, and which folders are splits.
+        limit: largest number of images of each split, drawn at random; None: all.
         small: largest number of images that are kept as small copies.
 
-    Returns:
-        The statistics, and the number of images below the folder.
-
     Raises:
-        DataError: if there is no such folder, no image in it, or none can be read.
+        DataError: if there is no such folder, no image in it, none can be read, or its layout has two meanings.
     """
+    folder = folder.expanduser()
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there is no such folder")
     errors: list[OSError] = []
-    paths = files_below(folder.expanduser(), errors)
-    inspection = inspect_with_progress(paths, limit, small)
-    return replace(inspection, unreadable=(*map(unreadable_folder, errors), *inspection.unreadable)), len(paths)
+    splits, classes, notes = _listed(folder, getattr(config, "splits", None), errors)
+    if not splits:
+        skipped = f"; {'; '.join(notes)}" if notes else ""
+        raise DataError(
+            unreadable_folder(errors[0])
+            if errors
+            else f"{folder}: no images in it ({', '.join(sorted(SUFFIXES))}){skipped}"
+        )
+    reading = reading_of(config)
+    warnings = repeated({name: Part(Files(tuple(paths)), torch.zeros(len(paths))) for name, paths in splits.items()})
+    found = {}
+    for name, paths in splits.items():
+        items = _with_pages(paths, reading)
+        if len(items) > len(paths):
+            notes.append(f"{len(items):,} pages in {len(paths):,} files" + f" of the {name} split" * (len(splits) > 1))
+        label = "images" if len(splits) == 1 else name
+        found[name] = (inspect_with_progress(items, limit, small, config, reading, label), len(items))
+    train, total = found.pop(next(iter(found)))
+    train = replace(train, unreadable=(*map(unreadable_folder, errors), *train.unreadable))
+    others = {name: inspection for name, (inspection, _) in found.items()}
+    return _subject(train, total, others, classes, notes, warnings, config)
 
 
-def inspect_source(config: Data, limit: int | None = None, small: int = 4000) -> tuple[Inspection, int]:
-    """Inspect the training images of a run.
+def _subject(
+    train: Inspection,
+    total: int,
+    others: dict[str, Inspection],
+    classes: dict[str, int],
+    notes: Sequence[str],
+    warnings: Sequence[str],
+    config: Data,
+) -> Subject:
+    unused = None if config.white is not None else hardly_used_of(train.type, int(train.largest.max()), train.white)
+    found = [*([unused] if unused else []), *differences(train, others), *warnings]
+    if not train.sums.statistics("pooled")[1].any():
+        found.insert(0, "CONSTANT: all pixels have the same value in each band; a run refuses such training images")
+    if (count := train.converted.get("alpha channel, dropped")) and getattr(config, "mask", None) is None:
+        notes = [
+            *notes,
+            f"transparent pixels of {count:,} images count like any other; data.mask=alpha leaves them out",
+        ]
+    return Subject(train, total, others, classes, tuple(notes), tuple(found))
+
+
+def _listed(
+    root: Path, splits: dict[str, str] | str | None, errors: list[OSError]
+) -> tuple[dict[str, list[Path]], dict[str, int], list[str]]:
+    """The files by split (one, ``all``, if there are no splits), images by class, and notes; training files first."""
+    names = split_names(splits)
+    if isinstance(names, Path):
+        where = next((path for path in (names, root / names) if path.exists()), None)
+        if where is None:
+            raise DataError(f"data.splits={names}: there is no such file or folder, neither here nor in {root}")
+        lists = read_lists(where, root)
+        lists = {split: lists[split] for split in ("train", "validation", "test") if split in lists}
+        classes: dict[str, int] = {}
+        for _, label in lists["train"]:
+            classes[printable(label)] = classes.get(printable(label), 0) + 1
+        return {split: [path for path, _ in rows] for split, rows in lists.items()}, classes, [f"splits from {where}"]
+    notes, skipped = [], Walk()
+    if masks := find_masks(root):
+        root, beside = masks
+        notes.append(
+            f"images/ and masks: only {root.name}/ is counted; left out {', '.join(f'{name}/' for name in beside)}"
+        )
+    folders = find_splits(root, names, needs_train=False) if names is not None or _is_readable(root) else {}
+    if folders:
+        top = walk(root, deep=False)
+        skipped.add(top)
+        skipped.outside[printable(str(root))] += len(top.images)
+        for name in sorted(set(os.listdir(root)) - {path.name for path in folders.values()}):
+            if (root / name).is_dir() and name[0] != ".":
+                skipped.outside[printable(str(root / name))] += len(walk(root / name).images)
+        if "test" not in folders and "validation" in folders:
+            folders["test"] = folders.pop("validation")
+        notes += [
+            f"{printable(path.name)}/ is the {split} split" for split, path in folders.items() if path.name != split
+        ]
+    found, by_class = {}, {}
+    for split_name, path in (folders or {"all": root}).items():
+        if inner := find_masks(path) if path != root else None:
+            path = inner[0]
+            notes.append(f"{split_name}: only {path.name}/ is counted; left out {', '.join(f'{n}/' for n in inner[1])}")
+        below = walk(path, errors.append)
+        skipped.add(below)
+        if below.images:
+            found[split_name] = below.images
+        if split_name in ("train", "all"):
+            by_class = _by_class(path, below.images)
+    return found, by_class, [*notes, *skipped.notes()]
+
+
+def _is_readable(folder: Path) -> bool:
+    return os.access(folder, os.R_OK | os.X_OK)
+
+
+def _by_class(root: Path, paths: Sequence[Path]) -> dict[str, int]:
+    """Number of images below each sub-folder; empty if images lie in the folder itself or there is one sub-folder."""
+    counts: dict[str, int] = {}
+    for path in paths:
+        parts = path.relative_to(root).parts
+        name = printable(parts[0]) if len(parts) > 1 else ""
+        counts[name] = counts.get(name, 0) + 1
+    return {} if "" in counts or len(counts) < 2 else counts
+
+
+def _with_pages(paths: Sequence[Path], reading: Reading) -> Sequence[Path | Item]:
+    if reading.pages != "all":
+        return paths
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        counts = list(pool.map(count_pages, paths, [reading] * len(paths)))
+    return [(path, page) for path, count in zip(paths, counts, strict=True) for page in range(count)]
+
+
+def inspect_source(config: Data, limit: int | None = None, small: int = 4000) -> Subject:
+    """Inspect the training images of a run, and the validation and test images that the source brings itself.
 
     Args:
         config: the data source.
         limit: largest number of images; ``config.limit`` comes first if it is given.
         small: largest number of images that are kept as small copies.
 
-    Returns:
-        The statistics, and the number of training images without a limit.
-
     Raises:
         DataError: if there are no images, or none can be read.
     """
     source, limit = config.build(), config.limit or limit
-    whole, train = (
-        split(source, config.validation, config.test, most, config.split_seed, config.test_seed)["train"]
+    whole, parts = (
+        split(source, config.validation, config.test, most, config.split_seed, config.test_seed)
         for most in (None, limit)
     )
-    if isinstance(train.pictures, Files):  # read one by one, because they may not fit into memory
-        return inspect_with_progress(train.pictures.paths, small=small, image_size=config.image_size), len(whole)
-    if isinstance(train.pictures, Texts):
-        raise DataError(f"data={config.name}: holds texts, not images")
-    images = train.pictures if config.image_size is None else resize(train.pictures, config.image_size)
-    return inspect_images(images, small), len(whole)
+
+    def inspected(name: str, part: Part) -> Inspection:
+        if isinstance(part.pictures, Files):  # read one by one, because they may not fit into memory
+            return inspect_with_progress(
+                part.pictures.items, small=small, config=config, reading=part.pictures.reading, split=name
+            )
+        if isinstance(part.pictures, Texts):
+            raise DataError(f"data={config.name}: holds texts, not images")
+        images = part.pictures if config.image_size is None else resize(part.pictures, config.image_size)
+        black, white = (
+            own if own is not None else declared
+            for own, declared in ((config.black, source.black), (config.white, source.white))
+        )
+        return inspect_images(images, small, black=black, white=white)
+
+    own = {"validation": source.validation, "test": source.test}
+    others = {name: inspected(name, parts[name]) for name, part in own.items() if part is not None}
+    counts = torch.bincount(whole["train"].labels, minlength=len(source.classes)).tolist()
+    classes = dict(zip(source.classes, counts, strict=True))
+    given = {name: part for name, part in parts.items() if name == "train" or name in others}
+    return _subject(
+        inspected("train", parts["train"]), len(whole["train"]), others, classes, source.notes, repeated(given), config
+    )

@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,8 +20,9 @@ from torch import Tensor
 from normlab.archs.pretrained import Weights, weights
 from normlab.config import Data, choices, data_label, defaults, parse_group
 from normlab.data import Files, Source
-from normlab.data.folder import all_images, find, sub_folders
+from normlab.data.folder import all_images, find
 from normlab.data.images import decode
+from normlab.data.layout import SPLIT_OF, sub_folders
 from normlab.errors import ConfigError, DataError, NormlabError
 from normlab.measurements.registry import measurement
 from normlab.norms import Affine, Learned, Normalization, normalization
@@ -39,6 +40,12 @@ UNUSED = (
     "workers",
     "cache",
 )  # keys of data that only a run uses
+NO_CLASSES = (
+    "the classes are not ImageNet's: no accuracy (folders are its classes by synsets, by all of its numbers, or with "
+    "classes=imagenet)"
+)
+# Whether folders are classes of the network; auto: by their names.
+Which = Literal["auto", "imagenet", "own"]
 PATCHES = {"pca": 8, "zca": 8}  # pixels; whole images of 224 pixels would take a matrix of 169 GiB
 
 
@@ -72,7 +79,12 @@ def mismatches(
 
 
 def under_each(
-    data: dict[str, Any], trained: Weights, norms: Sequence[str] | None = None, batch: int = 50, resamples: int = 2000
+    data: dict[str, Any],
+    trained: Weights,
+    norms: Sequence[str] | None = None,
+    batch: int = 50,
+    resamples: int = 2000,
+    which: Which = "auto",
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """A row for each scheme; and notes on schemes without a row, or without a result of their own.
 
@@ -82,6 +94,7 @@ def under_each(
         norms: schemes; None: all.
         batch: number of images at once.
         resamples: of the bootstrap.
+        which: see :func:`class_numbers`.
 
     Raises:
         ConfigError: as :func:`pictures`.
@@ -89,8 +102,8 @@ def under_each(
     """
     from tqdm import tqdm
 
-    images, labels = pictures(data, trained)
-    notes = ["the classes are not ImageNet's: no accuracy"] if labels is None else []
+    images, labels = pictures(data, trained, which)
+    notes = [NO_CLASSES] if labels is None else []
     network = trained.network.eval()
     expected = fixed(trained)
     reference = answers(network, expected, images, batch)
@@ -124,7 +137,7 @@ def fixed(trained: Weights) -> Normalization:
     return normalization("imagenet", mean=list(trained.expectation.mean), std=list(trained.expectation.std))
 
 
-def pictures(data: dict[str, Any], trained: Weights) -> tuple[Tensor, Tensor | None]:
+def pictures(data: dict[str, Any], trained: Weights, which: Which = "auto") -> tuple[Tensor, Tensor | None]:
     """All images as the network takes them, uint8 [N, 3, S, S], and the numbers of their classes, int64 [N].
 
     All splits of the source form one split; ``data.limit`` is the largest number of images, drawn at random but the
@@ -141,17 +154,22 @@ def pictures(data: dict[str, Any], trained: Weights) -> tuple[Tensor, Tensor | N
     usual = defaults("data", config.name)
     if given := [key for key in UNUSED if data.get(key) != usual.get(key)]:
         raise ConfigError(f"data.{given[0]}={data[given[0]]}: leave it out; it has no effect here")
-    paths, labels, skip = files(config, trained.classes)
+    paths, labels, skip = files(config, trained.classes, which)
     order = torch.randperm(len(paths), generator=torch.Generator().manual_seed(config.split_seed))
     chosen = order[: config.limit].sort().values
-    images, kept, _ = decode([paths[place] for place in chosen.tolist()], trained.expectation.resize, skip)
-    images = images.repeat(1, 3 // images.shape[1], 1, 1)
+    decoded = decode([paths[place] for place in chosen.tolist()], trained.expectation.resize, skip)
+    kept, format = decoded.kept, decoded.format
+    if format.type != "uint8" or format.bands not in (1, 3) or format.white is not None:
+        raise DataError(
+            f"{paths[0].parent}: {format.bands} bands of {format.type}; this network takes gray or RGB images of 8 bits"
+        )
+    images = decoded.images.repeat(1, 3 // format.bands, 1, 1)
     margin = round((images.shape[2] - size) / 2)  # as torchvision's CenterCrop
     images = images[..., margin : margin + size, margin : margin + size].contiguous()
     return images, None if labels is None else labels[chosen[kept]]
 
 
-def files(config: Data, classes: int) -> tuple[list[Path], Tensor | None, bool]:
+def files(config: Data, classes: int, which: Which = "auto") -> tuple[list[Path], Tensor | None, bool]:
     """The image files, the numbers of their classes, int64 [N], and whether to skip those that cannot be read.
 
     Raises:
@@ -160,8 +178,8 @@ def files(config: Data, classes: int) -> tuple[list[Path], Tensor | None, bool]:
     given, skip = getattr(config, "root", None), getattr(config, "on_corrupt", None) == "skip"
     if config.name == "folder" and given is not None:
         root = find(given, "data=folder")
-        top = root / "train" if (root / "train").is_dir() else root
-        if class_numbers(sub_folders(top), classes) is None:  # the folders are not classes
+        top = next((root / name for name in sub_folders(root) if SPLIT_OF.get(name.casefold()) == "train"), root)
+        if class_numbers(sub_folders(top), classes, which) is None:  # the folders are not classes
             paths = all_images(root, skip)
             if deep := {path.parent for path in paths if SYNSET.fullmatch(path.parent.name)} - {root}:
                 synset = min(deep)
@@ -172,21 +190,29 @@ def files(config: Data, classes: int) -> tuple[list[Path], Tensor | None, bool]:
     groups = [part.pictures for part in parts if isinstance(part.pictures, Files)]
     if len(groups) < len(parts):
         raise DataError(f"data={config.name}: image files are required: use data=folder data.root=FOLDER")
-    numbers = class_numbers(source.classes, classes)
+    numbers = class_numbers(source.classes, classes, which)
     labels = None if numbers is None else numbers[torch.cat([part.labels for part in parts])]
     return [path for part in groups for path in part.paths], labels, skip
 
 
-def class_numbers(names: Sequence[str], classes: int) -> Tensor | None:
+def class_numbers(names: Sequence[str], classes: int, which: Which = "auto") -> Tensor | None:
     """Numbers of the network's classes, int64, from ImageNet's synsets or from numbers; None if no name is either.
 
-    ImageNet-1k counts its synsets in the order of their names.
+    ImageNet-1k counts its synsets in the order of their names. Numbers are the network's classes only if all of them
+    are there, or if ``which`` is ``imagenet``: folders 0 to 4 are more likely someone's own grades.
 
     Raises:
         DataError: if only some names are synsets or numbers, or for synsets if the classes are not ImageNet-1k's.
     """
     synsets = {name for name in names if SYNSET.fullmatch(name)}
     numbers = {name for name in names if name.isdecimal() and int(name) < classes}
+    if which == "own" or (which == "auto" and not synsets and len(numbers) < classes):
+        return None
+    if which == "imagenet" and names and not synsets | numbers:
+        raise DataError(
+            f"classes=imagenet: class {names[0]!r} is neither a synset of ImageNet (n01440764) nor a number below "
+            f"{classes}"
+        )
     if not synsets | numbers:
         return None
     if len(numbers) == len(names):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from normlab.config import Data, choose, data_label
 from normlab.data import Files, Source, cache
-from normlab.data.images import read, resize
+from normlab.data.images import Format, read, resize
 from normlab.data.tokens import Texts
 from normlab.errors import DataError
 from normlab.norms.moments import image_sums
@@ -51,7 +51,7 @@ def _images(config: Data, source: Source, crop: int | None) -> Iterator[Tensor]:
     pictures, chosen = source.train.pictures, _chosen(config, len(source.train))
     if isinstance(pictures, Files):
         for position in chosen.tolist():
-            yield _cropped(read(pictures.paths[position], config.image_size, color=True)[0][None], crop)
+            yield _cropped(read(pictures.paths[position], config.image_size, Format())[0][None], crop)
     elif isinstance(pictures, Texts):
         raise DataError(f"data={config.name}: holds texts, not images")
     else:

@@ -18,6 +18,14 @@ Numbers = Annotated[list[float], Field(min_length=1)]
 Constants = Annotated[list[PositiveFloat], Field(min_length=1)]
 
 
+LARGEST = 2.0  # of a constant in units of u: no mean or deviation of numbers in 0..1 is above 1
+
+
+def _shown(values: Tensor) -> str:
+    numbers = [f"{value:.6g}" for value in values.tolist()]
+    return numbers[0] if len(set(numbers)) == 1 else f"[{','.join(numbers)}]"
+
+
 class Fixed(Affine):
     """(u - mean)/std with constants: unit, centered, inception, imagenet, clip.
 
@@ -34,6 +42,7 @@ class Fixed(Affine):
         if len(columns[0]) != len(columns[1]) and 1 not in (len(columns[0]), len(columns[1])):
             raise DataError(f"norm.mean has {len(columns[0])} numbers, but norm.std has {len(columns[1])}")
         self._constants = torch.broadcast_tensors(*columns)
+        self._are_above_u = max(column.abs().max().item() for column in columns) > LARGEST
         self.set_statistics(*self._constants)
 
     def _put_range(self, black: float, white: float) -> None:
@@ -54,6 +63,21 @@ class Fixed(Affine):
         if constants not in (1, channels) and channels != 1:
             what = "images" if inputs.ndim == 4 else "inputs"
             raise DataError(f"{what} of {channels} channels under a normalization with {constants} constants")
+        if self._are_above_u:
+            self._require_own_unit(inputs)
+
+    def _require_own_unit(self, inputs: Tensor) -> None:
+        """Refuse constants that cannot be in units of u, unless the inputs have a unit instead of a range."""
+        black, span = (float(value) for value in self.range_for(inputs))
+        if inputs.dtype not in (torch.uint8, torch.uint16) and (black, span) == (0, 1):
+            return
+        mean, std = (column.flatten() for column in self._constants)
+        divisor = 255.0 if max(mean.abs().max(), std.max()) <= 255 else span
+        given, divided = (f"norm.mean={_shown(mean / by)} norm.std={_shown(std / by)}" for by in (1, divisor))
+        raise DataError(
+            f"{given}: constants are in units of u, which lies in 0..1 (u = x/255 for 8 bits), and these cannot be; "
+            f"divided by {divisor:g} they are {divided}"
+        )
 
 
 class TrainingSet(Affine):

@@ -92,10 +92,9 @@ class Sums:
             mean = x.mean(dims, keepdim=True) if dims else x
             squares = (x - mean).square()
             return cls(count, mean, squares.sum(dims, keepdim=True) if dims else squares, start)
-        squares = x * x
-        if not dims:  # PyTorch would sum over all dimensions
-            return cls(count, x.to(torch.int64), squares.to(torch.int64), start)
-        return cls(count, x.sum(dims, keepdim=True), squares.sum(dims, keepdim=True), start)
+        # A square of 8 bits is below 2^16, and as many of them as this fit into 32 bits.
+        short = 2**31 // 255**2 if inputs.dtype == torch.uint8 else 1
+        return cls(count, exact_sum(x, dims, short), exact_sum(x * x, dims, short), start)
 
     @classmethod
     def sliding(cls, inputs: Tensor, begin: Tensor, end: Tensor) -> Sums:
@@ -179,6 +178,22 @@ class Sums:
         if self.is_exact:
             return mean_and_std(self.count, self.first, self.second, black, span)
         return (self.start - black + self.first) / span, (self.second / self.count).sqrt() / span
+
+
+def exact_sum(x: Tensor, dims: tuple[int, ...], short: int) -> Tensor:
+    """The sum over some dimensions, which keep a length of 1, int64.
+
+    Args:
+        x: integers.
+        dims: rising.
+        short: how many numbers can be summed in 32 bits, which is six times as fast as in 64.
+    """
+    inner, count = len(dims), 1
+    while inner and count * x.shape[dims[inner - 1]] <= short:
+        inner, count = inner - 1, count * x.shape[dims[inner - 1]]
+    if dims[inner:]:
+        x = x.sum(dims[inner:], keepdim=True, dtype=torch.int32)
+    return x.sum(dims[:inner], keepdim=True, dtype=torch.int64) if dims[:inner] else x.to(torch.int64)
 
 
 @dataclass(frozen=True)

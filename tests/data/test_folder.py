@@ -5,7 +5,8 @@ import torch
 from PIL import Image
 
 from normlab.data import dataset
-from normlab.data.folder import folder, images_below, sub_folders
+from normlab.data.folder import folder
+from normlab.data.layout import sub_folders, walk
 from normlab.errors import DataError
 
 
@@ -90,7 +91,7 @@ def test_links_to_folders_are_followed_once(make_folder, tmp_path):
     (root / "c").symlink_to(there / "c")
     (root / "a" / "more").symlink_to(there / "c")
     (root / "b" / "loop").symlink_to(root)
-    assert len(images_below(root)) == 7
+    assert len(walk(root).images) == 7
     source = folder(root=root)
     assert source.classes == ("a", "b", "c")
     assert torch.bincount(source.train.labels).tolist() == [5, 2, 3]

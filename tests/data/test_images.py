@@ -8,7 +8,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode, v2
 
 from normlab.data import dataset
-from normlab.data.images import decode, read, resize
+from normlab.data.images import Format, decode, read, resize
 from normlab.errors import DataError
 from normlab.pictures import CorruptImageError
 
@@ -64,7 +64,7 @@ def test_read_modes(tmp_path, mode, channels, ending, converted):
         expected = np.array(opened.convert("RGB" if channels == 3 else "L"))
     pixels, word = read(path)
     assert pixels.dtype == torch.uint8
-    assert word == converted
+    assert word == ((converted,) if converted else ())
     assert np.array_equal(pixels.permute(1, 2, 0).squeeze(2) if channels == 1 else pixels.permute(1, 2, 0), expected)
 
 
@@ -81,25 +81,27 @@ def test_one_bit_is_black_and_white(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["png", "tif", "pgm"])
-def test_16_bit_greyscale_is_divided_by_257(tmp_path, ending):
+def test_16_bits_stay_16_bits(tmp_path, ending):
     path = tmp_path / f"x.{ending}"
     Image.fromarray(RAMP).save(path)
-    pixels, word = read(path)
-    assert np.array_equal(pixels[0], np.round(RAMP / 257))
-    assert word == "16 bits, scaled to 8"
+    pixels, notes = read(path)
+    assert pixels.dtype == torch.uint16
+    assert np.array_equal(pixels[0], RAMP)
+    assert notes == ()
 
 
 def test_16_bit_big_endian(tmp_path):
     Image.frombytes("I;16B", (256, 256), RAMP.astype(">u2").tobytes()).save(tmp_path / "x.tif")
-    assert np.array_equal(read(tmp_path / "x.tif")[0][0], np.round(RAMP / 257))
+    assert np.array_equal(read(tmp_path / "x.tif")[0][0], RAMP)
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
-def test_32_bits_are_refused(tmp_path, dtype):
+def test_32_bits_are_read_as_they_are(tmp_path, dtype):
     path = tmp_path / "x.tif"
-    Image.fromarray(np.ones((4, 4), dtype)).save(path)
-    with pytest.raises(CorruptImageError, match=rf"{path}: pixels of 32 bits"):
-        read(path)
+    pixels = np.arange(16).reshape(4, 4).astype(dtype) - 5
+    Image.fromarray(pixels).save(path)
+    assert np.array_equal(read(path)[0][0], pixels)
+    assert read(path)[0].numpy().dtype == dtype
 
 
 def write_broken(path, kind):
@@ -188,7 +190,9 @@ def test_skip_leaves_out_whatever_cannot_be_read(make_folder, options):
     (root / "b" / "link.png").symlink_to("nowhere")
     data = dataset("folder", root=root, on_corrupt="skip", **options)
     assert sum(map(len, data.splits.values())) == 20
-    assert "3 images: unreadable, skipped" in data.notes
+    assert "1 image: unreadable, skipped" in data.notes
+    assert "1 image: of another type (1 x float32), skipped" in data.notes
+    assert "1 image: of another type (1 x int32), skipped" in data.notes
 
 
 def test_skip_with_nothing_left_in_a_split(make_folder):
@@ -220,7 +224,7 @@ def test_different_sizes(tmp_path):
         noise(*size).save(path)
     with pytest.raises(DataError, match=rf"{paths[0]} has 8x6 pixels, {paths[2]} has 10x5: give data\.image_size"):
         decode(paths, None, skip_corrupt=False)
-    assert decode(paths, 4, skip_corrupt=False)[0].shape == (3, 3, 4, 4)
+    assert decode(paths, 4, skip_corrupt=False).images.shape == (3, 3, 4, 4)
 
 
 @pytest.mark.parametrize("first", ["L", "RGB"])
@@ -229,7 +233,8 @@ def test_mixed_colours_become_rgb(tmp_path, first):
     paths = [tmp_path / f"{i}.png" for i in range(4)]
     for i, mode in enumerate([first, first, other, first]):
         noise(5, 5, seed=i).convert(mode).save(paths[i])
-    images, kept, notes = decode(paths, None, skip_corrupt=False)
+    decoded = decode(paths, None, skip_corrupt=False)
+    images, kept, notes = decoded.images, decoded.kept, decoded.notes
     assert kept == [0, 1, 2, 3]
     assert len(notes) == 1
     for image, path in zip(images, paths, strict=True):
@@ -304,16 +309,16 @@ def test_any_shape_comes_out_square(tmp_path, width, height):
     assert resize(torch.zeros(1, 3, height, width, dtype=torch.uint8), 32).shape == (1, 3, 32, 32)
 
 
-def test_read_to_a_given_number_of_channels(tmp_path):
-    noise(6, 6).save(tmp_path / "colour.png")
-    noise(6, 6, 1).save(tmp_path / "grey.png")
-    grey, word = read(tmp_path / "grey.png", color=True)
-    assert grey.shape == (3, 6, 6)
-    assert "gray" in word
-    assert torch.equal(grey[0], grey[2])
-    colour, word = read(tmp_path / "colour.png", color=False)
-    assert colour.shape == (1, 6, 6)
-    assert "color" in word
+def test_read_to_a_given_format(tmp_path):
+    noise(6, 6, 1).save(tmp_path / "gray.png")
+    gray, _ = read(tmp_path / "gray.png", to=Format())
+    assert gray.shape == (3, 6, 6)
+    assert torch.equal(gray[0], gray[2])
+    wide, _ = read(tmp_path / "gray.png", to=Format("uint16", 1))
+    assert torch.equal(wide.int(), 257 * gray[:1].int())
+    noise(6, 6).save(tmp_path / "color.png")
+    with pytest.raises(DataError, match="different types"):
+        read(tmp_path / "color.png", to=Format("uint8", 1))
 
 
 def test_read_says_nothing_on_the_side(tmp_path):

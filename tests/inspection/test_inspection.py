@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from normlab.data.images import read, resize
+from normlab.data.images import Format, read, resize
 from normlab.errors import DataError
 from normlab.inspection import images as inspection
 from normlab.inspection.images import inspect_files, inspect_images
@@ -88,7 +88,7 @@ def test_one_image_has_no_interval():
 def test_images_are_resized_as_a_run_does(folder):
     paths, _ = folder
     found = inspect_files(paths, image_size=12)
-    whole = inspect_images(torch.stack([read(path, 12, color=True)[0] for path in paths]))
+    whole = inspect_images(torch.stack([read(path, 12, Format())[0] for path in paths]))
     assert found.sizes == {(12, 12): 30}
     assert torch.equal(found.sums.squares, whole.sums.squares)
     assert torch.equal(found.small, whole.small)
@@ -184,5 +184,7 @@ def test_broken_files_are_counted_and_named(folder, tmp_path):
     assert [str(paths[3]) in found.unreadable[0], "the file is empty" in found.unreadable[1]] == [True, True]
     with pytest.raises(DataError, match="none of 1 files could be read"):
         inspect_files(paths[4:5])
-    with pytest.raises(DataError, match=r"expected images \[N, 1 or 3, H, W\]"):
-        inspect_images(torch.zeros(2, 4, 8, 8, dtype=torch.uint8))
+    with pytest.raises(DataError, match=r"expected images \[N, C, H, W\]"):
+        inspect_images(torch.zeros(2, 8, 8, dtype=torch.uint8))
+    with pytest.raises(DataError, match="float64"):
+        inspect_images(torch.zeros(2, 1, 8, 8, dtype=torch.float64))

@@ -1,0 +1,135 @@
+"""Image data sets of the library ``datasets`` (Hugging Face), by name or from a folder saved on disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+
+from normlab.config import Place
+from normlab.data import cache
+from normlab.data.layout import SPLIT_OF
+from normlab.data.splits import Files, Part, Source
+from normlab.errors import DataError, first_line
+
+IMAGES = ("image", "img", "picture", "pixel_values")
+LABELS = ("label", "labels", "fine_label", "class", "target")
+ENDINGS = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"GIF8": ".gif", b"RIFF": ".webp", b"BM": ".bmp"}
+ENDINGS |= {b"II*\0": ".tif", b"MM\0*": ".tif"}
+
+
+def huggingface(
+    *,
+    path: Annotated[str, Place()] | None = None,
+    subset: str | None = None,
+    image: str | None = None,
+    label: str | None = None,
+    on_corrupt: Literal["error", "skip"] = "error",
+) -> Source:
+    """Labeled images of a data set for ``datasets`` (``pip install 'normlab[huggingface]'``).
+
+    The images' files are written to the cache folder once and read as those of a folder are, at their full depth.
+
+    Args:
+        path: a name on the Hub, which is downloaded; or a folder that ``save_to_disk`` wrote.
+        subset: its configuration, where it has several.
+        image: the column of images; None: the only one, or one of ``IMAGES``.
+        label: the column of labels; None: one of ``LABELS``.
+        on_corrupt: as for ``data=folder``.
+
+    Raises:
+        DataError: if the library is missing, there is no such data set, or it has no training split, images or labels.
+    """
+    if path is None:
+        raise DataError("data=huggingface needs data.path=NAME of a data set, or a folder that save_to_disk wrote")
+    splits = _splits(path, subset)
+    parts: dict[str, Part] = {}
+    train = splits["train"]
+    image, label = _column(train, image, IMAGES, "image"), _column(train, label, LABELS, "label")
+    classes = _classes(train, label)
+    for name, rows in splits.items():
+        files = _files(rows, image)
+        labels = torch.tensor([_number(value, classes, path) for value in rows[label]])
+        parts[name] = Part(Files(tuple(files), on_corrupt == "skip"), labels)
+    if "test" not in parts and "validation" in parts:
+        parts["test"] = parts.pop("validation")
+    return Source(tuple(map(str, classes)), parts["train"], parts.get("validation"), parts.get("test"))
+
+
+def _splits(path: str, subset: str | None) -> dict[str, Any]:
+    try:
+        import datasets
+    except ImportError:
+        raise DataError("data=huggingface needs the package datasets: pip install 'normlab[huggingface]'") from None
+    folder = Path(path).expanduser()
+    try:
+        is_saved = folder.is_dir()
+        loaded = datasets.load_from_disk(str(folder)) if is_saved else datasets.load_dataset(path, subset)
+    except Exception as error:  # the library raises many kinds
+        raise DataError(f"data.path={path}: not loaded ({first_line(error)})") from None
+    if isinstance(loaded, datasets.Dataset):
+        return {"train": loaded}
+    splits = {SPLIT_OF[name.casefold()]: rows for name, rows in loaded.items() if name.casefold() in SPLIT_OF}
+    if "train" not in splits:
+        raise DataError(f"data.path={path}: no training split among {', '.join(loaded)}")
+    return splits
+
+
+def _column(rows: Any, given: str | None, usual: tuple[str, ...], what: str) -> str:
+    name = given or next((name for name in usual if name in rows.column_names), "")
+    if name not in rows.column_names:
+        missing = f"no column {given}" if given else f"no column {' or '.join(usual)}"
+        raise DataError(f"data.{what}: {missing}; the columns are {', '.join(rows.column_names)}: name one")
+    return name
+
+
+def _classes(rows: Any, label: str) -> list[Any]:
+    names = getattr(rows.features[label], "names", None)
+    classes = list(names) if names else sorted(set(rows[label]))
+    if len(classes) < 2:
+        raise DataError(f"data.label={label}: only one class; a classifier needs at least two")
+    return classes
+
+
+def _number(value: Any, classes: list[Any], path: str) -> int:
+    if isinstance(value, int) and not isinstance(classes[0], int) and 0 <= value < len(classes):
+        return value  # an index of ClassLabel
+    if value not in classes:
+        raise DataError(f"data.path={path}: the label {value!r} does not occur among the training images")
+    return classes.index(value)
+
+
+def _files(rows: Any, image: str) -> list[Path]:
+    """Each image as a file in the cache folder, written unless it is there."""
+    import datasets
+
+    if isinstance(rows.features[image], datasets.Image):
+        rows = rows.cast_column(image, datasets.Image(decode=False))
+    folder = cache.folder() / "huggingface" / rows._fingerprint
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for number, row in enumerate(rows.select_columns([image])):
+        value = row[image]
+        if isinstance(value, dict):
+            content = value["bytes"] if value["bytes"] is not None else Path(value["path"]).read_bytes()
+            ending = next((ending for start, ending in ENDINGS.items() if content.startswith(start)), None)
+            place = folder / f"{number:08}{ending or os.path.splitext(value['path'] or '')[1] or '.png'}"
+            if not place.is_file():
+                place.write_bytes(content)
+        else:
+            place = folder / f"{number:08}.npy"
+            if not place.is_file():
+                np.save(place, _array(value))
+        paths.append(place)
+    return paths
+
+
+def _array(value: Any) -> np.ndarray:
+    """Nested lists of numbers in the smallest type of images that holds them."""
+    array = np.asarray(value)
+    if array.dtype.kind == "i" and array.size and array.min() >= 0 and array.max() < 2**16:
+        return array.astype(np.uint8 if array.max() < 256 else np.uint16)
+    return array

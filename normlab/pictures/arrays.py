@@ -1,0 +1,79 @@
+"""NumPy arrays in .npy and .npz files."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from normlab.pictures.common_formats import check_pages
+from normlab.pictures.picture import CorruptImageError, Picture, Reading, as_type
+
+
+def read(path: Path, reading: Reading, page: int) -> Picture:
+    """An array [H, W], [C, H, W] or [H, W, C], or one of a stack of such arrays with four dimensions."""
+    array = _loaded(path)
+    if array.ndim == 4:
+        check_pages(path, len(array), reading, "images")
+        array = array[page]
+    return _as_picture(array, path, reading)
+
+
+def count_pages(path: Path, reading: Reading) -> int:
+    """Number of images in an array: of four dimensions, the length of the first."""
+    array = _loaded(path)
+    return len(array) if array.ndim == 4 else 1
+
+
+def _loaded(path: Path) -> NDArray[Any]:
+    return _array(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _array(path: Path, changed: int) -> NDArray[Any]:
+    if path.suffix.lower() == ".npy":
+        try:
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        except ValueError as error:
+            raise _as_corrupt(path, error) from None
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            if len(arrays.files) != 1:
+                names = ", ".join(arrays.files[:5])
+                raise CorruptImageError(
+                    f"{path}: holds {len(arrays.files)} arrays ({names}); expected one image in a file"
+                )
+            return arrays[arrays.files[0]]
+    except ValueError as error:
+        raise _as_corrupt(path, error) from None
+
+
+def _as_corrupt(path: Path, error: ValueError) -> CorruptImageError:
+    if "pickle" in str(error) or "Python objects" in str(error):
+        return CorruptImageError(f"{path}: Python objects, not numbers; save a plain array with numpy.save")
+    return CorruptImageError(f"{path}: not readable as an array of numpy ({str(error).splitlines()[0]})")
+
+
+def _as_picture(array: NDArray[Any], path: Path, reading: Reading) -> Picture:
+    if array.ndim not in (2, 3) or not math.prod(array.shape):
+        raise CorruptImageError(
+            f"{path}: an array of shape {list(array.shape)}; expected [H, W], [C, H, W] or [H, W, C]"
+        )
+    if array.ndim == 2:
+        array = array[None]
+    else:
+        axes = reading.axes
+        if axes is None:
+            if array.shape[0] == array.shape[2]:
+                raise CorruptImageError(
+                    f"{path}: of the shape {list(array.shape)}, the first or the last axis may hold the bands; give "
+                    f"data.axes=chw or data.axes=hwc"
+                )
+            axes = "chw" if array.shape[0] < array.shape[2] else "hwc"
+        array = array if axes == "chw" else array.transpose(2, 0, 1)
+    values, notes = as_type(array, path)
+    return Picture(values, notes=notes)

@@ -1,0 +1,180 @@
+"""From a file to a picture: one reader for each family of formats, chosen by the ending of the name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from normlab.errors import DataError, first_line
+from normlab.files import is_special
+from normlab.pictures import arrays, common_formats, medical, pnm, tiff
+from normlab.pictures.picture import CorruptImageError, Picture, Reading, select_bands
+
+Reader = Callable[[Path, Reading, int], Picture]
+
+READERS: dict[str, Reader] = {
+    **dict.fromkeys((".ppm", ".pgm", ".pnm", ".pfm"), pnm.read),
+    **dict.fromkeys((".tif", ".tiff"), tiff.read),
+    **dict.fromkeys((".npy", ".npz"), arrays.read),
+    **dict.fromkeys((".dcm", ".dicom"), medical.read_dicom),
+    **dict.fromkeys((".nii", ".nii.gz"), medical.read_nifti),
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".gif"), common_formats.read),
+    **dict.fromkeys(
+        (".webp", ".avif", ".tga", ".pbm", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"), common_formats.read
+    ),
+}
+PAGES: dict[str, Callable[[Path, Reading], int]] = {
+    **dict.fromkeys((".tif", ".tiff"), tiff.count_pages),
+    **dict.fromkeys((".npy", ".npz"), arrays.count_pages),
+    **dict.fromkeys((".dcm", ".dicom"), medical.count_frames),
+    **dict.fromkeys((".nii", ".nii.gz"), medical.count_slices),
+    **dict.fromkeys((".gif", ".png", ".apng", ".webp", ".avif"), common_formats.count_frames),
+}
+SUFFIXES = frozenset(READERS)
+
+
+def suffix_of(name: str) -> str | None:
+    """The ending of a file's name if it is that of an image, in lower case, else None.
+
+    >>> suffix_of("a.b.JPG"), suffix_of("brain.nii.gz"), suffix_of("notes.txt"), suffix_of("x.tar.gz")
+    ('.jpg', '.nii.gz', None, None)
+    """
+    lower = name.lower()
+    suffix = lower[lower.rfind(".") :] if "." in lower else ""
+    if suffix == ".gz" and lower.endswith(".nii.gz"):
+        suffix = ".nii.gz"
+    return suffix if suffix in READERS else None
+
+
+def count_pages(path: Path, reading: Reading) -> int:
+    """Number of pages, frames or slices of a file; 1 for a file that cannot be read."""
+    counter = PAGES.get(suffix_of(path.name) or "")
+    try:
+        return 1 if counter is None or is_special(path) else counter(path, reading)
+    except Exception:  # the reader will say what is wrong
+        return 1
+
+
+def read_picture(path: Path, reading: Reading | None = None, page: int = 0) -> Picture:
+    """One image of a file at its full depth.
+
+    Palette, CMYK and similar images become RGB; an alpha channel is dropped, as torchvision's loader does.
+
+    Args:
+        path: the file.
+        reading: how; None: by the defaults.
+        page: which of the file's pages, frames or slices, from 0.
+
+    Raises:
+        CorruptImageError: if the file is missing, empty, truncated or no image; for several pages, unless it is said
+            which of them count; and for NaN or infinity, unless these pixels are left out.
+        DataError: if the bands that were asked for are not there.
+    """
+    reading = reading or Reading()
+    _refuse_special(path)
+    try:
+        picture = READERS[suffix_of(path.name) or ".png"](path, reading, page)
+    except DataError:
+        raise
+    except Exception as error:  # decoders raise many types of errors on broken bytes
+        raise CorruptImageError(f"{path}: {_reason(path, error)}") from None
+    picture = select_bands(picture, reading.bands, path)
+    if reading.mask is not None or not isinstance(picture.pixels, Image.Image):
+        picture = _with_mask(picture, path, reading.mask)
+    return picture
+
+
+def describe_picture(path: Path, reading: Reading | None = None, page: int = 0) -> Picture:
+    """The picture of :func:`read_picture`, but of one black pixel where the header says everything else about it."""
+    if READERS[suffix_of(path.name) or ".png"] is not common_formats.read or (reading and reading.mask):
+        return read_picture(path, reading, page)
+    reading = reading or Reading()
+    _refuse_special(path)
+    try:
+        return select_bands(common_formats.read(path, reading, page, whole=False), reading.bands, path)
+    except DataError:
+        raise
+    except Exception as error:  # as above
+        raise CorruptImageError(f"{path}: {_reason(path, error)}") from None
+
+
+def _refuse_special(path: Path) -> None:
+    if is_special(path):  # whose reading may never end
+        raise CorruptImageError(f"{path}: not a regular file, but a pipe, a socket or a device")
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "a link to a file that is not there" if path.is_symlink() else "no such file"
+    if isinstance(error, PermissionError):  # reading the size needs permission, too
+        return "no permission to read it"
+    if isinstance(error, Image.DecompressionBombError):
+        return (
+            f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels, Pillow's limit; cut the image into smaller "
+            f"ones, or save it as TIFF"
+        )
+    if path.stat().st_size == 0:
+        return "the file is empty"
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image, or broken at its beginning"
+    return first_line(error)
+
+
+def _with_mask(picture: Picture, path: Path, mask: str | None) -> Picture:
+    """Leave out the pixels that a value or a file of masks excludes, and refuse NaN and infinity elsewhere."""
+    keep = picture.mask
+    if mask is not None and mask.startswith("nodata="):
+        value = float(mask.removeprefix("nodata="))
+        array = picture.array
+        keep = ~np.isnan(array).any(0) if np.isnan(value) else ~(array == value).all(0)
+    elif mask is not None and mask != "alpha":
+        keep = _mask_from_file(Path(mask), path, picture.size)
+    elif mask is None:
+        keep = None
+    stored = picture.pixels
+    if not isinstance(stored, Image.Image) and stored.dtype.kind == "f":
+        bad = ~np.isfinite(stored).all(0)
+        if keep is not None:
+            bad &= keep
+        if count := int(bad.sum()):
+            raise CorruptImageError(
+                f"{path}: {count:,} of {bad.size:,} pixels are NaN or infinite; data.mask=nodata=nan leaves NaN out of "
+                f"statistics"
+            )
+    return replace(picture, mask=None if keep is not None and keep.all() else keep)
+
+
+@cache
+def _masks_below(folder: Path) -> dict[tuple[str, ...], Path]:
+    """Each mask below a folder, by every tail of its path without the ending."""
+    tails: dict[tuple[str, ...], Path] = {}
+    for file in sorted(folder.rglob("*")):
+        if suffix_of(file.name):
+            parts = file.relative_to(folder).with_suffix("").parts
+            for start in range(len(parts)):
+                tails.setdefault(parts[start:], file)
+    return tails
+
+
+def _mask_from_file(folder: Path, path: Path, size: tuple[int, int]) -> np.ndarray:
+    if not folder.is_dir():
+        raise DataError(
+            f"data.mask={folder}: expected alpha, nodata=VALUE or a folder of masks; there is no such folder"
+        )
+    tails, parts = _masks_below(folder), path.with_suffix("").parts
+    file = next(
+        (tails[parts[start:]] for start in range(max(0, len(parts) - 5), len(parts)) if parts[start:] in tails), None
+    )
+    if file is None:
+        raise CorruptImageError(f"{path}: no mask {path.stem} in {folder}")
+    mask = read_picture(file, Reading(pages="first"))
+    if mask.size != size:
+        raise CorruptImageError(
+            f"{path}: {size[0]}x{size[1]} pixels, but its mask {file} has {mask.size[0]}x{mask.size[1]}"
+        )
+    return (mask.array != 0).any(0)

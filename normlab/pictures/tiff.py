@@ -1,0 +1,200 @@
+"""TIFF of any depth, number of bands and pages, by tifffile; plain 8-bit files by Pillow, which is faster."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from normlab.errors import first_line
+from normlab.pictures import common_formats
+from normlab.pictures.common_formats import CODECS, ORIENTATION, check_pages, from_pillow
+from normlab.pictures.picture import CorruptImageError, Picture, Reading, as_type, oriented
+
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
+GDAL_NODATA = 42113
+ASSOCIATED, UNASSOCIATED = 1, 2  # kinds of alpha among the extra samples
+
+
+def read(path: Path, reading: Reading, page: int) -> Picture:
+    """One page of a TIFF file. White is the largest value of the declared bits; where 0 is white, it is inverted."""
+    plain = _plain(path, reading)
+    if plain is not None:
+        return plain
+    import tifffile  # here, because most folders do not need it
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            places = _places(file)
+            several = check_pages(path, len(places), reading, "pages")
+            series, index, count = places[page]
+            key = series.keyframe
+            notes: tuple[str, ...] = ("several pages, the first read",) if several and reading.pages == "first" else ()
+            if reduced := sum(1 for one in file.series if one.keyframe.is_reduced and len(file.series) > 1):
+                notes += ("a reduced copy (thumbnail) in the file, left out",) if reduced else ()
+            nodata = key.tags.get(GDAL_NODATA)
+            if nodata is not None and reading.mask is None:
+                value = str(nodata.value).strip("\0 ")
+                notes += (
+                    f"declares nodata {value}, which counts as pixels (data.mask=nodata={value} leaves them out)",
+                )
+            orientation = int(key.tags[ORIENTATION].value) if ORIENTATION in key.tags else 1
+            if key.photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB) or key.bitspersample == 1:
+                picture = _converted(path, reading, page)
+            else:
+                picture = _picture(path, series, index, count, reading)
+    except tifffile.TiffFileError as error:
+        reason = (
+            "the file is empty"
+            if path.stat().st_size == 0
+            else f"not an image, or broken at its beginning ({first_line(error)})"
+        )
+        raise CorruptImageError(f"{path}: {reason}") from None
+    return oriented(picture, orientation, reading).with_note(*notes)
+
+
+def _plain(path: Path, reading: Reading) -> Picture | None:
+    """The picture if it is one page of 8 bits, gray or RGB, without anything else; None otherwise."""
+    try:
+        with Image.open(path) as opened:
+            if opened.mode not in ("L", "RGB") or getattr(opened, "n_frames", 1) > 1:
+                return None
+            tags: Any = opened.tag_v2  # type: ignore[attr-defined]
+            bits = tags.get(258, (1,))
+            if set(bits if isinstance(bits, tuple) else (bits,)) != {8} or tags.get(262) not in (BLACK_IS_ZERO, RGB):
+                return None
+            if set(tags.get(339, (1,))) != {1} or tags.get(338) or tags.get(277, 1) != len(opened.getbands()):
+                return None
+            if tags.get(ORIENTATION, 1) != 1 or GDAL_NODATA in tags:
+                return None
+            opened.load()
+            return Picture(opened, notes=common_formats._profile(opened))
+    except FileNotFoundError:
+        raise
+    except Exception:  # tifffile reads more, and says more about what is wrong
+        return None
+
+
+def count_pages(path: Path, reading: Reading) -> int:
+    """Number of pages of a TIFF file."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        return len(_places(file))
+
+
+def _places(file: Any) -> list[tuple[Any, int, int]]:
+    """Each page as its series, its number in the series, and the number of pages of the series."""
+    whole = [one for one in file.series if not one.keyframe.is_reduced] or list(file.series)
+    return [
+        (one, index, count)
+        for one in whole
+        for count in [math.prod(n for axis, n in zip(one.axes, one.shape, strict=True) if axis not in "YXSC")]
+        for index in range(count)
+    ]
+
+
+def _picture(path: Path, series: Any, index: int, count: int, reading: Reading) -> Picture:
+    key = series.keyframe
+    array = _bands(path, series, index, count)
+    bits = key.bitspersample if isinstance(key.bitspersample, int) else max(key.bitspersample)
+    notes: tuple[str, ...] = ()
+    mask = None
+    extra = tuple(int(kind) for kind in (key.extrasamples or ()))
+    if extra and extra[-1] in (ASSOCIATED, UNASSOCIATED) and len(array) > 1 and "S" in series.axes:
+        # The alpha channel is the last of the extra samples here; other places are not in use.
+        notes, mask = ("alpha channel, dropped",), array[-1] > 0
+        if reading.mask == "alpha":
+            notes = ("alpha channel, used as a mask",)
+        array = array[:-1]
+    values, more = as_type(array, path)
+    white = float(2**bits - 1) if values.dtype.kind == "u" and bits not in (8, 16) else None
+    if key.photometric == WHITE_IS_ZERO:
+        if values.dtype.kind != "u":
+            more += ("white is 0 in the file, but the type has no range to invert in",)
+        else:
+            full = white or {1: 255, 2: 65535}[values.dtype.itemsize]
+            values = (int(full) - values.astype(np.int32)).astype(values.dtype)
+            more += ("white is 0 in the file, inverted",)
+    return Picture(values, white=white, notes=notes + more, mask=mask)
+
+
+def _bands(path: Path, series: Any, index: int, count: int) -> NDArray[Any]:
+    """One page of a series, [C, H, W]."""
+    axes, shape = series.axes, series.shape
+    try:
+        if "C" not in axes and len(series.pages) == count:
+            array = np.asarray(series.pages[index].asarray())
+            axes = "".join(axis for axis in axes if axis in "YXS")
+            array = array.reshape([n for axis, n in zip(series.axes, shape, strict=True) if axis in "YXS"])
+        else:
+            array = np.asarray(series.asarray())
+            others = [place for place, axis in enumerate(axes) if axis not in "YXSC"]
+            array = np.moveaxis(array, others, range(len(others)))
+            array = array.reshape(count, *array.shape[len(others) :])[index]
+            axes = "".join(axis for axis in axes if axis in "YXSC")
+    except (ValueError, NotImplementedError, KeyError, ImportError) as error:
+        if "imagecodecs" not in str(error) and not isinstance(error, NotImplementedError):
+            raise
+        return _without_codec(path, series, index)
+    bands = [place for place, axis in enumerate(axes) if axis in "SC"]
+    array = np.moveaxis(array, bands, range(len(bands)))
+    if axes.index("X") < axes.index("Y"):
+        array = np.swapaxes(array, -1, -2)
+    return np.ascontiguousarray(array.reshape(-1, *array.shape[-2:]))
+
+
+def _without_codec(path: Path, series: Any, index: int) -> NDArray[Any]:
+    """What tifffile needs imagecodecs for: packed bits by numpy, and what Pillow reads at its full depth."""
+    page = series.pages[index] if len(series.pages) > index else series.keyframe
+    key = series.keyframe
+    if key.compression == 1 and key.predictor == 1 and not key.is_tiled and isinstance(key.bitspersample, int):
+        return _unpack(path, page, key)
+    with Image.open(path) as opened:
+        if index:
+            opened.seek(index)
+        depth = {"L": 8, "RGB": 8, "RGBA": 8, "I;16": 16, "I;16B": 16}.get(opened.mode)
+        if depth == key.bitspersample and len(opened.getbands()) == key.samplesperpixel:
+            array = np.asarray(opened)
+            if key.photometric == WHITE_IS_ZERO and opened.mode == "L":  # Pillow has inverted it
+                array = 255 - array
+            return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+    raise CorruptImageError(
+        f"{path}: TIFF with the compression {key.compression.name} needs the package imagecodecs: {CODECS}"
+    )
+
+
+def _unpack(path: Path, page: Any, key: Any) -> NDArray[Any]:
+    """Uncompressed samples of any number of bits; each row begins at a byte."""
+    bits, samples = key.bitspersample, key.samplesperpixel
+    is_separate = key.planarconfig == 2
+    in_row = key.imagewidth * (1 if is_separate else samples)
+    row_bytes = -(-in_row * bits // 8)
+    content = b""
+    with path.open("rb") as file:
+        for offset, length in zip(page.dataoffsets, page.databytecounts, strict=True):
+            file.seek(offset)
+            content += file.read(length)
+    rows = key.imagelength * (samples if is_separate else 1)
+    if len(content) < rows * row_bytes:
+        raise CorruptImageError(f"{path}: truncated, {len(content):,} of {rows * row_bytes:,} bytes")
+    packed = np.frombuffer(content, np.uint8, rows * row_bytes).reshape(rows, row_bytes)
+    stream = np.unpackbits(packed, axis=1)[:, : in_row * bits].reshape(rows, in_row, bits)
+    values = stream.astype(np.uint32) @ (1 << np.arange(bits - 1, -1, -1, dtype=np.uint32))
+    values = values.astype(np.uint16 if bits > 8 else np.uint8)
+    if is_separate:
+        return values.reshape(samples, key.imagelength, key.imagewidth)
+    return values.reshape(key.imagelength, key.imagewidth, samples).transpose(2, 0, 1)
+
+
+def _converted(path: Path, reading: Reading, page: int) -> Picture:
+    """Palettes, CMYK, YCbCr, Lab and single bits, as Pillow converts them."""
+    with Image.open(path) as opened:
+        if page:
+            opened.seek(page)
+        opened.load()
+        return from_pillow(opened, path, reading)

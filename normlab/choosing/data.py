@@ -11,7 +11,7 @@ from torch import Tensor
 
 from normlab.config import Config
 from normlab.data import Dataset, tables
-from normlab.data.folder import images_below
+from normlab.data.layout import walk
 from normlab.data.loader import Split
 from normlab.data.recordings import recordings_below
 from normlab.data.splits import Source
@@ -67,7 +67,7 @@ def data_at(path: Path | None) -> tuple[str, ...]:
         return ("data=photos",)
     root = f"data.root={path.absolute()}"
     if path.is_dir():
-        if recordings_below(path, lambda error: None) and not images_below(path):
+        if recordings_below(path, lambda error: None) and not walk(path, lambda error: None).images:
             return ("data=audio", root)
         return ("data=folder", root)
     if path.name.lower().endswith(tables.SUFFIXES):

@@ -20,7 +20,7 @@ from normlab import record
 from normlab.choosing.data import fitted
 from normlab.choosing.plan import FEWEST_SEEDS, Size, Timing, size
 from normlab.choosing.race import Look, Plan, Race
-from normlab.choosing.rates import best_of
+from normlab.choosing.rates import Score, best_of
 from normlab.config import Config, data_label
 from normlab.data import Dataset, load
 from normlab.data.splits import Source
@@ -186,10 +186,12 @@ class Study:
             until = self.seconds + share
             first = start * 2.0 ** self._first_step(scheme)
 
-            def score(step: int, epochs: int, scheme: str = scheme, first: float = first) -> float:
+            def score(step: int, epochs: int, scheme: str = scheme, first: float = first) -> Score:
                 one = self._trained(scheme, epochs, PILOT, first * 2.0**step)
-                value = one["metrics"][f"validation_{self._metric}"]
-                return value if one["status"] == "finished" and not math.isnan(value) else -math.inf
+                if one["status"] != "finished":
+                    return Score(-math.inf, math.inf)
+                metrics = one["metrics"]
+                return Score(metrics[f"validation_{self._metric}"], metrics["validation_loss"])
 
             step = best_of(score, self.epochs, noise, lambda until=until: self.seconds < until)  # type: ignore[misc]
             self.state.rates[scheme] = first * 2.0**step

@@ -27,6 +27,7 @@ def description(config: Config, network: Network) -> dict[str, Any]:
         "input_shape": list(network.input_shape),
         "normalized_shape": list(network.normalized_shape),
         "classes": list(network.classes),
+        "image_size": config.data.image_size,
         "input_type": str(network.input_type).removeprefix("torch."),
         **({} if network.tokenizer is None else {"tokenizer": network.tokenizer}),
         "target": None if network.target is None else list(network.target),
@@ -52,9 +53,8 @@ def load(path: str | Path) -> Network:
         target = str(about[group].get("_target_"))
         if not target.startswith("normlab."):  # a file must not choose what code runs
             raise CheckpointError(f"{path}: names {target}, which is not part of normlab")
-        try:  # by its name, because a class may have moved since
-            own = defaults(group, str(about[group]["name"]))["_target_"]
-            choice[group] = parse_group(group, {**about[group], "_target_": own})
+        try:
+            choice[group] = _choice(group, about[group])
         except ConfigError as error:
             raise CheckpointError(f"{path}: {error}") from None
     front = Front(**about["front"]) if about.get("front") else None
@@ -69,8 +69,17 @@ def load(path: str | Path) -> Network:
         Target(*about["target"]) if about.get("target") else None,
         front,
     )
+    network.image_size = about.get("image_size")
     _put(network, saved, Path(path))
     return network.eval()
+
+
+def _choice(group: str, values: dict[str, Any]) -> Any:
+    """The choice of a checkpoint by its name, because a class may have moved since."""
+    own = defaults(group, str(values["name"]))["_target_"]
+    if own == "normlab.norms.schemes.raw":  # which had constants in older checkpoints; the tensors hold all of it
+        values = {"name": values["name"]}
+    return parse_group(group, {**values, "_target_": own})
 
 
 def start_from(network: Network, path: Path) -> None:

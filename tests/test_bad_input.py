@@ -278,7 +278,7 @@ def test_constants_in_other_units_end_the_main_command(call, arguments, expected
     assert re.search(expected, err)
 
 
-@pytest.mark.parametrize("number", [0, 1, 14])
+@pytest.mark.parametrize("number", [0, 4, 7, 14])
 def test_the_main_command_ends_with_the_same_line(call, number):
     write, arguments, expected = FOLDERS[number]
     write()

@@ -254,10 +254,13 @@ def hardly_used(train: Split, white: float) -> str | None:
     if kind not in FULL_RANGES:
         return None
     largest = 0
-    for inputs in _some(train):
-        largest = max(largest, int(inputs.numpy().max()))
-        if hardly_used_of(kind, largest, white) is None:
-            return None
+    try:
+        for inputs in _some(train):
+            largest = max(largest, int(inputs.numpy().max()))
+            if hardly_used_of(kind, largest, white) is None:
+                return None
+    except DataError:  # of a stream; training will name the file
+        return None
     return hardly_used_of(kind, largest, white)
 
 

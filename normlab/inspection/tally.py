@@ -22,7 +22,8 @@ from normlab.pictures import CorruptImageError, Picture, Reading, read_picture, 
 from normlab.pictures.picture import resize_bands
 
 POWERS = np.stack([np.arange(256), np.arange(256) ** 2], axis=1)  # of a pixel, to sum over its histogram
-EXACT = 1 << 21  # the squares of so many 16-bit integers sum to less than 2^53, so float64 adds them exactly
+VALUES = np.arange(1 << 16)
+FEW = 1 << 15  # pixels of a band below which they are summed and not counted one image at a time
 WAITING = 1 << 22  # pixels of a band that wait to be counted together, because counting few of them costs as much
 
 Key = tuple[str, int, float | None, float | None]  # type, bands, black and white
@@ -89,7 +90,8 @@ class _Images:
     total: list[Any] = field(default_factory=list)
     squares: list[Any] = field(default_factory=list)
     waiting: list[NDArray[Any]] = field(default_factory=list)  # [C, pixels] each
-    counts: list[tuple[int, NDArray[np.int64]]] | None = None
+    counts: NDArray[np.int64] | None = None  # [C, values of the type], from the smallest
+    lowest: int = 0
     smallest: Any = None
     largest: Any = None
     grayscale: int = 0
@@ -194,33 +196,61 @@ def _add(one: _Images, array: NDArray[Any], mask: NDArray[np.bool_] | None) -> N
     low, high = bands.min(1), bands.max(1)
     one.smallest = low if one.smallest is None else np.minimum(one.smallest, low)
     one.largest = high if one.largest is None else np.maximum(one.largest, high)
-    wide = bands.astype(np.float64)
     if array.dtype.itemsize > 2:
+        wide = bands.astype(np.float64)
         means = wide.mean(1)
         wide -= means[:, None]
         correction = wide.mean(1)  # of the rounding of the first mean
         one.total.append(means + correction)
         one.squares.append(np.maximum((wide * wide).sum(1) - bands.shape[1] * correction**2, 0) * (low != high))
         return
-    parts = [wide[:, start : start + EXACT] for start in range(0, wide.shape[1], EXACT)]
-    one.total.append(sum(part.sum(1).astype(np.int64) for part in parts))
-    one.squares.append(sum(np.einsum("cp,cp->c", part, part).astype(np.int64) for part in parts))
-    one.waiting.append(bands)
-    if sum(part.shape[1] for part in one.waiting) > WAITING:
-        _count(one)
+    if one.counts is None:
+        one.lowest = int(np.iinfo(array.dtype).min)
+        one.counts = np.zeros((len(bands), 1 << (8 * array.dtype.itemsize)), dtype=np.int64)
+    if bands.shape[1] < FEW:
+        floats = [band.astype(np.float64) for band in bands]  # sums below 2^53 are exact
+        one.total.append(np.array([band.sum() for band in floats]).astype(np.int64))
+        one.squares.append(np.array([band @ band for band in floats]).astype(np.int64))
+        one.waiting.append(bands)
+        if sum(part.shape[1] for part in one.waiting) > WAITING:
+            _count(one)
+        return
+    histograms = [_histogram(band) for band in bands]
+    sums = [_sums(histogram, one.lowest) for histogram in histograms]
+    one.total.append(np.array([total for total, _ in sums]))
+    one.squares.append(np.array([squares for _, squares in sums]))
+    for row, histogram in zip(one.counts, histograms, strict=True):
+        row[: len(histogram)] += histogram
+
+
+def _histogram(band: NDArray[Any]) -> NDArray[np.int64]:
+    """How often each value from the smallest of the type occurs, up to the largest that does."""
+    if band.dtype == np.int16:
+        band = band.view(np.uint16) ^ np.uint16(0x8000)
+    return np.bincount(np.ascontiguousarray(band))
+
+
+def _sums(histogram: NDArray[np.int64], lowest: int) -> tuple[int, int]:
+    """Sum of x and of x^2, exact, from a histogram that starts at ``lowest``."""
+    values = VALUES[: len(histogram)]
+    total, squares = int(histogram @ values), int(histogram @ (values * values))
+    count = int(histogram.sum())
+    return total + count * lowest, squares + 2 * lowest * total + count * lowest**2
 
 
 def _count(one: _Images) -> None:
     """Count the values of the waiting pixels."""
-    if not one.waiting:
-        return
-    bands = np.concatenate(one.waiting, axis=1)
+    if one.waiting and one.counts is not None:
+        for row, band in zip(one.counts, np.concatenate(one.waiting, axis=1), strict=True):
+            histogram = _histogram(band)
+            row[: len(histogram)] += histogram
     one.waiting = []
-    fresh = []
-    for band in bands:
-        start = int(band.min())
-        fresh.append((start, np.bincount(band.astype(np.int64) - start)))
-    one.counts = fresh if one.counts is None else [merged(a, b) for a, b in zip(one.counts, fresh, strict=True)]
+
+
+def _trimmed(counts: NDArray[np.int64], lowest: int) -> tuple[int, NDArray[np.int64]]:
+    """The counts from the first value that occurs to the last."""
+    seen = np.flatnonzero(counts)
+    return lowest + int(seen[0]), counts[seen[0] : seen[-1] + 1]
 
 
 def merged(one: tuple[int, NDArray[np.int64]], other: tuple[int, NDArray[np.int64]]) -> tuple[int, NDArray[np.int64]]:
@@ -269,7 +299,7 @@ def _whole(key: Key, one: _Images, size: int) -> Tally:
         pixels,
         np.stack(one.total),
         np.stack(one.squares),
-        one.counts,
+        None if one.counts is None else [_trimmed(row, one.lowest) for row in one.counts],
         one.smallest,
         one.largest,
         one.grayscale,

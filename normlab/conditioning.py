@@ -61,7 +61,9 @@ def main(arguments: list[str]) -> None:
             report.save(new, frame, known, data, label, options.eps, arguments)
             report.draw(new, frame, known, curves, data, label, options.eps, options.bias)
         count = len(data.train)
-        print(f"{label}: {count:,} training images of {'x'.join(map(str, data.shape))}, {len(data.classes)} classes")
+        what, classes = ("images" if data.kind == "images" else "samples"), len(data.classes)
+        outputs = f"{classes} classes" if data.task == "classification" else "a number to predict"
+        print(f"{label}: {count:,} training {what} of {'x'.join(map(str, data.shape))}, {outputs}")
         print(report.table(frame, options.eps))
         for name, reason in outcomes.items():
             if isinstance(reason, str):

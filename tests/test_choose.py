@@ -12,7 +12,8 @@ import normlab.run
 from normlab import choose, record
 from normlab.choosing.conduct import read_request
 from normlab.choosing.data import look_at
-from normlab.data import dataset
+from normlab.choosing.study import PILOT, Study
+from normlab.data import dataset, load
 
 SMALL = ["data=digits", "data.limit=150", "arch=linear", "arch.loss=cross_entropy", "norms=unit,dataset", "seeds=3"]
 
@@ -138,6 +139,18 @@ def test_a_folder_of_another_study_is_refused(study, here, capsys):
     with pytest.raises(SystemExit):
         choose.main([*SMALL, "margin=2", f"out={study[0]}"])
     assert "it holds a study of other schemes, data or options" in capsys.readouterr().err
+
+
+def test_seeds_have_their_own_validation_and_the_same_test_samples(here):
+    """Runs are paired by test samples; these are no part of what another seed trains on, or chooses a rate by."""
+    request = read_request(["data=digits", "norms=unit,raw"])
+    study = Study(request.configs(), request.source, "unit", 0.01, here, print, 0.0)
+    splits = [load(study.config_of("unit", 1, seed, None).data, request.source).splits for seed in (0, 7, PILOT)]
+    tests = [{image.numpy().tobytes() for image in parts["test"].images} for parts in splits]
+    others = [{image.numpy().tobytes() for image in parts["train"].images} for parts in splits]
+    assert tests[0] == tests[1] == tests[2]
+    assert others[0] != others[1]
+    assert not tests[0] & (others[0] | others[1] | others[2])
 
 
 def test_paths_are_plain_text(here):

@@ -2,34 +2,50 @@
 
 All rates train for a quarter of the epochs, the better half of them for half of the epochs, and so on, until one is
 left (Jamieson and Talwalkar 2016, AISTATS). A step of the ladder is a factor of 2. While the best rate is the lowest or
-the highest that was tried, the next one beyond it is tried too. Rates whose scores validation samples cannot tell apart
-count as equally good, and the one nearest to the start is taken: short runs at the level of chance decide nothing.
+the highest that was tried, the next one beyond it is tried too.
+
+Accuracy decides. Where validation samples cannot tell accuracies apart, as in short runs near chance, the loss decides,
+which shows progress earlier. The loss alone would not do: raw pixels behind He's initialization start at a loss of
+hundreds, and rates that keep the network at chance end with a smaller loss than those that train it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from normlab.commandline.rates import FIRST_STEPS, MOST_STEPS
 
 FIRST_PART = 4  # of the epochs, which the first runs train
 
 
+class Score(NamedTuple):
+    """Of a run, on validation samples.
+
+    Attributes:
+        accuracy: or R2; minus infinity for a run that diverged.
+        loss: infinity for a run that diverged.
+    """
+
+    accuracy: float
+    loss: float
+
+
 def best_of(
-    score: Callable[[int, int], float], epochs: int, noise: float, in_time: Callable[[], bool] = lambda: True
+    score: Callable[[int, int], Score], epochs: int, noise: float, in_time: Callable[[], bool] = lambda: True
 ) -> int:
     """The step of the ladder that successive halving chooses.
 
-    >>> best_of(lambda step, epochs: -abs(step - 3), epochs=8, noise=0.5)
+    >>> best_of(lambda step, epochs: Score(-abs(step - 3), 0.0), epochs=8, noise=0.5)
     3
-    >>> best_of(lambda step, epochs: 0.1, epochs=8, noise=0.02)
-    0
+    >>> best_of(lambda step, epochs: Score(0.1, abs(step - 2)), epochs=8, noise=0.02)
+    2
 
     Args:
-        score: of a step and a number of epochs, the higher the better; minus infinity for a run that diverged.
+        score: of a step and a number of epochs.
         epochs: of a whole run.
-        noise: scores closer than this are equally good.
+        noise: accuracies closer than this are equally good.
         in_time: whether there is time for further runs; where there is not, the best rate so far is taken.
     """
     length, kept, tried = max(1, epochs // FIRST_PART), list(FIRST_STEPS), set(FIRST_STEPS)
@@ -45,14 +61,16 @@ def best_of(
         length = min(2 * length, epochs)
 
 
-def _in_order(scores: Mapping[int, float], noise: float) -> list[int]:
-    """Steps, the best first: those that cannot be told from the best by their distance from the start."""
-    top = max(scores.values())
+def _in_order(scores: Mapping[int, Score], noise: float) -> list[int]:
+    """Steps, the best first: those that cannot be told from the most accurate one by their loss."""
+    top = max(score.accuracy for score in scores.values())
     if top == -math.inf:  # all diverged: a smaller rate may not
         return sorted(scores)
-    near = [step for step in scores if scores[step] >= top - noise]
+    near = [step for step in scores if scores[step].accuracy >= top - noise]
     rest = [step for step in scores if step not in near]
-    return sorted(near, key=lambda step: (abs(step), step)) + sorted(rest, key=lambda step: (-scores[step], step))
+    return sorted(near, key=lambda step: (scores[step].loss, step)) + sorted(
+        rest, key=lambda step: (-scores[step].accuracy, step)
+    )
 
 
 def _beyond(best: int, tried: set[int]) -> int | None:

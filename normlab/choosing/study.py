@@ -20,7 +20,7 @@ from normlab import record
 from normlab.choosing.data import fitted
 from normlab.choosing.plan import FEWEST_SEEDS, Size, Timing, size
 from normlab.choosing.race import Look, Plan, Race
-from normlab.choosing.rates import best_of
+from normlab.choosing.rates import Score, best_of
 from normlab.config import Config, data_label
 from normlab.data import Dataset, load
 from normlab.data.splits import Source
@@ -186,10 +186,12 @@ class Study:
             until = self.seconds + share
             first = start * 2.0 ** self._first_step(scheme)
 
-            def score(step: int, epochs: int, scheme: str = scheme, first: float = first) -> float:
+            def score(step: int, epochs: int, scheme: str = scheme, first: float = first) -> Score:
                 one = self._trained(scheme, epochs, PILOT, first * 2.0**step)
-                value = one["metrics"][f"validation_{self._metric}"]
-                return value if one["status"] == "finished" and not math.isnan(value) else -math.inf
+                if one["status"] != "finished":
+                    return Score(-math.inf, math.inf)
+                metrics = one["metrics"]
+                return Score(metrics[f"validation_{self._metric}"], metrics["validation_loss"])
 
             step = best_of(score, self.epochs, noise, lambda until=until: self.seconds < until)  # type: ignore[misc]
             self.state.rates[scheme] = first * 2.0**step
@@ -231,17 +233,22 @@ class Study:
     def _trained(self, scheme: str, epochs: int, seed: int, rate: float | None) -> dict[str, Any]:
         return self._run(scheme, epochs, seed, rate)[1]
 
+    def config_of(self, scheme: str, epochs: int, seed: int, rate: float | None) -> Config:
+        """The configuration of a run; None takes the rate where the search starts."""
+        config = self._configs[scheme]
+        config = config if rate is None else config.with_rate(rate)
+        trainer = config.trainer.model_copy(update={"max_epochs": epochs, "eval_every_epochs": epochs})
+        data = config.data
+        if data.limit is None:  # a limit would draw other test samples too, and runs are paired by these
+            fixed = 0 if self.source.test is None and data.test_seed is None else data.test_seed
+            data = data.model_copy(update={"split_seed": seed, "test_seed": fixed})
+        return config.model_copy(update={"seed": seed, "trainer": trainer, "data": data})
+
     def _run(self, scheme: str, epochs: int, seed: int, rate: float | None) -> tuple[bool, dict[str, Any]]:
         """Whether a run is made now, and its record."""
         from normlab.run import run  # here, because it imports Lightning
 
-        config = self._configs[scheme]
-        config = config if rate is None else config.with_rate(rate)
-        trainer = config.trainer.model_copy(update={"max_epochs": epochs, "eval_every_epochs": epochs})
-        # Test samples stay the same for all seeds, because the comparison is paired by sample.
-        own_split = self.source.test is not None and self.source.validation is None and config.data.limit is None
-        data = config.data.model_copy(update={"split_seed": seed} if own_split else {})
-        config = config.model_copy(update={"seed": seed, "trainer": trainer, "data": data})
+        config = self.config_of(scheme, epochs, seed, rate)
         stored = record.existing(config, self.source.content)
         if stored is not None:
             return False, stored

@@ -236,7 +236,7 @@ def note(job_folder: Path, number: int, overrides: list[str], status: str, **mor
     content = {"number": number, "overrides": overrides, "status": status, **more}
     try:
         job_folder.mkdir(parents=True, exist_ok=True)
-        write_whole(job_folder / OUTCOME, json.dumps(content))
+        (job_folder / OUTCOME).write_text(json.dumps(content))  # cut by a kill, it counts as none
     except OSError as error:  # the record of the run counts, where there is one
         print(f"normlab: {job_folder}: not written down: {lack(error) or error}", file=sys.stderr)
 

@@ -316,6 +316,8 @@ def _in_memory(parts: dict[str, Part], image_size: int | None) -> dict[str, Memo
 
 def _encode(parts: dict[str, Part], source: Source, config: Data) -> Dataset:
     """Texts as tokens of the training texts' vocabulary, int32 [N, 1, T]; the range is that of the tokens."""
+    if (config.black, config.white) != (None, None):
+        raise DataError(f"data.black and data.white: the tokens of data={config.name} have no range; leave them out")
     texts = {name: part.pictures for name, part in parts.items() if isinstance(part.pictures, Texts)}
     encoded, tokenizer, notes = encode_splits(texts)
     splits = {name: MemorySplit(encoded[name].ids, part.labels) for name, part in parts.items()}

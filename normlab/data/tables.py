@@ -382,7 +382,7 @@ def row_identifier(column: pd.Series) -> bool:
     if len(values) < 2 or not values.is_unique:
         return False
     name = str(column.name).lower()
-    if re.fullmatch(r"(.*[_ .-])?(id|index|uuid|guid|key|row|rowid|row_?number|no)|unnamed: \d+", name):
+    if re.fullmatch(r"(.*[_ .-])?(id|identifier|index|uuid|guid|key|row|rowid|row_?number|no)|unnamed: \d+", name):
         return not is_numeric(values) or bool((values.astype(float) % 1 == 0).all())
     if not is_numeric(values) or len(values) < FEWEST_ROWS:
         return False

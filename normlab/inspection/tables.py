@@ -44,7 +44,7 @@ SCALERS = {  # whose conditioning is shown: the scheme, and scikit-learn's name 
 }
 EVIDENCE = "results/tables_scaling/README.md in normlab's repository"
 FAR = 3.0  # interquartile ranges beyond a quartile: Tukey's "far out" values (1977, section 2)
-UNEQUAL = 10.0  # ratio of standard deviations from which columns count as differently scaled
+UNEQUAL = 10.0  # ratio of deviations, or of condition numbers, from which columns count as differently scaled
 SKEWED = 2.0  # absolute skew from which a column counts as skewed
 SHOWN = 60  # columns in the text; --json has all
 
@@ -239,22 +239,16 @@ def advice(
     if len(numbers) > 1:
         first, last = (choose(numbers, key=lambda row: row["std"]) for choose in (min, max))
         ratio = last["std"] / first["std"]
-        if ratio >= UNEQUAL:
-            change = (
-                f" The linear model's condition number is {by_scheme['raw']:.2g} as it is, and "
-                f"{by_scheme['standard']:.2g} with each column standardized."
-                if by_scheme
-                else ""
-            )
+        before, after = by_scheme.get("raw", math.nan), by_scheme.get("standard", math.nan)
+        change = f" The linear model's condition number is {before:.2g} as it is, {after:.2g} standardized."
+        if ratio >= UNEQUAL or before >= UNEQUAL * after:
             sentences.append(
                 f"The standard deviations differ by a factor of {ratio:,.0f} ({last['column']} and {first['column']}): "
                 f"for a model that is trained by gradients, that measures distances or that is penalized, scale each "
-                f"column by itself.{change} Trees need no scaling."
+                f"column by itself, and center it.{change * bool(by_scheme)} Trees need no scaling."
             )
         else:
-            sentences.append(
-                f"The standard deviations lie within a factor of {ratio:.1f}: scaling changes little here."
-            )
+            sentences.append(f"The columns lie on one scale: scaling changes little here.{change * bool(by_scheme)}")
     far = sorted((row for row in numbers if row["outliers"]), key=lambda row: -row["outliers"])
     if far:
         sentences.append(

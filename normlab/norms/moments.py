@@ -93,7 +93,7 @@ class Sums:
             squares = (x - mean).square()
             return cls(count, mean, squares.sum(dims, keepdim=True) if dims else squares, start)
         # A square of 8 bits is below 2^16, and as many of them as this fit into 32 bits.
-        short = 2**31 // 255**2 if inputs.dtype == torch.uint8 else 1
+        short = 2**31 // 255**2 if inputs.dtype == torch.uint8 else 0
         return cls(count, exact_sum(x, dims, short), exact_sum(x * x, dims, short), start)
 
     @classmethod
@@ -186,12 +186,12 @@ def exact_sum(x: Tensor, dims: tuple[int, ...], short: int) -> Tensor:
     Args:
         x: integers.
         dims: rising.
-        short: how many numbers can be summed in 32 bits, which is six times as fast as in 64.
+        short: how many numbers can be summed in 32 bits, which is six times as fast as in 64; 0: none, not even one.
     """
     inner, count = len(dims), 1
     while inner and count * x.shape[dims[inner - 1]] <= short:
         inner, count = inner - 1, count * x.shape[dims[inner - 1]]
-    if dims[inner:]:
+    if short and dims[inner:]:
         x = x.sum(dims[inner:], keepdim=True, dtype=torch.int32)
     return x.sum(dims[:inner], keepdim=True, dtype=torch.int64) if dims[:inner] else x.to(torch.int64)
 

@@ -164,8 +164,8 @@ def opened(config: Config, again: bool = True, content: str | None = None) -> It
             raise RunningError(f"{final}: another process has made this run")
         if not (config.trainer.resume and (path / STATE).is_file()):
             shutil.rmtree(path, ignore_errors=True)  # left by a run that was killed
-        path.mkdir(parents=True, exist_ok=True)
         spare = [os.open(os.devnull, os.O_RDONLY) for _ in range(3)]  # to delete folders where no more may be opened
+        path.mkdir(parents=True, exist_ok=True)
         try:
             yield path
             _close(spare)

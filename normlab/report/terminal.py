@@ -21,10 +21,11 @@ def run_table(record: dict[str, Any]) -> str:
     if status == "diverged":
         status += f" at step {record['diverged_at']} (loss not finite)"
     images = normalized["images"]
+    what = "images" if len(normalized.get("shape", ())) == 3 else "samples"
     rows = [
         ("scheme", record["norm"]),
         ("network sees", f"mean {_number(normalized['mean'])}, std {_number(normalized['std'])}, range "
-         f"{_number(normalized['min'])} to {_number(normalized['max'])} ({images:,} training images)"),
+         f"{_number(normalized['min'])} to {_number(normalized['max'])} ({images:,} training {what})"),
         ("trained", f"{record['arch']} on {record['data']}, {record['optim']} at {record['lr']:g}, seed "
          f"{record['seed']}, {_number(metrics['epochs'])} epochs"),
         ("status", status),

@@ -158,8 +158,13 @@ def moments_under(norm: Normalization, raw: Moments, shape: tuple[int, ...]) -> 
         norm: fitted.
         raw: of u, in the range of the scheme.
         shape: C and positions of the inputs.
+
+    Raises:
+        DataError: for inputs of a shape that the scheme does not take.
     """
     norm = copy.deepcopy(norm).double()
+    if isinstance(norm, Affine):
+        norm.require_shape(torch.empty(0, *shape))  # such as three constants for a table of 13 columns
     if isinstance(norm, Affine | Learned):
         scale, shift = (over_features(value.detach().double(), shape).flatten() for value in (norm.scale, norm.shift))
         black = norm.black if norm.has_range else 0.0

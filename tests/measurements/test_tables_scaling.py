@@ -8,6 +8,7 @@ from sklearn.preprocessing import RobustScaler
 
 from normlab.data import dataset
 from normlab.errors import DataError
+from normlab.measurements.conditioning import theories
 from normlab.measurements.tables_scaling import boosted_trees, table_coefficients, table_conditioning
 
 
@@ -54,3 +55,12 @@ def test_agreement_is_the_rank_correlation_of_coefficients_and_effects():
         assert row["equal_effect_ratio"] == pytest.approx(sizes.max() / sizes.min(), rel=1e-4)
     with pytest.raises(DataError, match="takes a regression"):
         table_coefficients(data={"name": "wine"})
+
+
+def test_theory_refuses_constants_of_three_channels_for_a_table():
+    known = dict(theories(dataset("wine"), ["imagenet", "standard", "unit"], bias=True))
+    assert known["imagenet"] == "inputs of 13 channels under a normalization with 3 constants"
+    x = dataset("wine").train.inputs.double().numpy()
+    x = np.column_stack([(x - x.mean(0)) / x.std(0), np.ones(len(x))])
+    assert known["standard"].spectrum.condition_number == pytest.approx(np.linalg.cond(x.T @ x), rel=1e-6)
+    assert known["unit"].spectrum.rank == 14

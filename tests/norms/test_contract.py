@@ -15,6 +15,7 @@ from normlab.archs import Network
 from normlab.config import choices, choose
 from normlab.errors import DataError
 from normlab.inputs import RANGES, range_of_type
+from normlab.norms.moments import Sums
 from normlab.norms.one_sample import decibels
 
 NAMES = choices("norm")
@@ -65,13 +66,13 @@ def brute_force(name, u, x):
         case "imagenet" | "clip":
             return constants(u, IMAGENET if name == "imagenet" else CLIP)
         case "dataset" | "standard" | "per_channel":
-            return (u - u.mean(channel, keepdims=True)) / spread_of(u, channel, exact_std)
+            return (centered(u, channel)) / spread_of(u, channel, exact_std)
         case "dataset_mean":
-            return u - u.mean(channel, keepdims=True)
+            return centered(u, channel)
         case "feature":
-            return (u - u.mean(0)) / spread_of(u, 0, exact_std)
+            return (centered(u, 0)) / spread_of(u, 0, exact_std)
         case "mean_image":
-            return u - u.mean(0)
+            return centered(u, 0)
         case "robust":
             return (u - np.median(u, channel, keepdims=True)) / spread_of(u, channel, iqr)
         case "min_max_dataset":
@@ -94,15 +95,21 @@ def brute_force(name, u, x):
         case "rms":
             return quotient(u, np.sqrt((u**2).mean(sample, keepdims=True))) * 0.1
         case "cmn":
-            return u - u.mean(time, keepdims=True)
+            return centered(u, time)
         case "cmvn":
             std = exact_std(u, time, keepdims=True)
-            return quotient(u - u.mean(time, keepdims=True), np.where(std == 0, 0, std + 1e-6))
+            return quotient(centered(u, time), np.where(std == 0, 0, std + 1e-6))
         case "revin":
-            return (u - u.mean(time, keepdims=True)) / np.sqrt(u.var(time, keepdims=True) + 1e-5)
+            return (centered(u, time)) / np.sqrt(u.var(time, keepdims=True) + 1e-5)
         case "learned":
             return u
     return NotImplemented
+
+
+def centered(values, over):
+    """Minus the mean, but exactly 0 for equal numbers."""
+    equal = np.ptp(values, axis=over, keepdims=True) == 0
+    return np.where(equal, 0, values - np.mean(values, axis=over, keepdims=True))
 
 
 def exact_std(values, axis, keepdims):
@@ -179,6 +186,19 @@ def test_any_scheme_is_float32_finite_and_travels(batch, pieces):
         copy = normalization(name, **({"grid": 1} if name == "per_region" else {}))
         copy.load_state_dict(scheme.state_dict())
         assert torch.equal(copy(x), output), name
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.int16])
+@pytest.mark.parametrize("side", [1, 2, 200])
+def test_sums_never_overflow(dtype, side):
+    """The largest values of each type, alone and many: 200 x 200 squares of 255 do not fit into 32 bits."""
+    ends = torch.iinfo(dtype)
+    for x in (ends.max, ends.min):
+        inputs = torch.full((2, 1, side, side), x, dtype=torch.int32).to(dtype)
+        for dims in ((), (0,), (2, 3), (0, 2, 3), (1, 2, 3), (3,)):
+            sums = Sums.of(inputs, dims)
+            assert (sums.first == sums.count * x).all()
+            assert (sums.second == sums.count * x * x).all()
 
 
 @pytest.mark.parametrize("name", ["dataset", "feature", "robust", "percentile", "max_abs", "zca", "adaptive"])

@@ -96,6 +96,7 @@ def test_raw_passes_every_token_of_a_large_vocabulary():
         ({"data": {"name": "digits", "limit": 50}}, "arch=bag takes texts: choose such data"),
         ({"augment": "crop_flip"}, "augment=crop_flip: for images only"),
         ({"trainer": {"name": "default", "shifts": ["brightness"]}}, "trainer.shifts"),
+        ({"data": {**DATA, "white": 9.0}}, "data.black and data.white: the tokens of data=sms_like have no range"),
         ({"data": {**DATA, "image_size": 8}}, "data.image_size=8: data=sms_like holds no images"),
     ],
 )

@@ -16,7 +16,8 @@ NORMS = ["none", "batch", "layer", "group"]
 ACTIVATIONS = ["relu", "tanh", "sigmoid", "gelu"]
 INITS = ["torch", "he", "xavier", "lecun"]
 PADDINGS = ["zeros", "reflect", "replicate", "circular"]
-ANY_CHANNELS = sorted(set(choices("arch")) - {"pretrained"})  # ImageNet's weights take three: test_pretrained.py
+# Images of any number of channels. ImageNet's weights take three: test_pretrained.py. The others take series or texts.
+ANY_CHANNELS = sorted(set(choices("arch")) - {"pretrained", "cnn1d", "bag", "text_transformer"})
 SMALL = {"mlp": {"width": 16}, "cnn": {"width": 8}, "resnet": {"width": 8}, "allconv": {"width": 8}}
 
 

@@ -88,7 +88,7 @@ def records() -> dict[str, object]:
         if path.parent.name.endswith(TEMPORARY):
             continue
         stored = record.read(path.parent)
-        rows = record.Curve.read(path.parent / "curve.csv")
+        rows = [] if stored["status"] == "failed" else record.Curve.read(path.parent / "curve.csv")
         numbers = {key: value for key, value in stored["metrics"].items() if "second" not in key}
         found[path.parent.name] = stored["status"], str(numbers), hash(tuple(rows))
         if (checkpoint := path.parent / "checkpoint.ckpt").is_file():

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from normlab.norms import normalization
     from normlab.record import curves, records
     from normlab.theory.spectrum import linear_hessian
-    from normlab.training.checkpoint import load
     from normlab.training.export import export
+    from normlab.training.exported import load
 
 __all__ = ["curves", "dataset", "export", "linear_hessian", "load", "normalization", "records"]
 
@@ -24,7 +24,7 @@ _HOMES = {
     "dataset": "normlab.data",
     "export": "normlab.training.export",
     "linear_hessian": "normlab.theory.spectrum",
-    "load": "normlab.training.checkpoint",
+    "load": "normlab.training.exported",
     "normalization": "normlab.norms",
     "records": "normlab.record",
 }

@@ -30,6 +30,8 @@ class Network(nn.Module):
         front: the settings of the front end that the scheme holds, of recordings.
     """
 
+    image_size: int | None = None  # to which images were resized, of a loaded network; None: they were not
+
     def __init__(
         self,
         norm: Normalization,

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from normlab.config import Config
 from normlab.data import Dataset, tables
-from normlab.data.folder import images_below
+from normlab.data.layout import walk
 from normlab.data.loader import Split
 from normlab.data.recordings import recordings_below
 from normlab.data.splits import Source
 from normlab.errors import ConfigError, DataError
-from normlab.inspection.advice import lines
+from normlab.inspection.advice import lines, lines_of_any_type
 from normlab.norms import Affine, Normalization, build_scheme
 
 LOOKED_AT = 2000  # images of a split, at most
@@ -67,7 +67,7 @@ def data_at(path: Path | None) -> tuple[str, ...]:
         return ("data=photos",)
     root = f"data.root={path.absolute()}"
     if path.is_dir():
-        if recordings_below(path, lambda error: None) and not images_below(path):
+        if recordings_below(path, lambda error: None) and not walk(path).images:
             return ("data=audio", root)
         return ("data=folder", root)
     if path.name.lower().endswith(tables.SUFFIXES):
@@ -152,6 +152,8 @@ def lines_for(config: Config, data: Dataset) -> dict[str, str]:
         return own
     channels = max(norm.mean.shape[0], data.shape[0])
     mean, std = ((0.0 + values.flatten()).expand(channels).tolist() for values in (norm.mean, norm.std))
+    if data.input_type != torch.uint8 or (data.black, data.white) != (0, 255) or channels not in (1, 3):
+        return lines_of_any_type(mean, std, data.black, data.white) | own
     return lines(mean, std) | own
 
 

@@ -30,6 +30,7 @@ from normlab.statistics import Interval
 
 PILOT = 1_000_000  # seed of the runs that choose rates; it takes no further part
 PROBED = 512  # training inputs by which the first rate of a scheme is set
+NOISE_OF_R2 = 0.02  # differences of R2 on validation samples that do not decide a rate
 LONG = 10.0  # seconds of a run whose time is not measured again
 STATE = "choose.json"
 
@@ -175,6 +176,8 @@ class Study:
     def _search(self, budget: float, most_seeds: int) -> None:
         assert self.state.timing
         reserve = len(self.schemes) * min(FEWEST_SEEDS, most_seeds) * Timing(*self.state.timing).run(self.epochs)
+        # The standard error of an accuracy near one half, the largest there is.
+        noise = 0.5 / math.sqrt(len(self.data.validation)) if self._metric == "accuracy" else NOISE_OF_R2
         for place, scheme in enumerate(self.schemes):
             start = self._configs[scheme].optim.lr
             if scheme in self.state.rates or start == "auto":
@@ -188,7 +191,7 @@ class Study:
                 value = one["metrics"][f"validation_{self._metric}"]
                 return value if one["status"] == "finished" and not math.isnan(value) else -math.inf
 
-            step = best_of(score, self.epochs, lambda until=until: self.seconds < until)  # type: ignore[misc]
+            step = best_of(score, self.epochs, noise, lambda until=until: self.seconds < until)  # type: ignore[misc]
             self.state.rates[scheme] = first * 2.0**step
             self._save()
             self._say(f"{self._at()} {scheme}: learning rate {self.state.rates[scheme]:.3g}, by validation samples")

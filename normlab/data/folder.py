@@ -102,7 +102,8 @@ def split_names(splits: dict[str, str] | str | None) -> dict[str, str] | str | P
         pairs = [pair.partition(":") for pair in splits.strip("{} ").split(",")]
         splits = {key.strip(): value.strip() for key, _, value in pairs}
     # YAML reads {train:a, test:b}, without spaces, as keys without values.
-    splits = dict((key, value) if value else tuple(key.split(":", 1)) for key, value in splits.items())
+    whole = (f"{key}:{value}" if value else key for key, value in splits.items())
+    splits = {key.strip(): value.strip() for key, _, value in (text.partition(":") for text in whole)}
     names = {"val": "validation"}
     splits = {names.get(key, key): value for key, value in splits.items()}
     if "train" not in splits or not set(splits) <= {"train", "validation", "test"}:

@@ -79,7 +79,7 @@ def _splits(path: str, subset: str | None) -> dict[str, Any]:
 
 
 def _column(rows: Any, given: str | None, usual: tuple[str, ...], what: str) -> str:
-    name = given or next((name for name in usual if name in rows.column_names), None)
+    name = given or next((name for name in usual if name in rows.column_names), "")
     if name not in rows.column_names:
         missing = f"no column {given}" if given else f"no column {' or '.join(usual)}"
         raise DataError(f"data.{what}: {missing}; the columns are {', '.join(rows.column_names)}: name one")

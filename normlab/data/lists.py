@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -62,9 +63,11 @@ def _row(line: str, root: Path, where: Path, number: int) -> tuple[Path, str]:
 
 def _read_table(where: Path, root: Path) -> dict[str, Rows]:
     try:
-        frame = pd.read_csv(
-            where, sep=None, engine="python", dtype=str, keep_default_na=False, encoding_errors="surrogateescape"
-        )
+        with where.open(encoding="utf-8-sig", errors="surrogateescape") as file:
+            header = file.readline()
+        separator = max(",;\t|", key=header.count)  # the comma where there is one column
+        options: Any = {"encoding": "utf-8-sig", "encoding_errors": "surrogateescape"}
+        frame = pd.read_csv(where, sep=separator, dtype=str, keep_default_na=False, **options)
     except Exception as error:  # pandas raises many kinds
         raise DataError(f"data.splits={where}: not readable as a table ({first_line(error)})") from None
     columns = {str(name).strip().casefold(): name for name in frame.columns}

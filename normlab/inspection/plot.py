@@ -60,12 +60,12 @@ def histogram(inspection: Inspection, band: int) -> tuple[NDArray[np.float64], N
     if inspection.histogram is None:
         values = (inspection.small[:, band].numpy().astype(np.float64) - inspection.black) / span
         counts, edges = np.histogram(values, bins=BINS)
-        return edges.astype(np.float64), counts / max(1, counts.sum())
+        return edges.astype(np.float64), counts.astype(np.float64) / max(1, counts.sum())
     counts = inspection.histogram[band].numpy()
     width = -(-len(counts) // BINS)
     padded = np.concatenate([counts, np.zeros(-len(counts) % width, dtype=np.int64)]).reshape(-1, width).sum(1)
     edges = (inspection.lowest + width * np.arange(len(padded) + 1) - 0.5 - inspection.black) / span
-    return edges, padded / padded.sum()
+    return edges, padded.astype(np.float64) / padded.sum()
 
 
 def _picture(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:

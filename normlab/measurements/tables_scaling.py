@@ -52,7 +52,7 @@ def table_conditioning(
             rows.append(
                 {
                     "data": data_label(data),
-                    "data.outliers": share,
+                    "outliers": share,
                     "norm": name,
                     "rows": len(loaded.train),
                     "columns": loaded.shape[0],
@@ -112,7 +112,7 @@ def boosted_trees(
             rows.append(
                 {
                     "data": data_label(data),
-                    "data.outliers": share,
+                    "outliers": share,
                     "norm": name,
                     "seeds": len(seeds),
                     "accuracy": float(np.mean(right[name])),
@@ -170,7 +170,7 @@ def table_coefficients(
             rows.append(
                 {
                     "data": data_label(data),
-                    "data.outliers": share,
+                    "outliers": share,
                     "norm": name,
                     "rows": len(y),
                     "agreement": agreement(x, y),

@@ -27,7 +27,7 @@ def raw() -> Affine:
 def dataset(
     *, estimator: Literal["pooled", "per_image"] = "pooled", scale: bool = True, axes: Axes = "channel"
 ) -> TrainingSet:
-    """(u - m_c)/s_c with the mean and standard deviation of each channel over the training set.
+    """(u - m_c)/s_c with the mean and standard deviation of each channel over the training set; axes=all: of them all.
 
     Args:
         estimator: of the standard deviation; ``pooled`` over all positions of all samples, or ``per_image``, the mean

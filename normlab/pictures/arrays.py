@@ -53,7 +53,7 @@ def _array(path: Path, changed: int) -> NDArray[Any]:
 
 
 def _as_corrupt(path: Path, error: ValueError) -> CorruptImageError:
-    if "pickle" in str(error):
+    if "pickle" in str(error) or "Python objects" in str(error):
         return CorruptImageError(f"{path}: Python objects, not numbers; save a plain array with numpy.save")
     return CorruptImageError(f"{path}: not readable as an array of numpy ({str(error).splitlines()[0]})")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import tempfile
 import traceback
@@ -164,20 +165,30 @@ def opened(config: Config, again: bool = True, content: str | None = None) -> It
         if not (config.trainer.resume and (path / STATE).is_file()):
             shutil.rmtree(path, ignore_errors=True)  # left by a run that was killed
         path.mkdir(parents=True, exist_ok=True)
+        spare = [os.open(os.devnull, os.O_RDONLY) for _ in range(3)]  # to delete folders where no more may be opened
         try:
             yield path
+            _close(spare)
         except NormlabError:
+            _close(spare)
             shutil.rmtree(path, ignore_errors=True)
             raise
         except Exception as error:
+            _close(spare)
             _fail(path, final, config, content, error)
             raise
         except BaseException:  # Ctrl-C or SIGTERM
+            _close(spare)
             if not (config.trainer.resume and (path / STATE).is_file()):
                 shutil.rmtree(path, ignore_errors=True)
             raise
         (path / STATE).unlink(missing_ok=True)
         _replace(path, final)
+
+
+def _close(numbers: list[int]) -> None:
+    while numbers:
+        os.close(numbers.pop())
 
 
 def _fail(path: Path, final: Path, config: Config, content: str, error: Exception) -> None:

@@ -27,6 +27,7 @@ def description(config: Config, network: Network) -> dict[str, Any]:
         "input_shape": list(network.input_shape),
         "normalized_shape": list(network.normalized_shape),
         "classes": list(network.classes),
+        "image_size": config.data.image_size,
         "input_type": str(network.input_type).removeprefix("torch."),
         **({} if network.tokenizer is None else {"tokenizer": network.tokenizer}),
         "target": None if network.target is None else list(network.target),
@@ -68,6 +69,7 @@ def load(path: str | Path) -> Network:
         Target(*about["target"]) if about.get("target") else None,
         front,
     )
+    network.image_size = about.get("image_size")
     _put(network, saved, Path(path))
     return network.eval()
 

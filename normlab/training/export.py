@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,18 @@ from torch import nn
 
 from normlab.archs.folding import example_inputs, folded
 from normlab.errors import CheckpointError, ConfigError, NormlabError, first_line
-from normlab.files import replacing
+from normlab.files import replacing, write_whole
 from normlab.training.checkpoint import load
+from normlab.training.exported import METADATA, metadata
 
 TOLERANCE = 1e-5  # of the scores read back from the file, relative to the largest
 
 
 def export(path: str | Path, out: str | Path, fold: bool = True) -> str:
     """Write the network of a checkpoint as ONNX or as a torch.export program, taking inputs as stored, of any B.
+
+    The file carries what a program has to know (:func:`normlab.training.exported.metadata`): ONNX as its metadata, the
+    whole under ``normlab`` and each part under its own name; a .pt2 file inside, and as ``NAME.json`` beside it.
 
     The file is read back and must give the same scores; otherwise it is deleted, and an earlier file stays.
 
@@ -53,7 +58,8 @@ def export(path: str | Path, out: str | Path, fold: bool = True) -> str:
         with torch.no_grad():
             expected = network(images)
         try:
-            actual = writers[out.suffix](module.eval(), images, temporary)
+            about = metadata(network)
+            actual = writers[out.suffix](module.eval(), images, temporary, about)
         except NormlabError:
             raise
         except Exception as error:  # torch and onnx raise several kinds for what they cannot trace or write
@@ -61,6 +67,8 @@ def export(path: str | Path, out: str | Path, fold: bool = True) -> str:
         gap = ((actual - expected).abs().max() / expected.abs().max().clamp(min=1)).item()
         if not gap <= TOLERANCE:
             raise CheckpointError(f"{out}: its scores differ from the checkpoint's by {gap:.1e}; the file was deleted")
+    if out.suffix == ".pt2":
+        write_whole(out.with_suffix(".json"), json.dumps(about, indent=1))
     return text
 
 
@@ -68,13 +76,13 @@ def _program(module: nn.Module, images: torch.Tensor) -> Any:
     return torch.export.export(module, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
 
 
-def _to_program(module: nn.Module, images: torch.Tensor, out: Path) -> torch.Tensor:
-    torch.export.save(_program(module, images), out)
+def _to_program(module: nn.Module, images: torch.Tensor, out: Path, about: dict[str, Any]) -> torch.Tensor:
+    torch.export.save(_program(module, images), out, extra_files={METADATA: json.dumps(about)})
     with torch.no_grad():
         return torch.export.load(out).module()(images)
 
 
-def _to_onnx(module: nn.Module, images: torch.Tensor, out: Path) -> torch.Tensor:
+def _to_onnx(module: nn.Module, images: torch.Tensor, out: Path, about: dict[str, Any]) -> torch.Tensor:
     try:
         import onnxruntime
         import onnxscript  # noqa: F401 - torch.onnx needs it
@@ -84,6 +92,8 @@ def _to_onnx(module: nn.Module, images: torch.Tensor, out: Path) -> torch.Tensor
         _program(module, images), (), input_names=["images"], output_names=["scores"], dynamo=True, verbose=False
     )
     assert written is not None
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()}
+    written.model.metadata_props.update({"normlab": json.dumps(about), **texts})
     written.save(out)
     session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
     return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: images.numpy()})[0])

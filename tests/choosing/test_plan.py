@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from normlab.choosing.plan import (
@@ -83,14 +84,14 @@ def test_halving_climbs_to_the_best_rate(best):
         runs.append((step, epochs))
         return -abs(step - best)
 
-    assert best_of(score, epochs=12) == best
+    assert best_of(score, epochs=12, noise=0.5) == best
     assert len(set(runs)) == len(runs)
     assert {epochs for _, epochs in runs} <= {3, 6, 12}
 
 
 def test_halving_follows_a_best_rate_that_moves_with_the_length():
     """At full length the best rate is beyond those that short runs kept: the edge is extended."""
-    assert best_of(lambda step, epochs: -abs(step - (0.3 if epochs < 6 else 3)), epochs=12) == 3
+    assert best_of(lambda step, epochs: -abs(step - (0.3 if epochs < 6 else 3)), epochs=12, noise=0.1) == 3
 
 
 def test_halving_takes_what_it_has_when_the_time_is_over():
@@ -100,9 +101,15 @@ def test_halving_takes_what_it_has_when_the_time_is_over():
         calls.append(step)
         return float(step)
 
-    assert best_of(score, epochs=8, in_time=lambda: False) == 1
+    assert best_of(score, epochs=8, noise=0.5, in_time=lambda: False) == 1
     assert calls == [-1, 0, 1]
 
 
 def test_diverged_runs_lose():
-    assert best_of(lambda step, epochs: -math.inf if step > 0 else step, epochs=4) == 0
+    assert best_of(lambda step, epochs: -math.inf if step > -3 else 0.5, epochs=4, noise=0.01) == -3
+
+
+def test_noise_decides_nothing():
+    """Accuracies at chance, drawn anew for each run: the rate stays where the search starts."""
+    generator = np.random.default_rng(0)
+    assert best_of(lambda step, epochs: generator.uniform(0.08, 0.12), epochs=12, noise=0.04) == 0

@@ -1,5 +1,6 @@
 """Sweeps that are stopped, continued, repeated and run in parallel; what is skipped is what Hydra would compose."""
 
+import io
 import json
 import os
 import random
@@ -18,6 +19,7 @@ from normlab import record
 from normlab.commandline import composing, sweep
 from normlab.config import GROUPS, defaults, parse
 from normlab.errors import RunningError
+from normlab.files import write_whole as write
 from normlab.run import run
 
 QUICK = ["data=digits", "data.limit=60", "data.batch_size=16", "arch.width=4", "trainer.max_epochs=1", "logger=none"]
@@ -145,6 +147,51 @@ def test_a_job_that_fails_has_its_traceback_and_leaves_the_others(call, tmp_path
     status, out, _ = call("-m", "+norm=unit", "seed=range(0,3)", *QUICK)  # a failed run is tried again
     assert status == 0
     assert "3 jobs: 1 finished, 2 skipped" in out
+
+
+def test_a_job_that_cannot_be_composed_leaves_the_others(call):
+    status, out, err = call("-m", "+norm=unit,imagenat,centered", *QUICK)
+    assert status == 1
+    assert "3 jobs: 2 finished, 1 refused" in out
+    (line,) = [line for line in err.splitlines() if line.startswith("job norm=imagenat")]
+    assert "no such choice; did you mean imagenet?" in line
+    status, out, _ = call("-m", "+norm=unit,imagenat,centered", *QUICK)
+    assert status == 1
+    assert "3 jobs: 2 skipped, 1 refused" in out
+
+
+def test_the_status_does_not_depend_on_what_can_be_printed_or_written_down(call, monkeypatch, tmp_path):
+    """A full standard output, and a disk that takes records but no word of the jobs; then a record that is damaged."""
+
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(28, "No space left on device")
+
+    grid = ["-m", "+norm=unit", "seed=0,1", *QUICK]
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", Full())
+        patch.setattr(
+            sweep, "write_whole", lambda path, text: (full if path.name == sweep.OUTCOME else write)(path, text)
+        )
+        status, _, err = call(*grid)
+        assert status == 0, err
+        assert "not written down: the disk is full" in err
+    assert len(records(tmp_path)) == 2
+    status, out, _ = call(*grid)
+    assert (status, out.splitlines()[-1]) == (0, "2 jobs: 2 skipped")
+    readers = iter([record.read, damaged])
+    monkeypatch.setattr(record, "read", lambda place: next(readers)(place))
+    status, out, err = call(*grid)
+    assert status == 1
+    assert "the record cannot be read (cut)" in err
+
+
+def full(*_):
+    raise OSError(28, "No space left on device")
+
+
+def damaged(_):
+    raise ValueError("cut")
 
 
 def test_what_changes_the_result_is_run_again_and_what_does_not_is_not(call, tmp_path):

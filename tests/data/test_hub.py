@@ -48,7 +48,7 @@ def test_arrays_and_other_columns(tmp_path):
 
 
 def test_what_is_missing_is_named(tmp_path):
-    with pytest.raises(DataError, match="needs data.path=NAME"):
+    with pytest.raises(DataError, match=r"needs data\.path=NAME"):
         dataset("huggingface")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="empty: not loaded"):

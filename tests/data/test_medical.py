@@ -64,10 +64,10 @@ def test_monochrome_1_is_inverted(tmp_path):
 
 def test_no_dicom_is_named(tmp_path):
     (tmp_path / "x.dcm").write_bytes(b"no dicom")
-    with pytest.raises(CorruptImageError, match="x.dcm: not a DICOM file, or broken at its beginning"):
+    with pytest.raises(CorruptImageError, match=r"x\.dcm: not a DICOM file, or broken at its beginning"):
         read_picture(tmp_path / "x.dcm")
     (tmp_path / "x.nii").write_bytes(b"no nifti")
-    with pytest.raises(CorruptImageError, match="x.nii: not a NIfTI file, or broken"):
+    with pytest.raises(CorruptImageError, match=r"x\.nii: not a NIfTI file, or broken"):
         read_picture(tmp_path / "x.nii")
 
 
@@ -98,7 +98,7 @@ def test_a_folder_of_slices_is_a_data_set(tmp_path):
         for n in range(4):
             noise = np.random.default_rng(n).integers(0, 30, (8, 8, 3)) + offset
             nibabel.save(nibabel.Nifti1Image(noise.astype(np.int16), np.eye(4)), tmp_path / label / f"{n}.nii.gz")
-    with pytest.raises(DataError, match="3 slices in one file; give data.pages=first or data.pages=all"):
+    with pytest.raises(DataError, match=r"3 slices in one file; give data\.pages=first or data\.pages=all"):
         dataset("folder", root=tmp_path)
     data = dataset("folder", root=tmp_path, pages="all")
     assert sum(map(len, data.splits.values())) == 24

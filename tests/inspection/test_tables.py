@@ -11,7 +11,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_wine
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, RobustScaler, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from normlab import inspect
 from normlab.commandline.arguments import parsed
@@ -19,10 +19,7 @@ from normlab.config import Section, parse_group
 from normlab.data import load
 from normlab.inspection.tables import describe, report
 
-PASTED = {
-    f.__name__: f
-    for f in (make_column_transformer, make_pipeline, SimpleImputer, OneHotEncoder, RobustScaler, StandardScaler)
-}
+PASTED = {f.__name__: f for f in (make_column_transformer, make_pipeline, SimpleImputer, OneHotEncoder, StandardScaler)}
 
 
 @pytest.fixture
@@ -143,8 +140,8 @@ def test_the_lines_are_valid(look, table, here):
     transformer = eval(lines["scikit-learn"], dict(PASTED))
     x = transformer.fit_transform(table)
     assert x.shape == (80, 4)
-    assert np.median(x[:, 0]) == pytest.approx(0)
-    assert iqr(x[:, 1]) == pytest.approx(1)
+    assert x[:, 1].mean() == pytest.approx(0)
+    assert x[:, 1].std() == pytest.approx(1)
     command = lines["normlab"].split(" ", 3)[3]
     given = [word for word in shlex.split(command) if word.startswith("data")]
     data = load(parse_group("data", parsed(given, Section)[1]["data"]))

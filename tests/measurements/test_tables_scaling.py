@@ -14,7 +14,7 @@ from normlab.measurements.tables_scaling import boosted_trees, table_coefficient
 def test_conditioning_is_that_of_the_second_moments():
     rows = table_conditioning(data={"name": "wine"}, norms=("raw", "robust"))
     for row in rows:
-        x = dataset("wine", outliers=row["data.outliers"]).train.inputs.double().numpy()
+        x = dataset("wine", outliers=row["outliers"]).train.inputs.double().numpy()
         x = RobustScaler().fit_transform(x) if row["norm"] == "robust" else x
         x = np.column_stack([x, np.ones(len(x))])
         assert row["condition_number"] == pytest.approx(np.linalg.cond(x.T @ x / len(x)), rel=1e-4)

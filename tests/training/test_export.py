@@ -1,6 +1,7 @@
 """Exported networks, read back by other programs."""
 
 import copy
+import json
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from normlab.archs import Network
 from normlab.archs.folding import Folded, folded
 from normlab.archs.layers import first_layer
 from normlab.data import load
-from normlab.errors import CheckpointError, ConfigError
+from normlab.errors import CheckpointError, ConfigError, DataError
 from normlab.run import run
 
 FOLDS = ["unit", "raw", "imagenet", "dataset", "dataset_mean", "inception", "learned"]
@@ -217,6 +218,45 @@ def test_an_export_prints_nothing(here, checkpoint, capsys):
     capsys.readouterr()
     normlab.export(path, here / "model.onnx")
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("suffix", [".pt2", ".onnx"])
+def test_an_export_carries_what_a_program_has_to_know(here, make, suffix):
+    if suffix == ".onnx":
+        pytest.importorskip("onnxscript"), pytest.importorskip("onnxruntime")
+    options = {"data.limit": 60, "data.image_size": 8, "arch": "linear", "trainer.max_epochs": 1, "data.batch_size": 20}
+    folder = run(make(data="photos", norm="dataset", **options))["path"]
+    network = normlab.load(f"{folder}/checkpoint.ckpt")
+    normlab.export(f"{folder}/checkpoint.ckpt", f"net{suffix}")
+    loaded = normlab.load(f"net{suffix}")
+    about = loaded.metadata
+    assert about["classes"] == list(loaded.classes) == list(network.classes)
+    assert about["input"] == {"shape": [3, 8, 8], "type": "uint8", "black": 0.0, "white": 255.0}
+    assert about["resize"].startswith("shorter side to 8 pixels")
+    np.testing.assert_allclose(about["mean"], network.norm.mean.flatten())
+    np.testing.assert_allclose(about["std"], network.norm.std.flatten())
+    images = torch.randint(0, 256, (5, 3, 8, 8), dtype=torch.uint8)
+    with torch.no_grad():
+        np.testing.assert_allclose(loaded(images), network(images), atol=1e-4)
+    with pytest.raises(DataError, match=r"takes uint8 \[B, 3, 8, 8\], given float32 \[5, 3, 8, 8\]"):
+        loaded(images.float())
+    if suffix == ".pt2":
+        assert json.loads((here / "net.json").read_text()) == about
+    else:
+        import onnx
+
+        properties = {entry.key: entry.value for entry in onnx.load("net.onnx").metadata_props}
+        assert json.loads(properties["mean"]) == about["mean"]
+        assert json.loads(properties["classes"]) == about["classes"]
+
+
+def test_files_that_are_no_exports_are_named(here):
+    with pytest.raises(CheckpointError, match=r"net\.pt2: no such file"):
+        normlab.load("net.pt2")
+    for name in ("net.pt2", "net.onnx"):
+        (here / name).write_bytes(b"no network")
+        with pytest.raises(CheckpointError, match=f"{name}: not readable as an exported network"):
+            normlab.load(name)
 
 
 @pytest.mark.parametrize("norm", ["dataset", "per_image", "raw"])

@@ -1,6 +1,7 @@
 """Regression: the loss, R2 and RMSE, theory, and answers in the unit of the target."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from normlab.archs.folding import folded
 from normlab.archs.losses import loss_of
 from normlab.config import choose
 from normlab.data import load
-from normlab.errors import ConfigError
+from normlab.errors import NormlabError
 from normlab.inputs import Target
-from normlab.record import Measurement, frame, summarize
+from normlab.record import Measurement, Stored, frame, summarize
+from normlab.report import document, study, tables
 from normlab.report.terminal import comparison_table, run_table
 from normlab.run import run
 from normlab.theory.descent import descent
@@ -146,10 +148,32 @@ def test_a_divergence_is_a_result(tmp_path):
     ("changes", "message"),
     [
         ({"arch": "mlp"}, r"arch\.loss=squared_error"),
-        ({"augment": "crop_flip"}, "augment: for images only; diabetes are tables"),
-        ({"trainer.shifts": ["brightness"]}, "trainer.shifts: for images only"),
+        ({"augment": "crop_flip"}, "augment=crop_flip: for images only; diabetes has tables"),
+        ({"trainer.shifts": ["brightness"]}, "brightness is for images; the inputs are tables"),
     ],
 )
 def test_what_a_table_cannot_have_is_refused(tmp_path, changes, message):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(NormlabError, match=message):
         trained(tmp_path, **changes, **({"optim.lr": 0.1} if "arch" in changes else {}))
+
+
+def test_a_study_of_regressions_is_tabled_by_r2(tmp_path):
+    runs = [
+        trained(tmp_path / f"{norm}{seed}", norm=norm, seed=seed, **{"data.split_seed": seed, "trainer.max_epochs": 3})
+        for norm in ("dataset", "unit")
+        for seed in (0, 1)
+    ]
+    plan = study.plan("learning_rates")
+    found = study.Study("learning_rates", plan, tuple(Stored(one, Path(one["path"])) for one in runs), 4)
+    assert found.score == "r2"
+    rows = tables.wide(found, found.runs).set_index("norm")
+    expected = [one["metrics"]["test_r2"] for one in runs]
+    assert rows.accuracy["dataset"] == pytest.approx(np.mean(expected[:2]))
+    assert list(found.best_rates.norm) == ["dataset", "unit"]
+    gap = tables.differences(found, found.runs)
+    assert gap.difference.item() == pytest.approx(np.mean(expected[2:]) - np.mean(expected[:2]))
+    assert "test R2" in tables.shown_wide(found, tables.wide(found, found.runs))
+    drawings = {one.name: one for one in document.drawings_of_runs(found, found.runs, gap, "best", "")}
+    assert drawings["convergence"].caption.startswith("Validation R2")
+    drawings["convergence"].draw(tmp_path / "convergence")
+    drawings["differences"].draw(tmp_path / "differences")

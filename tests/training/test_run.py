@@ -380,6 +380,21 @@ def test_two_processes_train_together(make):
     assert accuracy == pytest.approx(result["metrics"]["test_accuracy"])
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not has_loopback(), reason="no loopback network")
+def test_two_processes_have_the_curve_of_one(make):
+    """Each takes half of every batch; the mean of their gradients is that of the batch."""
+    options = {**DOUBLE, "data.limit": 256, "trainer.max_epochs": 2}
+    one, two = (run(make(norm="dataset", **options, **{"trainer.devices": devices})) for devices in (1, 2))
+    curves = [
+        [(row.step, row.split, row.metric, row.value) for row in Curve.read(Path(result["path"]) / "curve.csv")]
+        for result in (one, two)
+    ]
+    ours, theirs = (sorted(row for row in rows if row[1] != "start") for rows in curves)
+    assert [row[:3] for row in ours] == [row[:3] for row in theirs]
+    np.testing.assert_allclose([row[3] for row in ours], [row[3] for row in theirs], rtol=SAME)
+
+
 def test_a_linear_run_carries_its_prediction(make):
     """Planted data in float64, 1,000 steps: the measured curve is the predicted one to 1e-6 relative."""
     config = make(

@@ -94,7 +94,7 @@ def test_raw_passes_every_token_of_a_large_vocabulary():
         ({"norm": "dataset"}, "norm=dataset: would change the tokens"),
         ({"arch": "mlp"}, "arch=mlp takes no texts: use arch=text_transformer or arch=bag"),
         ({"data": {"name": "digits", "limit": 50}}, "arch=bag takes texts: choose such data"),
-        ({"augment": "crop_flip"}, "augment=crop_flip: changes images, and data=sms_like holds texts"),
+        ({"augment": "crop_flip"}, "augment=crop_flip: for images only"),
         ({"trainer": {"name": "default", "shifts": ["brightness"]}}, "trainer.shifts"),
         ({"data": {**DATA, "image_size": 8}}, "data.image_size=8: data=sms_like holds no images"),
     ],

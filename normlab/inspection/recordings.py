@@ -34,7 +34,7 @@ AST_FRAMES = 1024  # 10.24 s, to which AST pads with zeros and crops
 FRAME_SECONDS = 0.02  # of a frame that is silent or not
 SILENT_DB = -60.0  # dBFS
 QUIET_DB = -100.0  # dBFS; shown for what is lower, such as digital silence
-EVIDENCE = "results/audio/README.md in normlab's repository"
+EVIDENCE = "docs/audio.md in normlab's repository"
 
 
 class Options(Section):
@@ -267,7 +267,7 @@ def advice(columns: dict[str, dict[str, float]], tally: Tally, log_mel: dict[str
         sentences.append(
             f"The level differs between recordings by {spread:.1f} dB (standard deviation), which is an offset of "
             f"{spread * math.log(10) / 10:.2f} in log-mel. A mean of each recording's own (cmn) removes such "
-            f"offsets, where no value lies at the floor; so do rms and peak, nearly. Constants and "
+            f"offsets, where no value lies at the floor; rms and peak remove any gain. Constants and "
             f"training statistics keep them."
         )
     if len(tally.rates) > 1:

@@ -84,12 +84,12 @@ def _read_table(where: Path, root: Path) -> dict[str, Rows]:
         part = "train" if split is None else SPLIT_OF.get(row[split].strip().casefold())
         if part is None:
             raise DataError(f"{where}, line {number}: {split} is {row[split]!r}; expected train, val or test")
-        file = _file(row[path], root, where.parent)
-        if file is None:
+        image = _file(row[path], root, where.parent)
+        if image is None:
             raise DataError(
                 f"{where}, line {number}: no such file {row[path]}, neither in {root} nor in {where.parent}"
             )
-        rows.setdefault(part, []).append((file, row[label].strip() if label is not None else file.parent.name))
+        rows.setdefault(part, []).append((image, row[label].strip() if label is not None else image.parent.name))
     if "train" not in rows:
         raise DataError(f"data.splits={where}: no row is of the split train")
     return rows

@@ -65,7 +65,7 @@ def histogram(inspection: Inspection, band: int) -> tuple[NDArray[np.float64], N
     width = -(-len(counts) // BINS)
     padded = np.concatenate([counts, np.zeros(-len(counts) % width, dtype=np.int64)]).reshape(-1, width).sum(1)
     edges = (inspection.lowest + width * np.arange(len(padded) + 1) - 0.5 - inspection.black) / span
-    return edges, padded.astype(np.float64) / padded.sum()
+    return np.asarray(edges, dtype=np.float64), padded.astype(np.float64) / padded.sum()
 
 
 def _picture(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:

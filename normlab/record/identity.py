@@ -110,7 +110,8 @@ def _of_group(group: str, part: Mapping[str, Any], places: bool) -> dict[str, An
 def with_defaults(stored: Mapping[str, Any]) -> dict[str, Any]:
     """The whole configuration of a run, from its differences from the defaults.
 
-    Keys that were added after the versioned defaults get the defaults of their signatures, which were in effect.
+    Keys that were added after the versioned defaults get the defaults of their signatures, which were in effect. Keys
+    that are gone since, and had their defaults, are left out.
     """
     result: dict[str, Any] = {"study": "default", "weights": None}
     for group, value in stored.items():
@@ -121,6 +122,8 @@ def with_defaults(stored: Mapping[str, Any]) -> dict[str, Any]:
         later = {} if schema is None else {key: _signature_default(schema, key) for key in schema.model_fields}
         later = {key: default for key, default in later.items() if default is not _NO_DEFAULT and key != "name"}
         known = versioned_defaults().get(group, {}).get(value["name"], {})
+        if schema is not None:
+            known = {key: default for key, default in known.items() if key in schema.model_fields}
         result[group] = {"name": value["name"], **later, **known, **value}
     return result
 

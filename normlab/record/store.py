@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 RECORDS, CURVES, LIST = "records.jsonl", "curves.csv.gz", "runs.txt"
 TRAIN_POINTS = 50  # points of a run's training loss that are kept
 DIGITS = 6  # significant digits of a point of a curve
-SECONDS_DIGITS = 3  # digits after the decimal point
-NOT_KEPT = ("schema", "path", "study")
+RECORD_DIGITS = 9  # significant digits of a measurement in a record
+NOT_KEPT = ("schema", "path", "study", "seconds")
 
 
 @dataclass(frozen=True)
@@ -188,16 +188,26 @@ def keep(study: Path, runs: Iterable[Stored]) -> None:
     for stored in ordered:
         provenance = json.dumps(stored.record["provenance"])
         name = hashlib.blake2b(provenance.encode(), digest_size=4).hexdigest()
-        lines |= {f'{{"{name}": {provenance}}}': None, json.dumps(_compact(stored.record, name)): None}
+        lines |= {f'{{"{name}": {provenance}}}': None, _line(stored.record, name): None}
     records = "\n".join(lines) + "\n"
     # In this order every record has its curve, and what is listed has its record, also after a kill in between.
     write_all_whole({study / CURVES: _packed(ordered), study / RECORDS: records, study / LIST: listed})
 
 
-def _compact(record: Mapping[str, Any], provenance: str) -> dict[str, Any]:
+def _line(record: Mapping[str, Any], provenance: str) -> str:
+    """A record as it is stored: no defaults, no durations of stages, measurements to nine digits."""
     kept = {name: value for name, value in record.items() if name not in NOT_KEPT and value is not None}
-    seconds = {stage: round(value, SECONDS_DIGITS) for stage, value in record.get("seconds", {}).items()}
-    return {**kept, "config": differences(record["config"]), "provenance": provenance, "seconds": seconds}
+    rounded = {name: _rounded(kept[name]) for name in ("metrics", "normalized") if name in kept}
+    whole = {**kept, **rounded, "config": differences(record["config"]), "provenance": provenance}
+    return json.dumps(whole, separators=(",", ":"))
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _rounded(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_rounded(part) for part in value]
+    return float(f"{value:.{RECORD_DIGITS}g}") if isinstance(value, float) else value
 
 
 def _packed(runs: Iterable[Stored]) -> bytes:

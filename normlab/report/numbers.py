@@ -66,8 +66,8 @@ class Numbers:
         if study not in self._frames:
             return ""
         runs = self._studies[study].runs
-        counts = runs["provenance.images.train"].unique() if "provenance.images.train" in runs else []
-        images = [f"{int(count):,}" for count in sorted(counts)]
+        counts = runs["provenance.images.train"] if "provenance.images.train" in runs else pd.Series(dtype=float)
+        images = [f"{int(count):,}" for count in sorted(counts.dropna().unique())]
         epochs = [f"{count:g}" for count in sorted(runs["config.trainer.max_epochs"].unique())]
         inits = list(runs["config.arch.init"].dropna().unique()) if "config.arch.init" in runs else []
         parts = [" or ".join(runs.arch.unique())]

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -37,7 +39,9 @@ def test_files_and_signatures_agree_on_defaults(group):
         written = {key: value for key, value in defaults(group, name).items() if key not in ("name", "_target_")}
         choice = choose(group, name)
         for key, value in written.items():
-            assert getattr(choice, key) == (tuple(value) if isinstance(getattr(choice, key), tuple) else value)
+            actual = getattr(choice, key)
+            expected = tuple(value) if isinstance(actual, tuple) else Path(value) if isinstance(actual, Path) else value
+            assert actual == expected, f"{name}: {key}"
 
 
 @pytest.mark.parametrize(

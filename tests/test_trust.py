@@ -19,7 +19,7 @@ from normlab.config import parse
 from normlab.data import cache
 from normlab.errors import CheckpointError, ConfigError
 from normlab.files import to_csv
-from normlab.pictures import CorruptImageError, picture_of
+from normlab.pictures import CorruptImageError, read_picture
 from normlab.record import STATE
 from normlab.report.page import article
 from normlab.training.checkpoint import start_from
@@ -147,7 +147,7 @@ def test_a_decompression_bomb_is_a_broken_image(tmp_path):
     path = tmp_path / "bomb.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000)))
     with pytest.raises(CorruptImageError, match="decompression bomb"):
-        picture_of(path)
+        read_picture(path)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device"])
@@ -158,4 +158,4 @@ def test_a_special_file_among_images_is_a_broken_image(tmp_path, kind):
     else:
         path.symlink_to("/dev/zero")
     with pytest.raises(CorruptImageError, match="not a regular file, but a pipe, a socket or a device"):
-        picture_of(path)
+        read_picture(path)

@@ -256,6 +256,7 @@ def test_a_job_that_fails_ends_the_search_in_its_cell_alone(searched, call, tmp_
     assert "the best is inside of what was tried in 2 of 2 cells" in err
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 def test_a_parallel_search_that_is_killed_ends_as_if_undisturbed(searched, call, tmp_path):
     assert call("-m", "+experiment=searched")[0] == 0

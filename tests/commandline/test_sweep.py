@@ -48,6 +48,7 @@ def table(out):
     return [line.rsplit(None, 1)[0] for line in out.splitlines() if line and "jobs:" not in line]
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 @pytest.mark.parametrize("parallel", [False, True])
 def test_a_sweep_that_is_killed_again_and_again_ends_as_if_undisturbed(tmp_path, parallel):
@@ -85,6 +86,7 @@ def test_a_sweep_that_is_killed_again_and_again_ends_as_if_undisturbed(tmp_path,
     assert not list((tmp_path / "killed/runs").glob("*.partial"))
 
 
+@pytest.mark.campaign
 def test_a_killed_worker_ends_a_parallel_sweep_and_repeating_completes_it(tmp_path):
     grid = ["-m", "+norm=unit", "seed=range(0,6)", *QUICK, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     process = spawn(tmp_path, *grid)

@@ -146,7 +146,7 @@ def test_a_decompression_bomb_is_a_broken_image(tmp_path):
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     path = tmp_path / "bomb.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000)))
-    with pytest.raises(CorruptImageError, match="decompression bomb"):
+    with pytest.raises(CorruptImageError, match="more than 178,956,970 pixels"):
         read_picture(path)
 
 

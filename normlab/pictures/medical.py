@@ -105,7 +105,8 @@ def _nifti(path: Path, changed: int) -> NDArray[Any]:
     except ImportError:
         raise CorruptImageError(f"{path}: NIfTI needs the package nibabel: {INSTALL}") from None
     try:
-        data = np.asanyarray(nibabel.load(path).dataobj)  # type: ignore[attr-defined]
+        volume: Any = nibabel.load(path)
+        data = np.asanyarray(volume.dataobj)
     except (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError) as error:
         raise CorruptImageError(f"{path}: not a NIfTI file, or broken ({first_line(error)})") from None
     if data.dtype.kind not in "iuf" or data.ndim < 2:

@@ -198,7 +198,7 @@ def _line(record: Mapping[str, Any], provenance: str) -> str:
     """A record as it is stored: no defaults, no durations of stages, measurements to nine digits."""
     kept = {name: value for name, value in record.items() if name not in NOT_KEPT and value is not None}
     rounded = {name: _rounded(kept[name]) for name in ("metrics", "normalized") if name in kept}
-    whole = {**kept, **rounded, "config": differences(record["config"]), "provenance": provenance}
+    whole: dict[str, Any] = {**kept, **rounded, "config": differences(record["config"]), "provenance": provenance}
     return json.dumps(whole, separators=(",", ":"))
 
 

@@ -197,7 +197,7 @@ def keep(study: Path, runs: Iterable[Stored]) -> None:
 def _line(record: Mapping[str, Any], provenance: str) -> str:
     """A record as it is stored: no defaults, no durations of stages, measurements to nine digits."""
     kept = {name: value for name, value in record.items() if name not in NOT_KEPT and value is not None}
-    rounded = {name: _rounded(kept[name]) for name in ("metrics", "normalized") if name in kept}
+    rounded: dict[str, Any] = {name: _rounded(kept[name]) for name in ("metrics", "normalized") if name in kept}
     whole: dict[str, Any] = {**kept, **rounded, "config": differences(record["config"]), "provenance": provenance}
     return json.dumps(whole, separators=(",", ":"))
 

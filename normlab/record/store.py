@@ -73,7 +73,8 @@ def find_runs(runs: Path) -> dict[str, list[Stored]]:
 
 @functools.lru_cache(maxsize=2)
 def _find_runs(runs: Path, _changed: int) -> dict[str, list[Stored]]:
-    return _by_key(Stored(one, Path(one["path"])) for one in read_all(runs) if one["status"] in DONE)
+    # Rounded as they are stored, so that no table depends on where a run lies.
+    return _by_key(Stored(_measured(one), Path(one["path"])) for one in read_all(runs) if one["status"] in DONE)
 
 
 def find_kept(results: Path) -> dict[str, list[Stored]]:
@@ -197,9 +198,13 @@ def keep(study: Path, runs: Iterable[Stored]) -> None:
 def _line(record: Mapping[str, Any], provenance: str) -> str:
     """A record as it is stored: no defaults, no durations of stages, measurements to nine digits."""
     kept = {name: value for name, value in record.items() if name not in NOT_KEPT and value is not None}
-    rounded: dict[str, Any] = {name: _rounded(kept[name]) for name in ("metrics", "normalized") if name in kept}
-    whole: dict[str, Any] = {**kept, **rounded, "config": differences(record["config"]), "provenance": provenance}
+    whole: dict[str, Any] = {**_measured(kept), "config": differences(record["config"]), "provenance": provenance}
     return json.dumps(whole, separators=(",", ":"))
+
+
+def _measured(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record with its measurements to nine digits."""
+    return {**record, **{name: _rounded(record[name]) for name in ("metrics", "normalized") if name in record}}
 
 
 def _rounded(value: Any) -> Any:

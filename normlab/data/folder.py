@@ -44,6 +44,27 @@ def find(root: Path | str | None, what: str) -> Path:
     raise DataError(f"data.root={root}: there is no folder {places}")
 
 
+def find_file(root: Path | str, expected: str) -> Path:
+    """The existing file for ``data.root``: the path as given, or below NORMLAB_DATA.
+
+    Args:
+        root: of the file.
+        expected: what the file should be, for the message about a folder.
+
+    Raises:
+        DataError: if there is no such file.
+    """
+    base, given = os.environ.get("NORMLAB_DATA"), Path(root).expanduser()
+    candidates = [given] if given.is_absolute() or base is None else [given, Path(base).expanduser() / given]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    if any(candidate.is_dir() for candidate in candidates):
+        raise DataError(f"data.root={root}: a folder; expected {expected}")
+    hint = "" if base else "; or set the variable NORMLAB_DATA to the folder that holds it"
+    raise DataError(f"data.root={root}: there is no file {' or '.join(map(str, candidates))}: name it{hint}")
+
+
 def folder(
     *,
     root: Path | None = None,

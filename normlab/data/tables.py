@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import difflib
-import os
 import re
 import warnings
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from normlab.config import NonNegativeInt, PositiveFloat, PositiveInt
 from normlab.data import cache
+from normlab.data.folder import find_file
 from normlab.data.splits import Part, Source
 from normlab.errors import DataError, first_line
 
@@ -149,7 +149,7 @@ def table(
     """
     if root is None:
         raise DataError("data=table needs data.root=FILE.csv or FILE.parquet, and data.target=COLUMN")
-    path = find_file(root, "data=table")
+    path = find_file(root, f"one file of a table ({', '.join(SUFFIXES)})")
     frame = read_frame(path, delimiter=delimiter, decimal=decimal, encoding=encoding)
     if target is None:
         raise DataError(f"{path.name}: which column is to be predicted? data.target=COLUMN, one of {_some(frame)}")
@@ -225,23 +225,6 @@ def regression(
 
 
 # Files
-
-
-def find_file(root: Path | str, what: str) -> Path:
-    """The existing file for ``data.root``: the path as given, or below NORMLAB_DATA.
-
-    Raises:
-        DataError: if there is no such file.
-    """
-    base, given = os.environ.get("NORMLAB_DATA"), Path(root).expanduser()
-    candidates = [given] if given.is_absolute() or base is None else [given, Path(base).expanduser() / given]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    for candidate in candidates:
-        if candidate.is_dir():
-            raise DataError(f"data.root={root}: a folder; {what} takes one file ({', '.join(SUFFIXES)})")
-    raise DataError(f"data.root={root}: there is no file {' or '.join(map(str, candidates))}")
 
 
 def is_table(path: Path) -> bool:

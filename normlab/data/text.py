@@ -5,13 +5,13 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import os
 import random
 from pathlib import Path
 
 import torch
 
 from normlab.config import NonNegativeInt, PositiveInt
+from normlab.data.folder import find_file
 from normlab.data.splits import Part, Source
 from normlab.data.tokens import Pieces, Texts, Tokenization
 from normlab.errors import DataError
@@ -59,25 +59,9 @@ def text(
     if root is None:
         raise DataError("data=text needs data.root=FILE.tsv or FILE.csv, with a column of labels and a column of texts")
     how = Tokenization(tokens, vocabulary, min_count, lowercase, length)
-    labels, texts, notes = read_texts(find_file(root), label, text, header, quotes, encoding, skip_empty)
+    path = find_file(root, "a file of labels and texts, .tsv or .csv")
+    labels, texts, notes = read_texts(path, label, text, header, quotes, encoding, skip_empty)
     return make_source(labels, texts, how, notes)
-
-
-def find_file(root: Path) -> Path:
-    """The existing file for ``data.root``: the path as given, or below NORMLAB_DATA.
-
-    Raises:
-        DataError: if there is no such file.
-    """
-    base, given = os.environ.get("NORMLAB_DATA"), root.expanduser()
-    candidates = [given] if given.is_absolute() or base is None else [given, Path(base).expanduser() / given]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    if any(candidate.is_dir() for candidate in candidates):
-        raise DataError(f"data.root={root}: a folder; expected a file of labels and texts, .tsv or .csv")
-    hint = "" if base else "; or set the variable NORMLAB_DATA to the folder that holds it"
-    raise DataError(f"data.root={root}: there is no file {' or '.join(map(str, candidates))}: name it{hint}")
 
 
 def read_texts(

@@ -15,9 +15,10 @@ from tabulate import tabulate
 from normlab.commandline.arguments import parsed
 from normlab.config import Data, Section, choices, data_label, defaults, parse_group
 from normlab.data import Source
+from normlab.data.folder import find_file
 from normlab.data.tables import (
+    SUFFIXES,
     encode,
-    find_file,
     first_word,
     is_date,
     is_numeric,
@@ -90,7 +91,7 @@ def inspect_file(config: Data) -> tuple[str, dict[str, Any]]:
     options: Any = config
     if options.root is None:
         raise DataError("which table? python -m normlab.inspect FILE.csv or FILE.parquet")
-    path = find_file(options.root, "inspect")
+    path = find_file(options.root, f"one file of a table ({', '.join(SUFFIXES)})")
     frame = read_frame(path, delimiter=options.delimiter, decimal=options.decimal, encoding=options.encoding)
     for name in (*options.drop, *([options.target] if options.target else [])):
         require_column(frame, name, "data.target" if name == options.target else "data.drop", path.name)

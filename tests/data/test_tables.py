@@ -96,7 +96,7 @@ def test_files_that_are_none(tmp_path, monkeypatch):
     monkeypatch.delenv("NORMLAB_DATA", raising=False)
     with pytest.raises(DataError, match="there is no file"):
         table(root=tmp_path / "no.csv", target="y")
-    with pytest.raises(DataError, match="a folder; data=table takes one file"):
+    with pytest.raises(DataError, match="a folder; expected one file of a table"):
         table(root=tmp_path, target="y")
     with pytest.raises(DataError, match=r"a table ends in \.csv"):
         table(root=written(tmp_path, "x,y\n1,2\n", "t.xlsx"), target="y")

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, settings
 from threadpoolctl import threadpool_limits
 
 from normlab import __main__ as command
+from normlab import inspect
 from normlab.config import CONFIGS, GROUPS, defaults, parse
 from normlab.data import dataset
 
@@ -45,6 +46,21 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NORMLAB_CACHE", str(tmp_path / "cache"))
     return tmp_path
+
+
+@pytest.fixture
+def look(here, monkeypatch, capsys):
+    """Run `python -m normlab.inspect` in this process: its status and what it printed."""
+
+    def run(*arguments):
+        try:
+            inspect.main(list(arguments))
+            status = 0
+        except SystemExit as end:
+            status = end.code
+        return status, *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture

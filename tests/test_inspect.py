@@ -17,26 +17,11 @@ from PIL import Image
 from torchvision.transforms import v2
 
 import normlab
-from normlab import dataset, inspect
+from normlab import dataset
 from normlab.data.images import resize
 from normlab.inspection import advice
 from normlab.inspection.images import inspect_files, inspect_images
 from normlab.inspection.report import report
-
-
-@pytest.fixture
-def look(here, monkeypatch, capsys):
-    """Run the command: its status and what it printed."""
-
-    def run(*arguments):
-        try:
-            inspect.main(list(arguments))
-            status = 0
-        except SystemExit as end:
-            status = end.code
-        return status, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

@@ -8,26 +8,10 @@ import pytest
 import torch
 from scipy.io import wavfile
 
-from normlab import inspect
 from normlab.inspection.recordings import AST_FRONT, decibels
 from normlab.norms.log_mel import LogMel
 
 RATE = 16000
-
-
-@pytest.fixture
-def look(here, capsys):
-    """Run the command: its status and what it printed."""
-
-    def run(*arguments):
-        try:
-            inspect.main(list(arguments))
-            status = 0
-        except SystemExit as end:
-            status = end.code
-        return status, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

@@ -13,29 +13,12 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from normlab import inspect
 from normlab.commandline.arguments import parsed
 from normlab.config import Section, parse_group
 from normlab.data import load
 from normlab.inspection.tables import describe, report
 
 PASTED = {f.__name__: f for f in (make_column_transformer, make_pipeline, SimpleImputer, OneHotEncoder, StandardScaler)}
-
-
-@pytest.fixture
-def look(here, monkeypatch, capsys):
-    """Run the command: its status and what it printed."""
-    monkeypatch.delenv("NORMLAB_DATA", raising=False)
-
-    def run(*arguments):
-        try:
-            inspect.main(list(arguments))
-            status = 0
-        except SystemExit as end:
-            status = end.code
-        return status, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@
 
 Each run is stored once, with the study that made it first. Every study lists in runs.txt the fingerprints of all runs
 that it rests on; some of them may be stored with other studies. A line of records.jsonl is a record. Its configuration
-is stored as the differences from the versioned defaults. Its provenance is the name of an earlier line, one for each
-commit, machine and set of images. Curves are thinned. There are no paths and no host names, and the same runs give the
-same bytes.
+is stored as the differences from the versioned defaults. Its provenance and what its normalized inputs are like are
+names of earlier lines, since many runs share them. Curves are thinned. There are no paths and no host names, and the
+same runs give the same bytes.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RECORDS, CURVES, LIST = "records.jsonl", "curves.csv.gz", "runs.txt"
-TRAIN_POINTS = 50  # points of a run's training loss that are kept
+LONG = ("train", "theory")  # splits with a point for every step
+TRAIN_POINTS = 17  # of which so many points are kept in each run
 DIGITS = 6  # significant digits of a point of a curve
 RECORD_DIGITS = 9  # significant digits of a measurement in a record
+NAMED = ("provenance", "normalized")  # fields that stand once, in a line of their own
 NOT_KEPT = ("schema", "path", "study", "seconds")
 
 
@@ -126,14 +128,15 @@ def read_kept(study: Path) -> tuple[Stored, ...]:
 @functools.lru_cache(maxsize=256)
 def _read_kept(file: Path, _changed: int, _size: int) -> tuple[Stored, ...]:
     kept: list[Stored] = []
-    provenances: dict[str, Any] = {}
+    named: dict[str, Any] = {}
     try:
         for line in file.read_text().splitlines():
             entry = json.loads(line)
             if "fingerprint" not in entry:
-                provenances |= entry
+                named |= entry
                 continue
-            entry |= {"config": with_defaults(entry["config"]), "provenance": provenances[entry["provenance"]]}
+            entry |= {field: named[entry[field]] for field in NAMED if field in entry}
+            entry["config"] = with_defaults(entry["config"])
             kept.append(Stored(upgrade({"schema": 2, "study": file.parent.name, **entry}), file.parent))
     except (OSError, ValueError, KeyError, TypeError, NormlabError) as error:
         raise DataError(f"{file} is damaged ({error}): restore it, or delete it and make its runs again") from None
@@ -187,19 +190,26 @@ def keep(study: Path, runs: Iterable[Stored]) -> None:
     ordered = sorted(kept, key=lambda stored: key(stored.record["config"]))
     lines: dict[str, None] = {}
     for stored in ordered:
-        provenance = json.dumps(stored.record["provenance"])
-        name = hashlib.blake2b(provenance.encode(), digest_size=4).hexdigest()
-        lines |= {f'{{"{name}": {provenance}}}': None, _line(stored.record, name): None}
+        lines |= dict.fromkeys(_lines(stored.record))
     records = "\n".join(lines) + "\n"
     # In this order every record has its curve, and what is listed has its record, also after a kill in between.
     write_all_whole({study / CURVES: _packed(ordered), study / RECORDS: records, study / LIST: listed})
 
 
-def _line(record: Mapping[str, Any], provenance: str) -> str:
-    """A record as it is stored: no defaults, no durations of stages, measurements to nine digits."""
+def _lines(record: Mapping[str, Any]) -> list[str]:
+    """A record as it is stored, after the lines that it names.
+
+    Without defaults and durations of stages, measurements to nine digits.
+    """
     kept = {name: value for name, value in record.items() if name not in NOT_KEPT and value is not None}
-    whole: dict[str, Any] = {**_measured(kept), "config": differences(record["config"]), "provenance": provenance}
-    return json.dumps(whole, separators=(",", ":"))
+    kept = {**_measured(kept), "config": differences(record["config"])}
+    lines = []
+    for field in NAMED:
+        if field in kept:
+            text = json.dumps(kept[field], separators=(",", ":"))
+            kept[field] = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+            lines.append(f'{{"{kept[field]}":{text}}}')
+    return [*lines, json.dumps(kept, separators=(",", ":"))]
 
 
 def _measured(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -232,9 +242,10 @@ def thin(rows: Iterable[Any]) -> pd.DataFrame:
     import pandas as pd
 
     rows = list(rows)
-    train = [row for row in rows if row.split in ("train", "theory")]
-    every = max(1, -(-len(train) // TRAIN_POINTS))
-    kept = [row for row in rows if row.split not in ("train", "theory")] + train[::every]
+    kept = [row for row in rows if row.split not in LONG]
+    for split in LONG:
+        points = [row for row in rows if row.split == split]
+        kept += points[:: max(1, -(-len(points) // TRAIN_POINTS))]
     table = pd.DataFrame(kept, columns=list(COLUMNS))
     rounded = {name: [float(f"{value:.{DIGITS}g}") for value in table[name]] for name in ("epoch", "value")}
     return table.assign(**rounded)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -27,15 +28,18 @@ FAMILIES = {
     "#0072B2": ("unit", "yolo"),
     "#56B4E9": ("centered", "inception", "vit"),
     "#D55E00": ("imagenet", "clip"),
-    "#CC79A7": ("dataset", "dataset_mean"),
+    "#CC79A7": ("dataset", "dataset_mean", "standard", "dataset_all"),
     "#E69F00": ("feature", "mean_image"),
     "#009E73": ("per_image", "per_image_channel", "min_max", "min_max_channel"),
     "#882255": ("zca", "pca"),
     "#777777": ("learned", "adaptive", "per_region"),
+    "#332288": ("robust", "percentile", "quantile", "power"),
+    "#999933": ("min_max_dataset", "max_abs", "normalizer"),
+    "#661100": ("peak", "rms", "cmn", "cmvn"),
 }
 LINES = ("-", "--", ":", "-.")
 MARKERS = "osD^v>P"
-OTHER = "#999933"  # a scheme that a user added
+OTHER = "#AAAAAA"  # a scheme that a user added
 
 
 @cache
@@ -54,7 +58,9 @@ def look(scheme: str) -> dict[str, Any]:
 
 
 @contextmanager
-def figure(path: Path, columns: int = 1, rows: int = 1, size: tuple[float, float] = (7.0, 4.6)) -> Iterator[Any]:
+def figure(
+    path: Path, columns: int = 1, rows: int = 1, size: tuple[float, float] = (7.0, 4.6), shared: bool = False
+) -> Iterator[Any]:
     """An Axes, or an array of them, saved at the end as ``path`` with .png and .svg.
 
     Args:
@@ -62,6 +68,7 @@ def figure(path: Path, columns: int = 1, rows: int = 1, size: tuple[float, float
         columns: of axes.
         rows: of axes.
         size: of one axes, in inches.
+        shared: whether all axes have the same limits.
     """
     # The same bytes for the same figure: no date, and no random identifiers.
     with mpl.rc_context(
@@ -69,12 +76,12 @@ def figure(path: Path, columns: int = 1, rows: int = 1, size: tuple[float, float
          "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "legend.fontsize": 7.5}
     ):  # fmt: skip
         drawn = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
-        yield drawn.subplots(rows, columns)
+        yield drawn.subplots(rows, columns, sharex=shared, sharey=shared)
         path.parent.mkdir(parents=True, exist_ok=True)
         pixels = BytesIO()
-        drawn.savefig(pixels, format="png", dpi=130, metadata={"Software": None})
-        # 128 colors are a sixth of the bytes, and nobody sees the difference.
-        few = Image.open(pixels).convert("RGB").quantize(128, dither=Image.Dither.NONE)
+        drawn.savefig(pixels, format="png", dpi=110, metadata={"Software": None})
+        # 64 colors are a sixth of the bytes, and nobody sees the difference.
+        few = Image.open(pixels).convert("RGB").quantize(64, dither=Image.Dither.NONE)
         few.save(path.with_suffix(".png"), optimize=True)
         drawn.set_layout_engine("none")  # the layout is that of the first drawing, and half of the time
         drawn.savefig(path.with_suffix(".svg"), metadata={"Date": None, "Creator": None})
@@ -201,14 +208,13 @@ def picture(path: Path, frame: pd.DataFrame, spec: Picture) -> None:
         frame: rows of one measuring function.
         spec: what is drawn.
     """
-    panels = list(frame.groupby(spec.panel, sort=False)) if spec.panel else [("", frame)]
+    parts = frame.groupby(spec.panel, sort=False) if spec.panel else [("", frame)]
+    cells = [(str(name), part) for name, part in parts]
     groups = list(dict.fromkeys(frame[spec.by]))
     schemes = spec.by == "norm"
     words = not pd.api.types.is_numeric_dtype(frame[spec.x])
-    with _panels(path, [(str(name), part) for name, part in panels], (5.4, 3.9)) as drawn:
-        for axes in np.ravel(drawn)[len(panels) :]:
-            axes.remove()
-        for axes, (panel, part) in zip(np.ravel(drawn), panels, strict=False):
+    with panels(path, cells, shared=False) as drawn:
+        for axes, _, part in drawn:
             places = {value: place for place, value in enumerate(dict.fromkeys(part[spec.x]))}
             for place, group in enumerate(groups):
                 rows = part[part[spec.by] == group].dropna(subset=[spec.y])
@@ -244,13 +250,12 @@ def picture(path: Path, frame: pd.DataFrame, spec: Picture) -> None:
                 elif spec.beside:
                     axes.plot(x, rows[spec.beside], color=style["color"], ls="--", lw=0.8)
             axes.set(
-                xlabel=spec.x.replace("_", " "), ylabel=spec.y.replace("_", " "), title=str(panel),
+                xlabel=spec.x.replace("_", " "), ylabel=spec.y.replace("_", " "),
                 xscale="log" if spec.log[0] else "linear", yscale="log" if spec.log[1] else "linear",
             )  # fmt: skip
             if words:
                 turned = 0 if len(places) <= 3 else 25 if len(places) <= 8 else 90
                 axes.set_xticks(list(places.values()), list(map(str, places)), rotation=turned)
-        beside(np.ravel(drawn)[len(panels) - 1])
 
 
 def beside(axes: Axes) -> None:
@@ -258,10 +263,39 @@ def beside(axes: Axes) -> None:
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
-def _panels(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], size: tuple[float, float]) -> Any:
-    """One axes for each cell of a study, at most three in a row, and four in two rows of two."""
-    columns = 2 if len(cells) == 4 else min(3, len(cells))
-    return figure(path, columns=columns, rows=-(-len(cells) // columns), size=size)
+Panel = tuple[Axes, str, pd.DataFrame]
+
+
+@contextmanager
+def panels(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], shared: bool = True) -> Iterator[list[Panel]]:
+    """One axes for each cell of a study, with the cell's name as its title and one legend at the right.
+
+    The more cells there are, the smaller each is drawn.
+
+    Args:
+        path: without ending.
+        cells: name, and rows.
+        shared: whether all panels have the same axes, so that they can be compared.
+    """
+    columns = 2 if len(cells) in (2, 4) else min(3 if len(cells) <= 6 else 4, len(cells))
+    width, height = (5.2, 3.8) if len(cells) <= 4 else (4.2, 3.0) if len(cells) <= 6 else (3.0, 2.2)
+    with figure(path, columns, -(-len(cells) // columns), (width, height), shared) as drawn:
+        axes = np.ravel(drawn)
+        yield [(one, name, frame) for one, (name, frame) in zip(axes, cells, strict=False)]
+        for number, (one, (name, _)) in enumerate(zip(axes, cells, strict=False)):
+            one.set_title(textwrap.fill(name, int(12 * width)), fontsize=9 if len(cells) <= 6 else 7.5)
+            if shared:  # a label at the border speaks for the whole row or column
+                below = number + columns >= len(cells)
+                one.set(xlabel=one.get_xlabel() if below else "", ylabel=one.get_ylabel() * (number % columns == 0))
+                one.xaxis.set_tick_params(labelbottom=below)
+        for one in axes[len(cells) :]:
+            one.remove()
+        handles: dict[str, Any] = {}
+        for one in axes[: len(cells)]:
+            found, labels = one.get_legend_handles_labels()
+            handles |= dict(zip(labels, found, strict=True))
+        if handles:
+            axes[0].figure.legend(handles.values(), handles.keys(), loc="outside right center")
 
 
 def convergence(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], label: str, score: str = "accuracy") -> None:
@@ -275,10 +309,8 @@ def convergence(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], label: st
     """
     from normlab.statistics import mean_interval
 
-    with _panels(path, cells, (5.2, 3.8)) as drawn:
-        for axes in np.ravel(drawn)[len(cells) :]:
-            axes.remove()
-        for axes, (name, frame) in zip(np.ravel(drawn), cells, strict=False):
+    with panels(path, cells) as drawn:
+        for axes, _, frame in drawn:
             for scheme, rows in frame.groupby("norm", sort=False):
                 by_epoch = rows.dropna(subset="value").groupby("epoch").value
                 found = pd.DataFrame(
@@ -290,8 +322,10 @@ def convergence(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], label: st
                 axes.plot(found.index, found.estimate, label=scheme, lw=1.3, ms=3, **(style | {"markevery": 2}))
                 low, high = found.low.astype(float), found.high.astype(float)
                 axes.fill_between(found.index, low, high, color=style["color"], alpha=0.12, lw=0)
-            axes.set(xlabel="epoch", ylabel=f"validation {score}", title=" ".join(filter(None, [name, label])))
-        beside(np.ravel(drawn)[len(cells) - 1])
+            axes.set(xlabel="epoch", ylabel=f"validation {score}")
+        if score == "accuracy":
+            drawn[0][0].set_ylim(top=min(1.02, drawn[0][0].get_ylim()[1]))
+        drawn[0][0].figure.suptitle(label, fontsize=10)
 
 
 def probes(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], label: str) -> None:
@@ -302,10 +336,8 @@ def probes(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], label: str) ->
         cells: name, and rows with norm, fingerprint, step, value.
         label: of the quantity.
     """
-    with _panels(path, cells, (5.2, 3.8)) as drawn:
-        for axes in np.ravel(drawn)[len(cells) :]:
-            axes.remove()
-        for axes, (name, frame) in zip(np.ravel(drawn), cells, strict=False):
+    with panels(path, cells) as drawn:
+        for axes, _, frame in drawn:
             frame = frame[frame.value > 0]
             for scheme, rows in frame.groupby("norm", sort=False):
                 style = look(str(scheme))
@@ -313,8 +345,7 @@ def probes(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], label: str) ->
                     axes.plot(run.step + 1, run.value, color=style["color"], lw=0.5, alpha=0.4)
                 mean = np.exp(np.log(rows.set_index("step").value).groupby(level=0).mean())
                 axes.plot(mean.index + 1, mean, label=scheme, lw=1.4, ms=4, **style)
-            axes.set(xscale="log", yscale="log", xlabel="step + 1", ylabel=label, title=name)
-        beside(np.ravel(drawn)[len(cells) - 1])
+            axes.set(xscale="log", yscale="log", xlabel="step + 1", ylabel=label)
 
 
 def rates(
@@ -336,10 +367,9 @@ def rates(
     column = f"test_{score}"
     means = [frame[frame.status == "finished"].groupby(["norm", "lr"])[column].mean() for _, frame in cells]
     highest = max((part.max() for part in means if len(part)), default=1.0)
-    with _panels(path, cells, (5.2, 3.8)) as drawn:
-        for axes in np.ravel(drawn)[len(cells) :]:
-            axes.remove()
-        for axes, (name, frame) in zip(np.ravel(drawn), cells, strict=False):
+    diverged = any((frame.status == "diverged").any() for _, frame in cells)
+    with panels(path, cells) as drawn:
+        for axes, name, frame in drawn:
             for scheme, rows in frame.groupby("norm", sort=False):
                 style = look(str(scheme))
                 line = rows[rows.status == "finished"].groupby("lr")[column].mean()
@@ -353,12 +383,10 @@ def rates(
                     )
             axes.set(
                 xscale="log",
-                xlabel="learning rate" + "\n(crosses: runs diverged)" * bool((frame.status == "diverged").any()),
+                xlabel="learning rate" + "\n(crosses: runs diverged)" * diverged,
                 ylabel=f"test {SCORES[score]}",
                 ylim=(0, min(1.0, 1.15 * highest)),
-                title=name,
             )
-        beside(np.ravel(drawn)[len(cells) - 1])
 
 
 def reached(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], target: float) -> None:
@@ -369,10 +397,8 @@ def reached(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], target: float
         cells: name, and rows with norm and epochs (infinite for a miss).
         target: validation accuracy.
     """
-    with _panels(path, cells, (5.2, 3.6)) as drawn:
-        for axes in np.ravel(drawn)[len(cells) :]:
-            axes.remove()
-        for axes, (name, frame) in zip(np.ravel(drawn), cells, strict=False):
+    with panels(path, cells) as drawn:
+        for axes, _, frame in drawn:
             for scheme, rows in frame.groupby("norm", sort=False):
                 times = np.sort(rows.epochs.to_numpy(dtype=float))
                 hit = times[np.isfinite(times)]
@@ -383,9 +409,7 @@ def reached(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], target: float
                 xlabel="epochs",
                 ylabel=f"share of runs at {target:g}",
                 ylim=(-0.02, 1.02),
-                title=name or "Time to target",
             )
-        beside(np.ravel(drawn)[len(cells) - 1])
 
 
 def forest(

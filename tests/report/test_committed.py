@@ -25,7 +25,7 @@ def kept():
 
 
 def test_results_are_small(kept):
-    assert sum(path.stat().st_size for path in kept) < 15e6
+    assert sum(path.stat().st_size for path in kept) < 12e6
 
 
 def test_a_study_keeps_its_records_its_page_and_two_figures(kept):

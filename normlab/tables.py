@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,10 @@ import pandas as pd
 from normlab.commandline.arguments import command, parsed
 from normlab.commandline.grid import load
 from normlab.config import Section
-from normlab.errors import ConfigError, NormlabError
+from normlab.errors import ConfigError, DataError, NormlabError
 from normlab.files import replacing_files
 from normlab.record import store
-from normlab.report import findings, ledger, tables
+from normlab.report import findings, ledger, sensitivity, tables
 from normlab.report.document import MORE, write_document
 from normlab.report.study import MEASUREMENTS, Study, keep, names
 from normlab.verdicts import Rate, Verdict, judge
@@ -91,8 +92,9 @@ def make(name: str, runs: Path, results: Path, overrides: list[str], draw: bool 
     out = results / name
     study = load(name, runs, out, overrides)
     by_rate: dict[Rate, pd.DataFrame] = {"measured": study.measurements}
+    variants = load_variants(study, runs, out)
     if study.records:
-        keep(study, out)
+        keep(study, out, variants.values())
         by_rate |= tables.at_rates(study)
     elif study.plan.grid:  # measured, but not run yet
         by_rate |= dict.fromkeys(("all", "common", "best", "range"), pd.DataFrame())
@@ -102,7 +104,7 @@ def make(name: str, runs: Path, results: Path, overrides: list[str], draw: bool 
     commands += [f"`python -m normlab.measure {name}`"] * bool(study.measured)
     again = " ".join(["python -m normlab.tables", name, *overrides, *(["results=FOLDER"] if overrides else [])])
     with replacing_files(out) as new:  # nothing of an earlier call is lost until all is written
-        write_document(study, by_rate, verdicts, new, commands, again, draw)
+        write_document(study, by_rate, verdicts, new, commands, again, draw, sensitivity.section(study, variants))
         if verdicts:
             (new / "verdicts.json").write_text(json.dumps([plain(verdict) for verdict in verdicts], indent=1) + "\n")
         made = {path.relative_to(new) for path in new.rglob("*")}
@@ -113,6 +115,15 @@ def make(name: str, runs: Path, results: Path, overrides: list[str], draw: bool 
     for verdict in verdicts:
         print(f"  {verdict.claim.id}: {verdict.conclusion.text}")
     return study, verdicts
+
+
+def load_variants(study: Study, runs: Path, results: Path) -> dict[str, Study]:
+    """The study with each of its plan's changes that has runs, by the name of the change."""
+    variants = {}
+    for change in study.plan.sensitivity.changes if study.plan.sensitivity and not study.overrides else ():
+        with suppress(DataError):  # it has no runs yet, which the page says
+            variants[change] = load(study.name, runs, results, change=change)
+    return variants
 
 
 def clear(out: Path, made: set[Path], draw: bool) -> None:

@@ -13,9 +13,10 @@ from hydra.core.override_parser.types import Override
 
 from normlab.errors import first_line
 
-# The keys of hydra.sweeper: those of Hydra's own, a study to confirm, and one whose learning rates are searched.
+# The keys of hydra.sweeper: those of Hydra's own, a study to confirm, one whose learning rates are searched, and
+# the change with which it is run.
 KEYS = {"_target_": f"{__name__}.NormlabSweeper", "max_batch_size": None, "params": None}
-KEYS |= {"confirm": None, "search": None}
+KEYS |= {"confirm": None, "search": None, "sensitivity": None}
 ConfigStore.instance().store(group="hydra/sweeper", name="normlab", node=KEYS, provider="normlab")
 
 
@@ -31,10 +32,12 @@ class NormlabSweeper(BasicSweeper):
         params: dict[str, str] | None = None,
         confirm: str | None = None,
         search: str | None = None,
+        sensitivity: str | None = None,
     ) -> None:
         super().__init__(max_batch_size, params)
         self.confirm = confirm
         self.search = search
+        self.sensitivity = sensitivity
 
     def split_arguments(  # type: ignore[override]
         self, overrides: list[Override], max_batch_size: int | None
@@ -45,7 +48,8 @@ class NormlabSweeper(BasicSweeper):
         (jobs,) = super().split_arguments(overrides, None)
         assert self.config is not None
         assert self.hydra_context is not None
-        self.rounds = Rounds(jobs, self.confirm, self.search, self.config, self.hydra_context.config_loader)
+        loader = self.hydra_context.config_loader
+        self.rounds = Rounds(jobs, self.confirm, self.search, self.sensitivity, self.config, loader)
         first = self.rounds.next_batch()
         self.launching = True
         return [first] if first else []

@@ -61,7 +61,7 @@ def choosing(study: str, runs: Path, results: Path, overrides: Sequence[str] = (
     return expected(study, overrides, report.places(runs, results) if report.plan(study).rates else ())
 
 
-def load(study: str, runs: Path, results: Path, overrides: Sequence[str] = ()) -> Study:
+def load(study: str, runs: Path, results: Path, overrides: Sequence[str] = (), change: str | None = None) -> Study:
     """The study with its records.
 
     Args:
@@ -69,6 +69,7 @@ def load(study: str, runs: Path, results: Path, overrides: Sequence[str] = ()) -
         runs: folder of runs.
         results: folder of the study's results.
         overrides: changes to the grid, as they were given to the sweep; with some, nothing is confirmed.
+        change: one of the plan's ``sensitivity``, whose runs are loaded in place of the study's own.
 
     Raises:
         ConfigError: as :func:`expected` does.
@@ -77,6 +78,7 @@ def load(study: str, runs: Path, results: Path, overrides: Sequence[str] = ()) -
     from normlab.report import study as report  # here, because it brings pandas
 
     plan = report.plan(study)
-    grid = choosing(study, runs, results, overrides) if plan.grid else []
-    confirming = expected(study, ["confirm=true"]) if plan.confirm and not overrides else []
-    return report.load(study, runs, results, grid, confirming, overrides)
+    varied = [f"sensitivity={change}"] if change else []
+    grid = choosing(study, runs, results, [*overrides, *varied]) if plan.grid else []
+    confirming = expected(study, ["confirm=true", *varied]) if (plan.confirm or change) and not overrides else []
+    return report.load(study, runs, results, grid, confirming, overrides, change)

@@ -47,6 +47,7 @@ class Request:
         study: in experiments/, whose settings and, in a sweep, whose grid hold where the user sets nothing else.
         quick: the study's quick version of its grid.
         confirm: the study's confirming seeds, at the learning rates that its other runs have chosen.
+        sensitivity: the change of the study's plan with which it is run, one of its part ``sensitivity``.
         settings: in the order in which they were given.
         hydra: Hydra's own flags, settings and deletions, as they were given.
     """
@@ -55,6 +56,7 @@ class Request:
     study: str | None = None
     quick: bool = False
     confirm: bool = False
+    sensitivity: str | None = None
     settings: tuple[Setting, ...] = ()
     hydra: tuple[str, ...] = ()
 
@@ -63,6 +65,7 @@ class Request:
         """The study's grid in a sweep, minus the keys that the user sets.
 
         ``quick`` puts the part ``quick`` of the study's file in place of what the grid says; null leaves a key out.
+        ``sensitivity`` puts a change of the plan in place of what the grid says.
         ``confirm`` takes the confirming seeds; the sweep then leaves out all but the rates that were chosen.
 
         Raises:
@@ -77,6 +80,19 @@ class Request:
                     "quick=true requires a sweep of a study that has a quick version: -m experiment=NAME quick=true"
                 )
             values |= plan["quick"]
+        if self.sensitivity is not None:
+            if not plan.get("sensitivity"):
+                raise ConfigError(
+                    "sensitivity=CHANGE requires a sweep of a study whose plan has changes: "
+                    "-m experiment=NAME sensitivity=CHANGE"
+                )
+            if self.quick:
+                raise ConfigError("sensitivity and quick=true both change the grid: leave one out")
+            changes = plan["sensitivity"]["changes"]
+            if self.sensitivity not in changes:
+                raise unknown_choice("sensitivity", self.sensitivity, sorted(changes))
+            values |= plan["sensitivity"].get("grid", {}) | changes[self.sensitivity]
+            plan = plan | {"confirm": plan["sensitivity"]["confirm"]}
         if self.confirm:
             if not plan.get("confirm"):
                 raise ConfigError(
@@ -111,7 +127,8 @@ class Request:
         study = [f"+{composing.STUDY}={self.study}"] if self.study else []
         confirm = [f"hydra.sweeper.confirm={self.study}"] if self.confirm else []
         search = [f"hydra.sweeper.search={self.study}"] if self.searches else []
-        return [*self.hydra, *confirm, *search, *study, *settings]
+        change = [f"hydra.sweeper.sensitivity={self.sensitivity}"] if self.sensitivity is not None else []
+        return [*self.hydra, *confirm, *search, *change, *study, *settings]
 
 
 def read(arguments: Sequence[str]) -> Request:
@@ -136,7 +153,7 @@ def read(arguments: Sequence[str]) -> Request:
         bare = key.lstrip("+")
         if not (equals and bare) or bare.startswith(("~", "hydra.", "hydra/")):
             hydra.append(override)
-        elif bare in (composing.STUDY, "quick", "confirm"):
+        elif bare in (composing.STUDY, "quick", "confirm", "sensitivity"):
             own[bare] = text
         else:
             settings.append(_setting(bare, text, multirun))
@@ -144,7 +161,7 @@ def read(arguments: Sequence[str]) -> Request:
     if study is not None and study not in composing.studies():
         raise unknown_choice(composing.STUDY, study, composing.studies())
     quick, confirm = (_switch(key, own.get(key, "false")) for key in ("quick", "confirm"))
-    return Request(multirun, study, quick, confirm, tuple(settings), (*flags, *hydra))
+    return Request(multirun, study, quick, confirm, own.get("sensitivity"), tuple(settings), (*flags, *hydra))
 
 
 def _switch(key: str, text: str) -> bool:

@@ -44,6 +44,7 @@ class Rounds:
         jobs: of the grid.
         confirm: a study; only jobs at the rates that its other runs have chosen are taken.
         search: a study whose plan says where the search for learning rates starts.
+        change: with which the study is run, one of its plan's ``sensitivity``.
         master: Hydra's configuration of the sweep.
         loader: Hydra's.
 
@@ -52,7 +53,13 @@ class Rounds:
     """
 
     def __init__(
-        self, jobs: list[Job], confirm: str | None, search: str | None, master: DictConfig, loader: ConfigLoader
+        self,
+        jobs: list[Job],
+        confirm: str | None,
+        search: str | None,
+        change: str | None,
+        master: DictConfig,
+        loader: ConfigLoader,
     ) -> None:
         self._hydra = master, loader
         self._grid = jobs, configurations(jobs, master, loader)
@@ -63,7 +70,7 @@ class Rounds:
         self._launched: dict[tuple[str, ...], None] = {}  # in the order of their numbers
         self._started: float | None = None
         if confirm:
-            self._grid = at_chosen_rates(confirm, *self._grid, self._runs, searches=search is not None)
+            self._grid = at_chosen_rates(confirm, change, *self._grid, self._runs, searches=search is not None)
 
     def next_batch(self) -> list[Job]:
         """The jobs of the next round; none at the end. All jobs that are known so far are written down.
@@ -134,12 +141,13 @@ class Rounds:
 
 
 def at_chosen_rates(
-    study: str, jobs: list[Job], configs: list[Config | None], runs: Path, searches: bool
+    study: str, change: str | None, jobs: list[Job], configs: list[Config | None], runs: Path, searches: bool
 ) -> tuple[list[Job], list[Config | None]]:
     """A study's jobs at the best learning rate of their scheme, by its runs, and at the common one.
 
     Args:
         study: in experiments/.
+        change: with which it is run, one of its plan's ``sensitivity``.
         jobs: with the seeds that confirm, at all learning rates of the grid.
         configs: of the jobs.
         runs: folder of runs.
@@ -150,8 +158,9 @@ def at_chosen_rates(
         ConfigError: if runs that choose are missing, or a job cannot be composed.
     """
     results = Path("results") / study
-    known = load(study, runs, results)
-    missing = len(choosing(study, runs, results)) - int((~known.confirms).sum())
+    known = load(study, runs, results, change=change)
+    grid = choosing(study, runs, results, [f"sensitivity={change}"] if change else [])
+    missing = len(grid) - int((~known.confirms).sum())
     if missing:
         raise ConfigError(f"confirm=true: {missing} runs of {study} are missing, by which the rates are chosen")
     valid = [config for config in configs if config is not None]

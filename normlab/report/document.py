@@ -62,6 +62,7 @@ def write_document(
     commands: Sequence[str],
     again: str,
     draw: bool = True,
+    overturn: Sequence[str] = (),
 ) -> None:
     """Write a study's page with its figures, and all of its tables and figures into the folder ``more`` beside it.
 
@@ -73,6 +74,7 @@ def write_document(
         commands: that made its records and measurements.
         again: command that makes the page.
         draw: whether figures are drawn; the page is the same without.
+        overturn: lines on what its conclusions depend on.
     """
     more = out / MORE
     more.mkdir(parents=True, exist_ok=True)
@@ -96,7 +98,7 @@ def write_document(
     about = describe(study, by_rate)
     text = [f"# {study.name}", "", study.plan.question, "", *about, *[""] * bool(about)]
     text += anchors.section(study, verdicts)
-    text += verdicts_at_length(verdicts)
+    text += [*verdicts_at_length(verdicts), *overturn]
     text += ["## Figures", ""] * bool(chosen)
     for one in chosen:
         text += [f"![{one.caption}]({one.name}.png)", ""]

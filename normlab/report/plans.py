@@ -172,6 +172,8 @@ def plan_parts(text: str) -> dict[str, str]:
     parts = {key: json.dumps(getattr(plan, key), default=str) for key in FIXED}
     if plan.rates:  # only where they are: a plan without them says what it said before there were any
         parts["rates"] = json.dumps(plan.rates.model_dump())
+    if plan.sensitivity:
+        parts["sensitivity"] = json.dumps(plan.sensitivity.model_dump())
     for claim in plan.claims:
         rules = [write(rule.model_dump(exclude={"by_construction"})) for rule in claim.rules]
         parts[f"rules of {claim.id}"] = json.dumps(rules, ensure_ascii=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -122,6 +122,25 @@ def _value(plain: Mapping[str, Any], key: str) -> Any:
     return value["name"] if isinstance(value, Mapping) and "name" in value else value
 
 
+class Sensitivity(Section):
+    """Runs of the study with one thing changed, which show what its conclusions depend on.
+
+    Of every change the rates are searched anew, and chosen ones confirmed, as in the study itself:
+    ``python -m normlab -m experiment=STUDY sensitivity=CHANGE``, and once more with ``confirm=true``.
+    """
+
+    grid: dict[str, str | int | float | bool] = Field(default_factory=dict)  # in place of keys of the study's grid
+    confirm: tuple[int, int]  # seeds, the first and the one after the last
+    changes: Annotated[dict[str, dict[str, str | int | float | bool]], Field(min_length=1)]  # by a name of one word
+
+    @model_validator(mode="after")
+    def _names_are_words(self) -> Sensitivity:
+        for name in self.changes:
+            if not name.isidentifier():
+                raise ValueError(f"changes: {name!r}: expected a name of letters, digits and underscores")
+        return self
+
+
 class Plan(Section):
     """The part ``experiment:`` of a study's file: a grid of runs, or measurements, or both."""
 
@@ -135,6 +154,7 @@ class Plan(Section):
     # Seeds, the first and the one after the last, that are run at each scheme's best rate and the common one alone, and
     # judged there in place of those that chose it: confirm=true runs them. With one rate they are a second sample.
     confirm: tuple[int, int] | None = None
+    sensitivity: Sensitivity | None = None
     measure: tuple[Measurement, ...] = ()  # made by python -m normlab.measure
     pictures: tuple[Picture, ...] = ()  # of what they measured
     budget: str  # runs and hours, for whoever repeats it
@@ -341,6 +361,19 @@ def plan(name: str) -> Plan:
     return check(Plan, content.get("experiment", {}), prefix=f"experiments/{name}/study.yaml: experiment.")
 
 
+def changed(plan_: Plan, change: str) -> Plan:
+    """The plan with one of the changes of its part ``sensitivity``.
+
+    Raises:
+        ConfigError: if it has no such change.
+    """
+    offered = plan_.sensitivity.changes if plan_.sensitivity else {}
+    if plan_.sensitivity is None or change not in offered:
+        raise unknown_choice("sensitivity", change, sorted(offered))
+    grid = plan_.grid | plan_.sensitivity.grid | offered[change]
+    return plan_.model_copy(update={"grid": grid, "confirm": plan_.sensitivity.confirm})
+
+
 def places(runs: Path, results: Path) -> list[Mapping[str, list[Stored]]]:
     """Where a study's records are looked for: among the runs first, then among the results of all studies."""
     return [record.find_runs(runs), record.find_kept(results.parent)]
@@ -353,6 +386,7 @@ def load(
     grid: Sequence[Config] = (),
     confirming: Sequence[Config] = (),
     overrides: Sequence[str] = (),
+    change: str | None = None,
 ) -> Study:
     """The study with its records: those that its grid asks for, among ``runs`` and among the results of all studies.
 
@@ -364,11 +398,13 @@ def load(
         confirming: the same with the seeds that confirm: at all learning rates, of which the chosen ones are taken, or,
             where the plan searches its rates, at any one, which gives way to the chosen ones.
         overrides: changes to the grid, as they were given to the sweep.
+        change: of the plan's ``sensitivity``.
 
     Raises:
         DataError: if there is neither a record nor a measurement, or there are runs of different data under one name.
     """
-    plan_, measured = plan(name), tuple(measurements(results))
+    plan_, measured = plan(name), () if change else tuple(measurements(results))
+    plan_ = changed(plan_, change) if change else plan_
     if not plan_.grid:
         if not measured:
             raise DataError(f"study {name}: nothing is measured; do it with: python -m normlab.measure {name}")
@@ -472,6 +508,7 @@ def measurements(results: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def keep(study: Study, results: Path) -> None:
-    """Write the study's records and curves compactly beside its tables."""
-    record.keep(results, study.stored)
+def keep(study: Study, results: Path, variants: Iterable[Study] = ()) -> None:
+    """Write the records and curves of a study, and of it with one thing changed, compactly beside its tables."""
+    runs = {stored.record["fingerprint"]: stored for one in (study, *variants) for stored in one.stored}
+    record.keep(results, runs.values())

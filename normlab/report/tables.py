@@ -209,7 +209,7 @@ def shown_wide(study: Study, frame: pd.DataFrame) -> dict[str, list[str]]:
     target = f"{study.plan.target:g}"
     whole = "what was tried" if study.plan.rates else "the grid"
     return {
-        **{_heading(factor): list(map(str, frame[factor])) for factor in study.factors},
+        **{heading(factor): list(map(str, frame[factor])) for factor in study.factors},
         "scheme": list(frame.norm),
         "lr": [
             "auto" if math.isnan(lr) else f"{lr:g}{f' (edge of {whole})' * bool(edge)}"
@@ -242,7 +242,7 @@ def shown_wide(study: Study, frame: pd.DataFrame) -> dict[str, list[str]]:
 def shown_differences(study: Study, frame: pd.DataFrame) -> dict[str, list[str]]:
     """The differences as people read them."""
     return {
-        **{_heading(factor): list(map(str, frame[factor])) for factor in study.factors},
+        **{heading(factor): list(map(str, frame[factor])) for factor in study.factors},
         "scheme": list(frame.norm),
         f"minus {study.reference}": [
             percent(d, low, high, sign=True)
@@ -352,7 +352,8 @@ def p_value(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}" if value >= 0.001 else "< 0.001"
 
 
-def _heading(factor: str) -> str:
+def heading(factor: str) -> str:
+    """The name of a column of records as a heading."""
     return factor.removeprefix("config.")
 
 

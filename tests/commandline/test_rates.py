@@ -156,6 +156,7 @@ experiment:
   grid: {norm: "raw,unit", seed: "range(0,2)"}
   rates: {factor: 4, around: [{lr: 1e-5}, {norm: unit, lr: 0.02}]}
   confirm: [5, 8]
+  sensitivity: {grid: {seed: 0}, confirm: [5, 7], changes: {wide: {arch.width: 8}}}
   quick: {optim.lr: 0.1}
   budget: none
   reference: unit
@@ -223,6 +224,49 @@ def test_a_searched_study_ends_with_the_best_rates_inside_and_confirms_them(sear
     kept = load("searched", Path("elsewhere"), Path("results/searched"))
     assert len(kept.records) == total + 6
     assert kept.missing == 0
+
+
+def test_a_change_of_a_plan_is_searched_confirmed_and_compared(searched, call):
+    for arguments in ([], ["confirm=true"], ["sensitivity=wide"], ["sensitivity=wide", "confirm=true"]):
+        status, out, err = call("-m", "+experiment=searched", *arguments)
+        assert status == 0, err
+        assert "failed" not in out
+    assert out.endswith("4 jobs: 4 finished\n")  # two schemes, seeds 5 and 6, each at its best rate
+    own = load("searched", Path("runs"), Path("results/searched"))
+    assert {one["config"]["arch"]["width"] for one in own.records} == {4}
+    tables.make("searched", Path("runs"), Path("results"), [])
+    page = Path("results/searched/README.md").read_text()
+    kept = load("searched", Path("elsewhere"), Path("results/searched"), change="wide")
+    assert (kept.missing, kept.records[0]["config"]["arch"]["width"]) == (0, 8)
+    best = at_rates(kept)["best"]
+    assert set(best.seed) == {5, 6}
+    table = best.pivot(index="seed", columns="norm", values="test_accuracy")
+    difference = 100 * float((table.raw - table.unit).mean())
+    (row,) = [line for line in page.splitlines() if line.startswith("| arch.width=8 ")]
+    assert f"{difference:+.1f}%" in row
+    assert {cell.strip() for cell in row.split("|")} >= {"raw", "2"}
+
+
+def test_a_change_without_runs_is_named(searched, call):
+    for arguments in ([], ["confirm=true"]):
+        assert call("-m", "+experiment=searched", *arguments)[0] == 0
+    tables.make("searched", Path("runs"), Path("results"), [])
+    assert "arch.width=8: not run." in Path("results/searched/README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-m", "+experiment=searched", "sensitivity=deep"], "wide"),
+        (["-m", "+experiment=searched", "sensitivity=wide", "quick=true"], "leave one out"),
+        (["-m", "norm=unit", "sensitivity=wide"], "requires a sweep of a study whose plan has changes"),
+        (["+experiment=searched", "sensitivity=wide"], "requires a sweep of a study whose plan has changes"),
+    ],
+)
+def test_a_change_that_cannot_be_made_is_refused(searched, call, arguments, message):
+    status, out, err = call(*arguments)
+    assert (status, out) == (2, "")
+    assert message in err
 
 
 def test_a_rate_that_is_given_is_not_searched(searched, call):

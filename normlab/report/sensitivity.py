@@ -1,0 +1,102 @@
+"""What would overturn it: the effects of a study once more, with one thing changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from normlab.report import tables
+from normlab.report.study import Study
+
+ABOVE, BELOW, WITHIN, OPEN = "higher", "lower", "equal", "open"
+
+
+def conclude(low: float, high: float, margin: float) -> str:
+    """What an interval of a difference says about a margin.
+
+    >>> [conclude(low, high, 0.02) for low, high in ((0.03, 0.05), (-0.01, 0.01), (-0.09, -0.03), (0.01, 0.03))]
+    ['higher', 'equal', 'lower', 'open']
+    """
+    if low > margin:
+        return ABOVE
+    if high < -margin:
+        return BELOW
+    return WITHIN if low > -margin and high < margin else OPEN
+
+
+def compare(study: Study, variants: Mapping[str, Study]) -> pd.DataFrame:
+    """The differences from the reference as the study has them, and with each change.
+
+    Columns: change, the study's factors, norm; difference, low and high of the study; changed, changed_low,
+    changed_high and n with the change; and conclusion: ``stays``, ``changes``, or ``open`` where one of both intervals
+    contains the margin.
+    """
+    keys = [*study.factors, "norm"]
+    numbers = ["difference", "low", "high", "n"]
+    own = tables.differences(study, tables.at_rates(study)["best"])[[*keys, *numbers[:3]]]
+    parts = []
+    for change, variant in variants.items():
+        best = tables.at_rates(variant)["best"]
+        found = tables.differences(variant, best, study.reference) if len(best) else pd.DataFrame()
+        if not len(found):
+            continue
+        fixed = {factor: variant.runs[factor].iloc[0] for factor in study.factors if factor not in variant.factors}
+        found = found.assign(change=change, **fixed)[["change", *keys, *numbers]]
+        renamed = {"difference": "changed", "low": "changed_low", "high": "changed_high"}
+        parts.append(found.rename(columns=renamed).merge(own, on=keys, how="left"))
+    if not parts:
+        return pd.DataFrame()
+    frame = pd.concat(parts, ignore_index=True)
+    margin = study.plan.margin
+    before = [conclude(low, high, margin) for low, high in zip(frame.low, frame.high, strict=True)]
+    after = [conclude(low, high, margin) for low, high in zip(frame.changed_low, frame.changed_high, strict=True)]
+    said = [
+        "open" if OPEN in both else "stays" if len(set(both)) == 1 else "changes"
+        for both in zip(before, after, strict=True)
+    ]
+    return frame.assign(conclusion=said)
+
+
+def section(study: Study, variants: Mapping[str, Study]) -> list[str]:
+    """The part of a study's page; nothing where its plan changes nothing."""
+    asked = study.plan.sensitivity
+    if asked is None or study.overrides:
+        return []
+    frame = compare(study, variants)
+    words = {
+        change: ", ".join(f"{key}={value}" for key, value in changes.items())
+        for change, changes in asked.changes.items()
+    }
+    lines = ["## What would overturn it", ""]
+    if len(frame):
+        lines += [
+            f"Each row changes one thing and searches its rates anew: test {tables.SCORES[study.score]} minus that of "
+            f"{study.reference}, each at its best rate. A conclusion is on which side of the margin of "
+            f"{100 * study.plan.margin:g} points an interval lies; it is open where one of the two contains a margin.",
+            "",
+            tables.render(
+                {
+                    "changed": [words[change] for change in frame.change],
+                    **{tables.heading(factor): list(map(str, frame[factor])) for factor in study.factors},
+                    "scheme": list(frame.norm),
+                    "as studied": [
+                        tables.percent(*row, sign=True)
+                        for row in zip(frame.difference, frame.low, frame.high, strict=True)
+                    ],
+                    "changed to": [
+                        tables.percent(*row, sign=True)
+                        for row in zip(frame.changed, frame.changed_low, frame.changed_high, strict=True)
+                    ],
+                    "n": list(map(str, frame.n)),
+                    "conclusion": list(frame.conclusion),
+                },
+                "github",
+            ),
+            "",
+        ]
+    missing = {change: variants[change].missing if change in variants else None for change in asked.changes}
+    for change, count in missing.items():
+        if count != 0:
+            lines += [f"{words[change]}: {'not run' if count is None else f'{count} runs are missing'}.", ""]
+    return lines

@@ -118,6 +118,10 @@ def test_what_code_and_plans_say():
     assert code_parts('x = "a # b"\n') != code_parts('x = "a"\n')
     assert plan_parts(STUDY % (0.01, "a", "unit > raw")) == plan_parts(STUDY % (0.01, "b", "unit  >  raw"))
     assert plan_parts("experiment: {old: key, margin: 0.1}")["margin"] == "0.1"
+    plain = STUDY % (0.01, "a", "unit > raw")
+    for added in ("rates: {around: [{lr: 0.1}]}", "sensitivity: {confirm: [1, 3], changes: {wide: {arch.width: 8}}}"):
+        (changed,) = plan_parts(f"{plain}  {added}\n").items() - plan_parts(plain).items()
+        assert added.startswith(changed[0])
 
 
 def test_every_deviation_of_this_repository_has_an_entry():

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from normlab.config import Config
+from normlab.record import SAME_SCORE
 
 if TYPE_CHECKING:
     from normlab.report.study import Rates
@@ -31,8 +32,8 @@ def next_steps(scores: Mapping[int, float], most_steps: int = MOST_STEPS) -> lis
 
     >>> next_steps({}), next_steps({-1: 0.3, 0: 0.5, 1: 0.4}), next_steps({-1: 0.3, 0: 0.4, 1: 0.5})
     ([-1, 0, 1], [], [2])
-    >>> next_steps({-1: 0.1, 0: 0.1, 1: 0.1})
-    [-2, 2]
+    >>> next_steps({-1: 0.1, 0: 0.1, 1: 0.1}), next_steps({-1: 0.1 + 0.2, 0: 0.3, 1: 0.1})
+    ([-2, 2], [-2])
 
     Args:
         scores: of the steps that were tried, which lie side by side.
@@ -41,15 +42,16 @@ def next_steps(scores: Mapping[int, float], most_steps: int = MOST_STEPS) -> lis
     first = [step for step in FIRST_STEPS if step not in scores]
     if first:
         return first
-    best, lowest, highest = max(scores.values()), min(scores), max(scores)
-    below = [lowest - 1] if scores[lowest] == best and lowest > -most_steps else []
-    above = [highest + 1] if scores[highest] == best and highest < most_steps else []
+    best, lowest, highest = max(scores.values()) - SAME_SCORE, min(scores), max(scores)
+    below = [lowest - 1] if scores[lowest] >= best and lowest > -most_steps else []
+    above = [highest + 1] if scores[highest] >= best and highest < most_steps else []
     return below + above
 
 
 def best_step(scores: Mapping[int, float]) -> int:
     """The step with the highest score; of several the lowest, as in :attr:`normlab.report.study.Study.best_rates`."""
-    return min(scores, key=lambda step: (-scores[step], step))
+    best = max(scores.values())
+    return min(step for step, score in scores.items() if score >= best - SAME_SCORE)
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,13 @@ from normlab.record.identity import OPERATIONAL, differences, fingerprint, open_
 from normlab.record.origin import provenance
 from normlab.record.schema import SCHEMA, Metrics, Provenance, Record, upgrade
 from normlab.record.store import Stored, find_kept, find_runs, keep
-from normlab.record.summary import SCORES, score_in, summarize
+from normlab.record.summary import SAME_SCORE, SCORES, score_in, summarize
 
 __all__ = [
     "CURVE",
     "OPERATIONAL",
     "RECORD",
+    "SAME_SCORE",
     "SCHEMA",
     "SCORES",
     "STATE",

@@ -78,6 +78,8 @@ def summarize(rows: list[Measurement], targets: tuple[float, ...]) -> dict[str, 
     return metrics | {row.metric: row.value for row in rows if row.split == "start"}
 
 
+# Scores that are as near as this are the same: two means of the same shares may differ by rounding.
+SAME_SCORE = 1e-7
 SCORES = {"accuracy": "accuracy", "r2": "R2"}  # by which runs are compared, and their names in tables
 
 

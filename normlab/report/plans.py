@@ -158,7 +158,11 @@ def plan_parts(text: str) -> dict[str, str]:
     """What a study's file fixes before the runs, part by part; the same for the same plan in other words."""
     content = (yaml.safe_load(text) or {}).get("experiment") or {}
     # What fixes nothing may have had another form in earlier releases.
-    content = {key: value for key, value in content.items() if key in (*FIXED, "rates", "sensitivity", "budget", "chance", "claims")}
+    content = {
+        key: value
+        for key, value in content.items()
+        if key in (*FIXED, "rates", "sensitivity", "budget", "chance", "claims")
+    }
     if isinstance(content.get("claims"), list):
         content["claims"] = [
             {key: value for key, value in one.items() if key != "instead"} if isinstance(one, dict) else one

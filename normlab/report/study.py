@@ -289,7 +289,8 @@ class Study:
         """The best learning rate of each scheme in each cell: columns of the factors, norm and lr.
 
         It has the highest mean of the final validation accuracy over the seeds, in which a run that diverged counts 0;
-        a rate with fewer seeds than another does not take part, and no run that is there to confirm the choice.
+        a rate with fewer seeds than another does not take part, and no run that is there to confirm the choice. Of
+        rates with the same score it is the lowest.
         """
         runs = self.runs[~self.confirms]
         score = runs[self.choice].where(runs.status == "finished", 0.0)
@@ -298,7 +299,8 @@ class Study:
         means = pd.DataFrame({"score": scored.mean(), "seeds": scored.size()}).reset_index()
         # A rate that few seeds have tried yet must not win by their luck.
         means = means[means.seeds == means.groupby(keys).seeds.transform("max")]
-        return means.loc[means.groupby(keys).score.idxmax(), [*keys, "lr"]]
+        best = means[means.score >= means.groupby(keys).score.transform("max") - record.SAME_SCORE]
+        return best.loc[best.groupby(keys).lr.idxmin(), [*keys, "lr"]]
 
     def compared_rates(self, configs: Sequence[Config]) -> list[set[float]]:
         """For each run the learning rates at which its scheme is compared in its cell: the best, and the common one."""

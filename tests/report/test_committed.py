@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from normlab import tables
+from normlab.commandline.grid import load
 from normlab.report.document import FIGURES
+from normlab.report.study import plan
 
 ROOT = Path(__file__).parents[2]
 KEPT = {"README.md", "verdicts.json", "measurements.jsonl", "records.jsonl", "runs.txt", "curves.csv.gz"}
@@ -63,3 +65,16 @@ def test_committed_pages_follow_from_committed_records(name, tmp_path, monkeypat
         committed = ROOT / "results" / name / file
         if committed.is_file():
             assert (tmp_path / name / file).read_bytes() == committed.read_bytes(), file
+
+
+def test_a_study_that_was_confirmed_misses_none_of_the_runs_that_chose_its_rates(kept):
+    """Rounded records must not send a search for rates to other rates than those that were run."""
+    results, searched = ROOT / "results", 0
+    for name in {path.parent.name for path in kept if path.name == "runs.txt"}:
+        if plan(name).rates is None:
+            continue
+        study = load(name, ROOT / "no runs here", results / name)
+        if study.confirms.any():
+            searched += 1
+            assert (name, study.missing) == (name, 0)
+    assert searched >= 3

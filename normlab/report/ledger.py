@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -62,10 +63,14 @@ def verdict_of(judged: Sequence[tuple[Study, Verdict]]) -> Conclusion:
     """The answer to a claim from those of all its studies.
 
     Studies with the same rules are places where it may hold, told apart by what their grids fix; studies with rules of
-    their own test different parts of it.
+    their own test different parts of it. A study without a run that decides anything is named, and decides nothing.
     """
     if len(judged) == 1:
         return judged[0][1].conclusion
+    waiting = [study.name for study, verdict in judged if verdict.conclusion.result == "not tested"]
+    if waiting and len(waiting) < len(judged):
+        found = verdict_of([(study, verdict) for study, verdict in judged if study.name not in waiting])
+        return replace(found, detail="; ".join([*filter(None, [found.detail]), f"not tested in {', '.join(waiting)}"]))
     rules = {tuple(write(rule.model_dump()) for rule in verdict.claim.rules) for _, verdict in judged}
     if len(rules) > 1:
         return together({study.name: verdict.conclusion for study, verdict in judged})
@@ -127,7 +132,7 @@ def write_ledger(studies: Sequence[tuple[Study, list[Verdict]]], results: Path) 
         "- **refuted**: one of its rules is refuted, and no cell holds; the refuted rules stand in brackets.",
         "- **undecided**: no cell holds and no rule is refuted. Power is the chance that the runs had to show the rule "
         "if the named effect were true; n, the seeds that give a chance of 90%, if they vary as these did.",
-        "- **not tested**: the reason stands in brackets.",
+        "- **not tested**: the reason stands in brackets. A study that was not run is named, and decides nothing.",
         "",
         f"All tests are one-sided at {ALPHA:.0%}, for a rule and for its opposite, and corrected by Holm's method "
         "within a claim. Intervals are of 95% and uncorrected; they are over seeds, and over images where it is said.",

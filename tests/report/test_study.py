@@ -368,6 +368,10 @@ def test_the_ledger_has_every_claim_once_with_its_verdict(made, planted, tmp_pat
     claim = check(Claim, {"id": "C01", "rules": ["raw > unit + 0.5"]})
     text = ledger.write_ledger([(cnn, [verdict]), (vit, [Verdict(claim, (cell,))])], tmp_path).read_text()
     assert "## C01: refuted (on_cnn: " in text
+    # One that was not run decides nothing.
+    idle = Verdict(other.claim, (replace(cell, result="not tested", why="no runs"),))
+    text = ledger.write_ledger([(cnn, [idle]), (vit, [other])], tmp_path).read_text()
+    assert "## C01: holds (not tested in on_cnn)" in text
 
 
 def rows_of(*, data, factor=2.0):

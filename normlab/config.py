@@ -142,13 +142,20 @@ class Choice(Section):
 def _option_fields(function: Callable[..., Any]) -> dict[str, Any]:
     """The options of ``function``: its keyword-only parameters, with types and defaults."""
     signature = function.__init__ if inspect.isclass(function) else function
-    hints = typing.get_type_hints(signature, include_extras=True)
+    parameters = inspect.signature(signature).parameters.values()
+    try:
+        hints = typing.get_type_hints(signature, include_extras=True)
+        bare = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.name not in hints]
+    except NameError as error:
+        raise ConfigError(f"{function.__module__}.{function.__qualname__}: {error}: its types need an import") from None
+    if bare:
+        raise ConfigError(f"{function.__module__}.{function.__qualname__}: the option {bare[0]} has no type")
     return {
         parameter.name: (
             hints[parameter.name],
             ... if parameter.default is parameter.empty else parameter.default,
         )
-        for parameter in inspect.signature(signature).parameters.values()
+        for parameter in parameters
         if parameter.kind is parameter.KEYWORD_ONLY
     }
 

@@ -27,7 +27,8 @@ def test_a_study_has_a_readme_and_claims_that_somebody_made(name):
     assert plan.grid or plan.measure
     for claim in plan.claims:
         assert claim.statement or claim.id in ledger.entries()
-        assert claim.id in text or claim.id not in ledger.entries()
+        said = claim.id in text or claim.id not in ledger.entries()
+        assert said, f"experiments/{name}/README.md does not name {claim.id}: say there what you expect"
         for rule in claim.rules:
             if rule.at != "measured":
                 assert set(rule.over) <= {

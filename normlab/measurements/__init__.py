@@ -1,6 +1,6 @@
 """The measurements of claims that need no training: one file for each study, with the name of the study.
 
-``grep -l A14 experiments/*/study.yaml`` prints the study of claim A14; the file of the same name here has its code.
+``grep -l ID experiments/*/study.yaml`` prints the study of the claim ID; the file of the same name here has its code.
 Code that several studies share is in a file named after what it measures. The decorator :func:`measurement` registers
 each function that a study calls, under the function's name.
 """

@@ -8,6 +8,7 @@ import pandas as pd
 
 from normlab.report import tables
 from normlab.report.study import Study
+from normlab.verdicts import Rate, judge
 
 ABOVE, BELOW, WITHIN, OPEN = "higher", "lower", "equal", "open"
 
@@ -58,6 +59,20 @@ def compare(study: Study, variants: Mapping[str, Study]) -> pd.DataFrame:
     return frame.assign(conclusion=said)
 
 
+def judge_changed(study: Study, variants: Mapping[str, Study]) -> dict[str, dict[str, str]]:
+    """What the study's claims come to, by the rules as they stand: answers by change, of each claim about runs.
+
+    The study's own answer has the empty name.
+    """
+    claims = [claim for claim in study.plan.claims if all(rule.at != "measured" for rule in claim.rules)]
+    answers: dict[str, dict[str, str]] = {claim.id: {} for claim in claims}
+    for change, one in {"": study, **variants}.items():
+        by_rate: dict[Rate, pd.DataFrame] = {"measured": pd.DataFrame(), **tables.at_rates(one)}
+        for verdict in judge(claims, by_rate, study.plan.margin):
+            answers[verdict.claim.id][change] = verdict.conclusion.text
+    return answers
+
+
 def section(study: Study, variants: Mapping[str, Study]) -> list[str]:
     """The part of a study's page; nothing where its plan changes nothing."""
     asked = study.plan.sensitivity
@@ -95,6 +110,11 @@ def section(study: Study, variants: Mapping[str, Study]) -> list[str]:
             ),
             "",
         ]
+    if judged := variants and judge_changed(study, variants):
+        lines += ["What the claims come to by the same rules:", ""]
+        columns = {"": "as studied"} | {change: words[change] for change in variants}
+        shown = {name: [judged[id_][change] for id_ in judged] for change, name in columns.items()}
+        lines += [tables.render({"claim": list(judged), **shown}, "github"), ""]
     missing = {change: variants[change].missing if change in variants else None for change in asked.changes}
     for change, count in missing.items():
         if count != 0:

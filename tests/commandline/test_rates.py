@@ -160,6 +160,7 @@ experiment:
   quick: {optim.lr: 0.1}
   budget: none
   reference: unit
+  claims: [{id: SR1, statement: It does., at: best, rules: [unit > raw]}]
 """
 
 
@@ -245,6 +246,9 @@ def test_a_change_of_a_plan_is_searched_confirmed_and_compared(searched, call):
     (row,) = [line for line in page.splitlines() if line.startswith("| arch.width=8 ")]
     assert f"{difference:+.1f}%" in row
     assert {cell.strip() for cell in row.split("|")} >= {"raw", "2"}
+    (row,) = [line for line in page.splitlines() if line.startswith("| SR1 ")]
+    assert "3 pairs, a verdict needs 5" in row.split("|")[2]
+    assert "2 pairs, a verdict needs 5" in row.split("|")[3]
 
 
 def test_a_change_without_runs_is_named(searched, call):

@@ -26,7 +26,7 @@ def gain_changes(*, data: dict[str, Any], decibels: Sequence[float], norms: Sequ
         A row for each scheme and gain: ``change``, the root mean square change of the normalized test features in
         units of their standard deviation; ``largest``, the largest change in the same units.
     """
-    loaded = load(choose("data", data["name"], **data))
+    loaded = load(choose("data", **data))
     waveforms = loaded.test.inputs[:MOST]
     rows = []
     for name in norms:

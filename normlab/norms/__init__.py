@@ -9,6 +9,7 @@ function there and a file in ``configs/norm/``; a scheme of another kind is a cl
 from normlab.norms.base import Affine, Normalization
 from normlab.norms.by_name import normalization
 from normlab.norms.constants import Fixed, TrainingSet
+from normlab.norms.difference import Difference
 from normlab.norms.distribution import Percentile, Power, Quantile
 from normlab.norms.learned import Adaptive, Learned
 from normlab.norms.log_mel import Front
@@ -20,6 +21,7 @@ from normlab.norms.whitening import Whitening
 __all__ = [
     "Adaptive",
     "Affine",
+    "Difference",
     "Fixed",
     "Front",
     "Learned",

@@ -101,6 +101,12 @@ def brute_force(name, u, x):
             return quotient(centered(u, time), np.where(std == 0, 0, std + 1e-6))
         case "revin":
             return (centered(u, time)) / np.sqrt(u.var(time, keepdims=True) + 1e-5)
+        case "difference":
+            if u.ndim != 3:
+                return None
+            steps = np.concatenate([np.zeros_like(u[..., :1]), np.diff(u)], axis=-1)
+            many = max(1, steps[:, 0, 1:].size)
+            return quotient(steps, np.sqrt((steps**2).sum((0, 2), keepdims=True) / many))
         case "learned":
             return u
     return NotImplemented
@@ -268,9 +274,9 @@ def test_a_state_without_a_range_is_of_8_bits():
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("name", [n for n in NAMES if normalization(n).is_fitted_from_data])
 def test_statistics_of_the_training_set_refuse_what_is_not_finite(name, bad):
-    x = torch.rand(20, 3)
-    x[11, 2] = bad
-    with pytest.raises(DataError, match=r"the value at \[1, 2\] is -?(nan|inf): statistics need finite values"):
+    x = torch.rand(20, 3, *[4] * (name == "difference"))  # which is for series
+    x[11, 2, ...] = bad
+    with pytest.raises(DataError, match=r"the value at \[1, 2(, 0)?\] is -?(nan|inf): statistics need finite values"):
         normalization(name).fit(x.split(10))
 
 

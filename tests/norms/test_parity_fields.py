@@ -180,6 +180,18 @@ def test_revin_by_its_formula(affine):
     assert len(scheme.trained()) == (6 if affine else 0)
 
 
+def test_a_difference_is_given_back_to_the_last_value():
+    x = torch.randint(-3000, 3000, (6, 3, 50), generator=torch.Generator().manual_seed(0)).to(torch.int16)
+    scheme = normalization("difference").fit(x[..., :-1].split(2)).double()
+    step = np.diff(x.double().numpy())
+    rms = np.sqrt((step[..., :-1] ** 2).mean((0, 2)))[:, None]
+    close(scheme(x[..., :-1])[..., 1:], step[..., :-1] / rms)
+    close(scheme.denormalize(torch.from_numpy(step[..., -1:] / rms), x[..., :-1]), x[..., -1:].double().numpy())
+    for shape in ((4, 3), (4, 3, 8, 8)):
+        with pytest.raises(DataError, match="is for series"):
+            normalization("difference").fit([torch.rand(shape)])
+
+
 def test_standard_scores_of_numpy_on_16_bits():
     x = torch.randint(0, 65536, (50, 3, 6, 6), generator=torch.Generator().manual_seed(0)).to(torch.uint16)
     u = x.double().numpy() / 65535

@@ -19,6 +19,8 @@ from normlab.report.study import Study
 from normlab.report.tables import at_rates, differences, render
 
 REFERENCE = "dataset"
+SAME = (REFERENCE, "standard", "per_channel")  # one formula, under the names of images, tables and series
+RECORDINGS = ("audio", "spoken_digits", "tones")  # data of waveforms
 MATTERS = 1.0  # points; a difference within them is drawn in the band "does not matter"
 # In the figure, from top to bottom. A scheme that fewer than two panels have stands in the studies' own tables.
 SCHEMES = (
@@ -44,21 +46,22 @@ FACTORS_SHOWN = ("arch", "data", "optim", "config.arch.internal_norm", "config.a
 def effects(studies: Sequence[Study]) -> pd.DataFrame:
     """A row for each scheme in each cell of each study that has ``dataset``; each scheme at its own best rate.
 
-    Columns: study (names, of all that share the runs), network, inside (normalization inside the network), init,
-    optimizer, schedule, data, images (of training), epochs, other (the cell's other factors), scheme; difference, low
-    and high in points of test accuracy; covers (what the interval covers), n (pairs of runs), tuned (whether each
-    scheme has a rate of its own).
+    Columns: study (names, of all that share the runs), kind (images, table, series or recordings), network, inside
+    (normalization inside the network), init, optimizer, schedule, data, images (of training), epochs, other (the
+    cell's other factors), scheme; difference, low and high in points of test accuracy; covers (what the interval
+    covers), n (pairs of runs), tuned (whether each scheme has a rate of its own).
     """
     rows = []
     for study in studies:
-        if not study.records or REFERENCE not in set(study.runs.norm):
+        reference = next((name for name in SAME if study.records and name in set(study.runs.norm)), None)
+        if reference is None or study.score != "accuracy":
             continue
         runs = at_rates(study)["best"]
         cells = list(runs.groupby(study.factors, sort=False)) if study.factors else [((), runs)]
         for values, cell in cells:
             about = conditions(cell, dict(zip(study.factors, map(str, values), strict=True)))
-            for _, row in differences(study, cell, REFERENCE).iterrows():
-                if row.n < 2 or row.norm == REFERENCE:
+            for _, row in differences(study, cell, reference).iterrows():
+                if row.n < 2 or row.norm == reference:
                     continue
                 rows.append(
                     {
@@ -97,7 +100,10 @@ def conditions(cell: pd.DataFrame, factors: dict[str, str]) -> dict[str, str]:
         for key, value in factors.items()
         if key not in FACTORS_SHOWN
     }
+    positions = {len(shape) for shape in cell["normalized.shape"].dropna()} if "normalized.shape" in cell else set()
+    kind = {frozenset({1}): "table", frozenset({2}): "series"}.get(frozenset(positions), "images")
     return {
+        "kind": "recordings" if data in RECORDINGS else kind,
         "network": one("arch"),
         "inside": INSIDE.get(one("arch")) or one("config.arch.internal_norm", "nothing").replace("none", "nothing"),
         "init": one("config.arch.init"),
@@ -143,7 +149,7 @@ def write_effects(studies: Sequence[Study], results: Path, draw_it: bool = True)
         "network": frame.network + ", " + frame.inside + " inside",
         "initial weights": frame.init,
         "optimizer, rate": frame.optimizer + ", " + frame.schedule,
-        "data": frame.data + ", " + frame.images + " images",
+        "data": frame.data + ", " + frame.images + " " + frame.kind.replace({"table": "rows"}),
         "other": frame.other,
         "scheme": frame.scheme,
         f"minus {REFERENCE}, points": [
@@ -156,8 +162,9 @@ def write_effects(studies: Sequence[Study], results: Path, draw_it: bool = True)
     text = [
         "# Effects",
         "",
-        f"Test accuracy of each scheme minus that of `{REFERENCE}`, in each cell of each study that has both;",
-        "95% intervals over pairs of runs. [One figure](effects.png) shows those with a best rate for each scheme.",
+        f"Test accuracy of each scheme minus that of `{REFERENCE}`, which tables call `standard` and series `per_channel`,",
+        "in each cell of each study that has both; 95% intervals over pairs of runs. [One figure](effects.png) shows those",
+        "on images with a best rate for each scheme.",
         "",
         render({name: [str(value) for value in values] for name, values in columns.items()}, "github"),
         "",
@@ -176,6 +183,7 @@ def draw(frame: pd.DataFrame, path: Path) -> None:
         frame: from :func:`effects`.
         path: without ending.
     """
+    frame = frame[frame.kind == "images"]
     shown = frame.assign(panel=frame.apply(panel, axis=1))
     shown = shown[(shown.tuned | (shown.network == "pretrained")) & shown.scheme.isin(SCHEMES)]
     panels = [name for name in PANELS if name in set(shown.panel)]

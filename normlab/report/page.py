@@ -29,8 +29,8 @@ from normlab.report.tables import effect, pairs, tested
 from normlab.verdicts import Verdict
 
 FILTERS = {
-    "scheme": "scheme", "network": "network", "inside": "normalized inside", "optimizer": "optimizer",
-    "init": "initial weights", "schedule": "rate", "data": "data",
+    "kind": "kind of data", "scheme": "scheme", "network": "network", "inside": "normalized inside",
+    "optimizer": "optimizer", "init": "initial weights", "schedule": "rate", "data": "data",
 }  # fmt: skip
 FIGURE = (
     "What each scheme costs or gains against standardizing by the data set's own statistics, each at its best rate, by "

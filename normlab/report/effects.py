@@ -162,8 +162,8 @@ def write_effects(studies: Sequence[Study], results: Path, draw_it: bool = True)
     text = [
         "# Effects",
         "",
-        f"Test accuracy of each scheme minus that of `{REFERENCE}`, called `standard` in tables and `per_channel` in series,",
-        "in each cell of each study that has both; 95% intervals over pairs of runs. [One figure](effects.png) shows",
+        f"Test accuracy of each scheme minus that of `{REFERENCE}`, called `standard` in tables and `per_channel` in",
+        "series, in each cell of each study that has both; 95% intervals over pairs of runs. [One figure](effects.png) shows",
         "those on images with a best rate for each scheme.",
         "",
         render({name: [str(value) for value in values] for name, values in columns.items()}, "github"),

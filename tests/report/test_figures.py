@@ -2,6 +2,8 @@
 
 import warnings
 
+import matplotlib.image
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -22,3 +24,14 @@ def test_panels_of_rates_have_room(tmp_path, diverged):
         figures.rates(tmp_path / "rates", [("one", frame), ("two", frame), ("three", frame)], {("one", "a"): 0.01})
     with Image.open(tmp_path / "rates.png") as image:
         assert image.width > 1500
+
+
+def test_a_rare_color_stays_as_it_is(tmp_path):
+    """A file has few colors; the one mark of a scheme among many of another must not turn gray."""
+    with figures.figure(tmp_path / "marks", columns=3) as drawn:
+        for axes in drawn:
+            for place in range(60):
+                axes.plot(place, place % 7, "o", color="#0072B2", alpha=0.2 + 0.01 * place)
+        drawn[0].plot(3, 8, "v", color="#CC79A7", ms=4)
+    pixels = matplotlib.image.imread(tmp_path / "marks.png")[..., :3]
+    assert abs(pixels - np.array([0xCC, 0x79, 0xA7]) / 255).max(-1).min() < 0.06

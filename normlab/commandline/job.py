@@ -19,7 +19,7 @@ from normlab.commandline.composing import plain
 from normlab.config import parse
 from normlab.display import printable
 from normlab.errors import NormlabError, RunningError, fail, lack
-from normlab.process import prepare
+from normlab.process import import_lightning, importing, prepare
 
 
 def job(composed: DictConfig) -> None:
@@ -30,9 +30,11 @@ def job(composed: DictConfig) -> None:
         sweep_job(composed, hydra_config)
         return
     try:
-        config = parse(plain(composed))
-        from normlab.report.terminal import run_table
-        from normlab.run import run
+        with importing():
+            config = parse(plain(composed))
+            import_lightning()
+            from normlab.report.terminal import run_table
+            from normlab.run import run
 
         print(run_table(run(config, imports_seconds=time.perf_counter() - STARTED)))
     except NormlabError as error:

@@ -10,7 +10,6 @@ model, the optimizer, the batches and the number of epochs are those of `+norm=u
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import hydra
 import pytorch_lightning as pl
@@ -67,7 +66,7 @@ class Classifier(pl.LightningModule):
         self.val_accuracy.reset()
         self.val_best.reset()
 
-    def training_step(self, batch: Batch, _: int) -> Tensor:
+    def training_step(self, batch: Batch, index: int) -> Tensor:
         loss, found, labels = self.step(batch)
         self.train_loss(loss)
         self.train_accuracy(found, labels)
@@ -75,7 +74,7 @@ class Classifier(pl.LightningModule):
         self.log("train/acc", self.train_accuracy, on_step=False, on_epoch=True, prog_bar=True)
         return loss
 
-    def validation_step(self, batch: Batch, _: int) -> None:
+    def validation_step(self, batch: Batch, index: int) -> None:
         loss, found, labels = self.step(batch)
         self.val_loss(loss)
         self.val_accuracy(found, labels)
@@ -86,7 +85,7 @@ class Classifier(pl.LightningModule):
         self.val_best(self.val_accuracy.compute())
         self.log("val/acc_best", self.val_best.compute(), sync_dist=True, prog_bar=True)
 
-    def test_step(self, batch: Batch, _: int) -> None:
+    def test_step(self, batch: Batch, index: int) -> None:
         loss, found, labels = self.step(batch)
         self.test_loss(loss)
         self.test_accuracy(found, labels)
@@ -98,7 +97,7 @@ class Classifier(pl.LightningModule):
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")
-def main(config: DictConfig) -> Any:
+def main(config: DictConfig) -> None:
     pl.seed_everything(config.seed, workers=True)
     data = hydra.utils.instantiate(config.data)
     model = hydra.utils.instantiate(config.model)
@@ -106,9 +105,8 @@ def main(config: DictConfig) -> Any:
     logger = [hydra.utils.instantiate(one) for one in config.logger.values()]
     trainer = hydra.utils.instantiate(config.trainer, callbacks=callbacks, logger=logger)
     trainer.fit(model, datamodule=data)
-    # Plain weights of our own, which torch.load need not distrust.
+    # The file is our own, so torch.load need not distrust it.
     trainer.test(model, datamodule=data, ckpt_path="best", weights_only=False)
-    return trainer.callback_metrics["val/acc"].item()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import multiprocessing
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytorch_lightning as pl
@@ -99,7 +100,17 @@ class Training(pl.LightningModule):
         if self.resumption:
             self.resumption.start_epoch()
 
-    def training_step(self, batch: Batch, batch_index: int) -> None:
+    def training_step(self, given: Batch | Iterator[Batch], index: int) -> None:
+        """One batch, or the batches of a bundle, up to a loss that is not finite."""
+        if isinstance(given, tuple | list):
+            self._train_on(given, index)
+            return
+        for batch in given:  # which Lightning has not moved
+            self._train_on(batch if self.device.type == "cpu" else self.trainer.strategy.batch_to_device(batch), index)
+            if self.trainer.should_stop:
+                break
+
+    def _train_on(self, batch: Batch, batch_index: int) -> None:
         """One batch: its gradient and, unless the whole epoch makes one, an update."""
         images, labels = batch
         optimizer: Any = self.optimizers()

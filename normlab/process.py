@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import gc
 import importlib
 import importlib.util
@@ -93,6 +94,9 @@ def import_lightning() -> None:
         for name in [name for name in sys.modules if name.partition(".")[0] == "torchmetrics"]:
             del sys.modules[name]
     importlib.import_module("pytorch_lightning")
+    registry = vars(importlib.import_module("lightning_fabric.utilities.registry"))
+    if "entry_points" in registry:  # each trainer of a sweep would read those of all installed packages again
+        registry["entry_points"] = functools.cache(registry["entry_points"])
 
 
 def _not_started(name: str) -> Any:

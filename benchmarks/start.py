@@ -29,7 +29,7 @@ STEP = (
 )
 PLAIN = {"import torch": "import torch", "a step of SGD in plain PyTorch": STEP}
 LINEAR = "+norm=unit data=digits arch=linear trainer.max_epochs=1"
-RUNS = [LINEAR, f"{LINEAR} logger=none", "+norm=imagenet trainer.max_epochs=1", "+norm=zca trainer.max_epochs=1"]
+RUNS = [LINEAR, f"{LINEAR} logger=none", "+norm=imagenet trainer.max_epochs=1"]
 STUDY = "learning_rates"
 COMMANDS = [
     "normlab --help",

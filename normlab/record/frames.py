@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from normlab.errors import NormlabError
+from normlab.process import without_collection
 from normlab.record.curve import COLUMNS, Curve
 from normlab.record.folders import CURVE, read_all
 
@@ -29,7 +28,7 @@ def records(path: str | Path = "runs") -> pd.DataFrame:
     :class:`normlab.record.Metrics` each by its own name (``test_accuracy``), nested fields with a dot
     (``epochs_to.0.7``, ``config.optim.lr``, ``normalized.mean``, ``provenance.commit``). A missing number is NaN.
     """
-    with kept():
+    with without_collection():
         return frame(read_all(Path(path)))
 
 
@@ -76,18 +75,6 @@ def _columns(rows: list[dict[str, Any]], prefix: str = "") -> dict[str, list[Any
             values = [_MISSING if type(value) is dict else value for value in values]
         result[prefix + name] = [math.nan if value is _MISSING else value for value in values]
     return result | nested
-
-
-@contextmanager
-def kept() -> Iterator[None]:
-    """No garbage collection in a ``with`` block that makes many objects, which all stay: it goes through them all."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def curves(path: str | Path = "runs") -> pd.DataFrame:

@@ -109,7 +109,8 @@ def test_same_seed_same_curve_other_seed_another(make):
     [
         {"optim.schedule": "cosine", "optim.warmup_epochs": 1, "optim.clip_norm": 1.0, "norm": "learned"},
         {"optim": "adam", "augment": "crop_flip"},
-        {"optim.lr": 1e4, "norm": "raw", "trainer.max_epochs": 20},  # diverges, and must stop after as many steps
+        # Diverges, and stops inside an epoch, where the losses are read.
+        {"optim.lr": 1e4, "norm": "raw", "data.batch_size": 2},
     ],
 )
 @pytest.mark.parametrize("size", [4, 1000])

@@ -175,8 +175,8 @@ def main() -> None:
         ways = {
             "bare": lambda c=config, e=epochs: bare(c, data, e),
             "normlab": lambda c=config: ours(c, data),
-            "usual, 0 workers": lambda c=config: usual(c, data, 3, 0),
-            "usual, 2 workers": lambda c=config: usual(c, data, 3, 2),
+            "usual, 0 workers": lambda c=config: usual(c, data, 2, 0),
+            "usual, 2 workers": lambda c=config: usual(c, data, 2, 2),
         }
         seconds: dict[str, list[float]] = {name: [] for name in ways}
         ratios: dict[str, list[float]] = {name: [] for name in ways}

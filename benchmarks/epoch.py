@@ -48,7 +48,7 @@ def load_images() -> tuple[Images, str]:
     images = torch.randint(0, 256, (IMAGES, 3, 32, 32), dtype=torch.uint8)
     split = MemorySplit(images, torch.randint(0, 10, (IMAGES,)))
     small = MemorySplit(images[:256], split.labels[:256])
-    return Images("noise", split, small, small, tuple(map(str, range(10))), ""), "noise, 10,000 images of 3x32x32"
+    return Images("noise", split, small, small, tuple(map(str, range(10))), "", ""), "noise, 10,000 images of 3x32x32"
 
 
 def configuration(arch: str, epochs: int, runs: Path) -> Config:
@@ -175,8 +175,8 @@ def main() -> None:
         ways = {
             "bare": lambda c=config, e=epochs: bare(c, data, e),
             "normlab": lambda c=config: ours(c, data),
-            "usual, 0 workers": lambda c=config: usual(c, data, 3, 0),
-            "usual, 2 workers": lambda c=config: usual(c, data, 3, 2),
+            "usual, 0 workers": lambda c=config: usual(c, data, 2, 0),
+            "usual, 2 workers": lambda c=config: usual(c, data, 2, 2),
         }
         seconds: dict[str, list[float]] = {name: [] for name in ways}
         ratios: dict[str, list[float]] = {name: [] for name in ways}

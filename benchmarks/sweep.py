@@ -1,8 +1,9 @@
 """Sweeps: killed and continued, two jobs at once, a thousand that are done.
 
-    python benchmarks/sweep.py kill      40 runs, kill -9 at five random moments, versus an undisturbed
-    sweep python benchmarks/sweep.py parallel  the same jobs one after the other, and two at once, in turn
+    python benchmarks/sweep.py kill      40 runs, kill -9 at five random moments, versus an undisturbed sweep
+    python benchmarks/sweep.py parallel  the same jobs one after the other, and two at once, in turn
     python benchmarks/sweep.py skip      1,000 jobs that have a record
+    python benchmarks/sweep.py usual     200 linear runs on digits, versus benchmarks/template/train.py, in turn
 
 `parallel` reads 10,000 CIFAR-10 images from a folder (`--root`, below NORMLAB_DATA).
 """
@@ -27,6 +28,9 @@ from normlab import record
 from normlab.config import GROUPS, choices, defaults, parse
 
 QUICK = ["data=digits", "data.limit=200", "trainer.max_epochs=2", "logger=none"]
+HERE = Path(__file__).resolve().parent
+USUAL = HERE / "template" / "train.py"
+GOAL = 5  # times as fast as the usual way
 TWO = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
 
 
@@ -35,8 +39,14 @@ def command(*arguments: str) -> list[str]:
 
 
 def seconds(folder: str | Path, *arguments: str) -> float:
+    return seconds_of(folder, command(*arguments))
+
+
+def seconds_of(folder: str | Path, line: list[str]) -> float:
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # as users have it
     started = time.perf_counter()
-    subprocess.run(command(*arguments), cwd=folder, check=True, capture_output=True)
+    subprocess.run(line, cwd=folder, env=environment, check=True, capture_output=True)
     return time.perf_counter() - started
 
 
@@ -99,6 +109,50 @@ def parallel(rounds: int, root: str, epochs: int) -> list[dict]:
     ]
 
 
+def usual(rounds: int, runs: int) -> list[dict]:
+    grid = ["+norm=unit", "data=digits", "arch=linear", "arch.loss=cross_entropy", f"seed=range(0,{runs})"]
+    ways = {
+        "Lightning and Hydra, as in lightning-hydra-template": [sys.executable, str(USUAL), "-m", grid[-1]],
+        "normlab, one after the other": command(*grid, "logger=none"),
+        "normlab, two at once": command(*grid, "logger=none", *TWO),
+    }
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds):
+        for name, line in ways.items():
+            with tempfile.TemporaryDirectory() as folder:
+                times[name].append(seconds_of(folder, line))
+                done = len(
+                    list(
+                        Path(folder).glob(
+                            "logs/multiruns/*/*/checkpoints/last.ckpt"
+                            if line[1] == str(USUAL)
+                            else "runs/*/checkpoint.ckpt"
+                        )
+                    )
+                )
+                assert done == runs, (name, done)
+        print(number, {name: round(values[-1], 1) for name, values in times.items()}, flush=True)
+    bare = next(iter(times.values()))
+    ratios = {
+        name: statistics.median(b / v for b, v in zip(bare, values, strict=True)) for name, values in times.items()
+    }
+    return [
+        {
+            f"{runs} runs": name,
+            "median s": f"{statistics.median(values):.1f}",
+            "min s": f"{min(values):.1f}",
+            "max s": f"{max(values):.1f}",
+            "times as fast, median of rounds": f"{ratios[name]:.2f}",
+            f"goal of {GOAL}": ""
+            if values is bare
+            else "met"
+            if ratios[name] >= GOAL
+            else f"missed by {1 - ratios[name] / GOAL:.0%}",
+        }
+        for name, values in times.items()
+    ]
+
+
 def skip(rounds: int) -> list[dict]:
     names = {"data": "digits", "augment": "none", "arch": "cnn", "optim": "sgd", "trainer": "default", "logger": "none"}
     schemes = choices("norm")[:20]
@@ -122,13 +176,16 @@ def skip(rounds: int) -> list[dict]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("kill", "parallel", "skip"))
+    parser.add_argument("what", choices=("kill", "parallel", "skip", "usual"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--root", default="cifar10", help="of the images of `parallel`")
     parser.add_argument("--epochs", type=int, default=20, help="of each job of `parallel`")
+    parser.add_argument("--runs", type=int, default=200, help="of `usual`")
     given = parser.parse_args()
     if given.what == "parallel":
         rows = parallel(given.rounds, given.root, given.epochs)
+    elif given.what == "usual":
+        rows = usual(given.rounds, given.runs)
     else:
         rows = {"kill": kill, "skip": skip}[given.what](given.rounds)
     print(rows)
@@ -136,6 +193,7 @@ def main() -> None:
         "kill": f"{given.rounds} times kill -9 of the whole process group at a random moment, two jobs at once",
         "parallel": f"medians of {given.rounds} rounds in turn; cnn on 10,000 images, "
         f"{given.epochs} epochs, a thread for each job; whole commands",
+        "usual": f"{given.rounds} rounds in turn; linear model on digits, 10 epochs of 11 steps, whole commands",
         "skip": f"median of {given.rounds} commands, start of the interpreter and the table at the end included",
     }
     write(

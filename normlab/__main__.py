@@ -9,7 +9,7 @@ from normlab.commandline import composing
 from normlab.commandline.job import job
 from normlab.commandline.request import read
 from normlab.errors import reported
-from normlab.process import prepare
+from normlab.process import importing, prepare
 
 
 def main() -> None:
@@ -17,7 +17,8 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach this function instead of ending in Hydra's own report
     prepare()
     with reported():
-        request = read(sys.argv[1:])
+        with importing():  # a path among the arguments brings PyTorch
+            request = read(sys.argv[1:])
         composing.run(request.hydra_arguments, request.study, job)
 
 

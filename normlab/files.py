@@ -6,6 +6,7 @@ import csv
 import glob
 import hashlib
 import os
+import secrets
 import shutil
 import socket
 import stat
@@ -29,8 +30,20 @@ def write_whole(path: Path, content: bytes | memoryview | str) -> None:
     Raises:
         OSError: if the file cannot be written; the old content stays.
     """
-    with replacing(path) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+    data = content.encode() if isinstance(content, str) else content
+    prefix = f".{path.name}-{_MACHINE}-"
+    _delete_left(path.parent, prefix)
+    # A file, where `replacing` makes a folder: making and removing one takes as long as writing.
+    temporary = path.with_name(f"{prefix}{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # else a crash soon afterwards might leave an empty file
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_all_whole(contents: Mapping[Path, bytes | str]) -> None:
@@ -98,11 +111,14 @@ _MACHINE = hashlib.blake2b(socket.gethostname().encode(), digest_size=3).hexdige
 
 
 def _delete_left(folder: Path, prefix: str) -> None:
-    """Delete the temporary folders of processes of this machine that are no more."""
+    """Delete the temporary files and folders of processes of this machine that are no more."""
     for left in folder.glob(f"{glob.escape(prefix)}*"):
         number = left.name.removeprefix(prefix).partition("-")[0]
         if number.isdecimal() and not _lives(int(number)):
-            shutil.rmtree(left, ignore_errors=True)
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
 
 
 def _lives(process: int) -> bool:

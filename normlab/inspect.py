@@ -31,18 +31,15 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from normlab.commandline.arguments import command, parsed, write
 from normlab.config import PositiveInt, Section, data_label, parse_group
-from normlab.data.layout import printable
 from normlab.errors import ConfigError
-from normlab.inspection import recordings, tables, texts
-from normlab.inspection.plot import draw
-from normlab.inspection.report import report, text_of
-from normlab.inspection.sources import Subject, inspect_folder, inspect_source
+from normlab.process import importing
 
-# Each has inspect(arguments), which is None where the arguments name no data of its kind, and text_of(label, content).
-OTHER_KINDS = (texts, tables, recordings)
+if TYPE_CHECKING:
+    from normlab.inspection.sources import Subject
 
 
 class Options(Section):
@@ -57,9 +54,16 @@ class Options(Section):
 def main(arguments: list[str]) -> None:
     """Inspect the images and print the report; a mistake ends as one line and status 2."""
     with command(arguments, __doc__):
+        with importing():  # here, so that help and a typing mistake need no PyTorch
+            from normlab.data.layout import printable
+            from normlab.inspection import recordings, tables, texts
+            from normlab.inspection.plot import draw
+            from normlab.inspection.report import report, text_of
+
         as_json = "--json" in arguments
         rest, plot = without_plot([argument for argument in arguments if argument != "--json"])
-        for kind in OTHER_KINDS:
+        # Each inspect is None where the arguments name no data of its kind.
+        for kind in (texts, tables, recordings):
             if (answer := kind.inspect(rest)) is not None:
                 label, content = answer
                 return write(json.dumps(content, indent=1) if as_json else kind.text_of(label, content))
@@ -103,6 +107,8 @@ def inspect(arguments: Sequence[str]) -> tuple[str, Options, Subject]:
         ConfigError: unless there is exactly one folder or data=NAME, and for an unknown key or a bad value.
         DataError: if there are no images, or none can be read.
     """
+    from normlab.inspection.sources import inspect_folder, inspect_source
+
     folders = [argument for argument in arguments if "=" not in argument or Path(argument).is_dir()]
     pairs = [argument for argument in arguments if argument not in folders]
     named = any(pair.lstrip("+").startswith("data=") for pair in pairs)

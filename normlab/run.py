@@ -89,7 +89,9 @@ def run(
 
         with mirrored(config, folder) as mirror:
             clock.lap("logger")
-            outcome = train(resolved, data, network, folder, [mirror] if mirror.run else [], progress)
+            # With several processes, everything is sent at the end.
+            mirrors = mirror.sends and config.trainer.devices == 1
+            outcome = train(resolved, data, network, folder, [mirror] if mirrors else [], progress)
             clock.lap("training")
             result = {
                 **record.describe(config, content),

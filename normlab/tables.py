@@ -14,22 +14,21 @@ import json
 import sys
 from contextlib import suppress
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from normlab.commandline.arguments import command, parsed
-from normlab.commandline.grid import load
 from normlab.config import Section
 from normlab.errors import ConfigError, DataError, NormlabError
 from normlab.files import replacing_files
-from normlab.record import store
-from normlab.report import findings, ledger, sensitivity, tables
-from normlab.report.document import MORE, write_document
-from normlab.report.study import MEASUREMENTS, Study, keep, names
-from normlab.verdicts import Rate, Verdict, judge
-from normlab.verdicts.language import write
+from normlab.process import importing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from normlab.report.study import Study
+    from normlab.verdicts import Rate, Verdict
 
 GENERATED, DRAWN = {".csv", ".tex", ".md", ".json"}, {".png", ".svg"}
 DIGITS = 6  # significant ones of a number in verdicts.json
@@ -55,6 +54,8 @@ def main(arguments: list[str]) -> None:
             raise ConfigError(f"{overrides[0]}: name the study: python -m normlab.tables STUDY {overrides[0]}")
         if overrides and options.results.resolve() == Path("results").resolve():
             raise ConfigError(f"{overrides[0]}: a study that was run with changes requires results=FOLDER of its own")
+        with importing():  # here, so that help and a typing mistake need neither pandas nor PyTorch
+            import_module("normlab.report.document")
         if named:
             for name in named:
                 make(name, options.runs, options.results, overrides, options.figures)
@@ -64,9 +65,11 @@ def main(arguments: list[str]) -> None:
 
 def make_all(options: Options) -> None:
     """Every study that has records, the ledger, and the pages that rest on all of them."""
+    from normlab.report import ledger
     from normlab.report.advice import write_advice
     from normlab.report.effects import write_effects
     from normlab.report.page import write_page
+    from normlab.report.study import names
 
     judged = []
     for name in names():
@@ -89,6 +92,14 @@ def make_all(options: Options) -> None:
 
 def make(name: str, runs: Path, results: Path, overrides: list[str], draw: bool = True) -> tuple[Study, list[Verdict]]:
     """Page, tables, figures and verdicts of one study."""
+    import pandas as pd
+
+    from normlab.commandline.grid import load
+    from normlab.report import findings, sensitivity, tables
+    from normlab.report.document import write_document
+    from normlab.report.study import keep
+    from normlab.verdicts import judge
+
     out = results / name
     study = load(name, runs, out, overrides)
     by_rate: dict[Rate, pd.DataFrame] = {"measured": study.measurements}
@@ -119,6 +130,8 @@ def make(name: str, runs: Path, results: Path, overrides: list[str], draw: bool 
 
 def load_variants(study: Study, runs: Path, results: Path) -> dict[str, Study]:
     """The study with each of its plan's changes that has runs, by the name of the change."""
+    from normlab.commandline.grid import load
+
     variants = {}
     for change in study.plan.sensitivity.changes if study.plan.sensitivity and not study.overrides else ():
         with suppress(DataError):  # it has no runs yet, which the page says
@@ -128,6 +141,10 @@ def load_variants(study: Study, runs: Path, results: Path) -> dict[str, Study]:
 
 def clear(out: Path, made: set[Path], draw: bool) -> None:
     """Delete what an earlier call made and this one did not: it would be taken for this one's."""
+    from normlab.record import store
+    from normlab.report.document import MORE
+    from normlab.report.study import MEASUREMENTS
+
     records = (store.RECORDS, store.CURVES, MEASUREMENTS)
     for stale in (*out.glob("*"), *(out / MORE).glob("*")):
         generated = stale.suffix in GENERATED | (DRAWN if draw else set()) and stale.name not in records
@@ -137,6 +154,9 @@ def clear(out: Path, made: set[Path], draw: bool) -> None:
 
 def plain(verdict: Verdict) -> dict[str, Any]:
     """A verdict as JSON types; numbers to the digits that are the same on every processor."""
+    from normlab.report import ledger
+    from normlab.verdicts.language import write
+
     return {
         "id": verdict.claim.id,
         "statement": ledger.statement(verdict),

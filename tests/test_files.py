@@ -52,6 +52,24 @@ with replacing(Path(sys.argv[1])) as temporary:
     assert path.read_text() == "old"
 
 
+def test_what_a_killed_writer_left_is_deleted_by_the_next(tmp_path):
+    path = tmp_path / "a.json"
+    program = """
+import os, signal, sys
+from pathlib import Path
+from normlab import files
+def kill(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+files.os.fsync = kill
+files.write_whole(Path(sys.argv[1]), "half")
+"""
+    assert subprocess.run([sys.executable, "-c", program, str(path)], check=False).returncode == -9
+    (left,) = os.listdir(tmp_path)
+    assert left.startswith(".a.json-")
+    write_whole(path, "new")
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
 def test_a_new_file_has_the_rights_that_any_new_file_has(tmp_path):
     (tmp_path / "plain").write_text("a")
     write_whole(tmp_path / "whole", "a")

@@ -43,6 +43,7 @@ class NormlabSweeper(BasicSweeper):
         self, overrides: list[Override], max_batch_size: int | None
     ) -> list[list[list[str]]]:
         """The jobs of the first round; :meth:`is_done` asks for the others."""
+        from normlab.commandline.launcher import KnownJobs
         from normlab.commandline.sweep import Rounds
 
         (jobs,) = super().split_arguments(overrides, None)
@@ -50,6 +51,8 @@ class NormlabSweeper(BasicSweeper):
         assert self.hydra_context is not None
         loader = self.hydra_context.config_loader
         self.rounds = Rounds(jobs, self.confirm, self.search, self.sensitivity, self.config, loader)
+        assert self.launcher is not None
+        self.launcher = KnownJobs(self.launcher, self.rounds, self.config)
         first = self.rounds.next_batch()
         self.launching = True
         return [first] if first else []

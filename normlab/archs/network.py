@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -95,7 +96,8 @@ class Network(nn.Module):
             # Rearranged as stored, because float32 would move four times as many bytes as uint8.
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         # The statistics need full precision; mixed precision is for the body only.
-        with torch.autocast(inputs.device.type, enabled=False):
+        device = inputs.device.type
+        with torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext():
             normalized = self.norm(inputs)
         scores = self.body(normalized)
         if not self.forecasts:

@@ -17,8 +17,9 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
-from hydra.core.utils import setup_globals
+from hydra.core.utils import configure_log, setup_globals
 from hydra.errors import HydraException, MissingConfigException
+from hydra.plugins.launcher import Launcher
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -99,6 +100,39 @@ def refusal(job: list[str], master: DictConfig, loader: ConfigLoader) -> ConfigE
     except (HydraException, OmegaConfBaseException) as error:
         return _as_mistake(error)
     return None
+
+
+def is_local(launcher: Launcher, master: DictConfig) -> bool:
+    """Whether a launcher runs jobs on this machine, and Hydra does nothing around a job that changes it.
+
+    Args:
+        launcher: Hydra's.
+        master: Hydra's configuration of the sweep.
+    """
+    settings = master.hydra
+    around = settings.callbacks or settings.job.env_set or settings.job.chdir or settings.output_subdir is not None
+    return type(launcher).__name__ in ("BasicLauncher", "JoblibLauncher") and not around
+
+
+def configure_logging(master: DictConfig) -> None:
+    """Let the log of a job go where Hydra lets it go."""
+    configure_log(master.hydra.job_logging, master.hydra.verbose)
+
+
+def launch_in_processes(launcher: Any, function: Callable[..., None], arguments: Sequence[tuple[Any, ...]]) -> None:
+    """Call a function with each of these arguments in the processes that Hydra's launcher for joblib is set to.
+
+    Args:
+        launcher: that one.
+        function: that can be pickled.
+        arguments: of each call, which can be pickled, too.
+    """
+    from hydra_plugins.hydra_joblib_launcher._core import process_joblib_cfg
+    from joblib import Parallel, delayed
+
+    options = {**launcher.joblib, "backend": "loky"}
+    process_joblib_cfg(options)
+    Parallel(**options)(delayed(function)(*one) for one in arguments)
 
 
 def _line(error: Exception) -> str:

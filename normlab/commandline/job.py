@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,10 @@ from omegaconf import DictConfig
 from normlab import STARTED
 from normlab.commandline import sweep
 from normlab.commandline.composing import plain
-from normlab.config import parse
+from normlab.config import Config, parse
 from normlab.display import printable
 from normlab.errors import NormlabError, RunningError, fail, lack
-from normlab.process import prepare
+from normlab.process import import_lightning, importing, prepare
 
 
 def job(composed: DictConfig) -> None:
@@ -27,12 +29,20 @@ def job(composed: DictConfig) -> None:
     prepare()  # a launcher may have started this process
     hydra_config = HydraConfig.get()
     if hydra_config.mode == RunMode.MULTIRUN:
-        sweep_job(composed, hydra_config)
+        about = SweepJob(
+            Path(hydra_config.sweep.dir),
+            hydra_config.job.num,
+            tuple(hydra_config.overrides.task),
+            sweep.threads_for_each_job(hydra_config.launcher),
+        )
+        sweep_job(about, lambda: parse(plain(composed)))
         return
     try:
-        config = parse(plain(composed))
-        from normlab.report.terminal import run_table
-        from normlab.run import run
+        with importing():
+            config = parse(plain(composed))
+            import_lightning()
+            from normlab.report.terminal import run_table
+            from normlab.run import run
 
         print(run_table(run(config, imports_seconds=time.perf_counter() - STARTED)))
     except NormlabError as error:
@@ -44,18 +54,41 @@ def job(composed: DictConfig) -> None:
         sys.exit(1)
 
 
-def sweep_job(composed: DictConfig, hydra_config: Any) -> None:
-    """Run a job of a sweep, unless it has a record, and write down what became of it."""
-    overrides = [override.lstrip("+") for override in hydra_config.overrides.task]
-    number = hydra_config.job.num
-    job_folder = Path(hydra_config.sweep.dir) / str(number)
-    word: dict[str, Any] = {"job_folder": job_folder, "number": number, "overrides": overrides}
+@dataclass(frozen=True)
+class SweepJob:
+    """A job of a sweep.
+
+    Attributes:
+        sweep: folder of the sweep.
+        number: of the job among those that are launched.
+        overrides: what the job is composed of.
+        threads: of PyTorch for each job, unless its configuration says; None leaves it to PyTorch.
+    """
+
+    sweep: Path
+    number: int
+    overrides: tuple[str, ...]
+    threads: int | None
+
+
+def sweep_job(job: SweepJob, configure: Callable[[], Config]) -> None:
+    """Run a job of a sweep, unless it has a record, and write down what became of it.
+
+    Args:
+        job: of the sweep.
+        configure: returns the configuration, or raises what is wrong with it.
+    """
+    prepare()  # a launcher may have started this process
+    overrides = [override.lstrip("+") for override in job.overrides]
+    job_folder = job.sweep / str(job.number)
+    word: dict[str, Any] = {"job_folder": job_folder, "number": job.number, "overrides": overrides}
     name = " ".join(overrides)
     sweep.begin(job_folder)
     try:
-        config = parse(plain(composed))
-        from normlab import record
-        from normlab.data import open_source
+        with importing():
+            config = configure()
+            from normlab import record
+            from normlab.data import open_source
 
         source = open_source(config.data)
         folder = record.folder(config, source.content)
@@ -63,9 +96,11 @@ def sweep_job(composed: DictConfig, hydra_config: Any) -> None:
         if not config.rerun and record.existing(config, source.content):
             status = "skipped"
         else:
-            from normlab.run import run
+            with importing():
+                import_lightning()
+                from normlab.run import run
 
-            threads = config.trainer.threads or sweep.threads_for_each_job(hydra_config.launcher)
+            threads = config.trainer.threads or job.threads
             # One line a job says enough.
             status = run(config.with_threads(threads), progress="none", again=config.rerun, source=source)["status"]
         sweep.note(**word, status=status, folder=str(folder))
@@ -84,4 +119,4 @@ def sweep_job(composed: DictConfig, hydra_config: Any) -> None:
             with suppress(OSError):
                 file.write_text(traceback.format_exc())
             sweep.note(**word, status=status, error=f"{type(error).__name__}: {error}", traceback=str(file))
-    print(f"{printable(name)}: {status}\n  {sweep.progress(job_folder.parent)}", file=sys.stderr, flush=True)
+    print(f"{printable(name)}: {status}\n  {sweep.progress(job.sweep)}", file=sys.stderr, flush=True)

@@ -50,6 +50,7 @@ class Rounds:
 
     Attributes:
         folders: of the runs of all known jobs; None for a job that is refused.
+        configs: of the jobs of the latest round, where they are known.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Rounds:
         self._hydra = master, loader
         self._grid = jobs, configurations(jobs, master, loader)
         self.folders: list[Path | None] = []
+        self.configs: dict[tuple[str, ...], Config] = {}
         self._confirm, self._search = confirm, search
         self._runs, self._sweep = Path(master.runs), Path(master.hydra.sweep.dir)
         self._contents: dict[str, str | None] = {}
@@ -103,6 +105,7 @@ class Rounds:
         done = skipped.keys() | refused.keys()
         left = [job for place, job in enumerate(jobs) if place not in done and tuple(job) not in self._launched]
         self._launched |= dict.fromkeys(map(tuple, left))
+        self.configs = {tuple(job): config for job, config in zip(jobs, configs, strict=True) if config is not None}
         place_of = {tuple(job): place for place, job in enumerate(jobs)}
         content = {
             "total": len(jobs),
@@ -257,14 +260,20 @@ def begin(job_folder: Path) -> None:
         (job_folder / STARTED).touch()
 
 
+_outcomes: dict[Path, dict[str, Any]] = {}  # that this process has read; they do not change
+
+
 def outcomes(folder: Path) -> list[dict[str, Any]]:
     """What became of the jobs that were launched, in the order of the grid; a damaged file counts as none."""
     known = []
     for path in folder.glob(f"*/{OUTCOME}"):
-        with suppress(OSError, ValueError):
-            outcome = json.loads(path.read_text())
-            if isinstance(outcome, dict) and {"number", "overrides", "status"} <= outcome.keys():
-                known.append(outcome)
+        if path not in _outcomes:
+            with suppress(OSError, ValueError):
+                outcome = json.loads(path.read_text())
+                if isinstance(outcome, dict) and {"number", "overrides", "status"} <= outcome.keys():
+                    _outcomes[path] = outcome
+        if path in _outcomes:
+            known.append(_outcomes[path])
     return sorted(known, key=lambda outcome: outcome["number"])
 
 

@@ -35,12 +35,14 @@ def digits() -> Source:
 
     Alpaydin & Kaynak 1998, "Optical recognition of handwritten digits", UCI. Their values 0..16 are scaled to 0..255.
     """
-    from sklearn.datasets import load_digits  # here, because the import is slow and only this source needs it
+    return _digits()
 
-    bunch = load_digits()
-    images = torch.from_numpy(np.rint(bunch.images * (255 / 16)).astype(np.uint8))[:, None]
-    labels = torch.from_numpy(bunch.target.astype(np.int64))
-    return Source(tuple(map(str, bunch.target_names)), Part(images, labels))
+
+@lru_cache(maxsize=1)  # as of the photographs below
+def _digits() -> Source:
+    rows = np.loadtxt(_inside("digits", "sklearn", "datasets/data/digits.csv.gz"), delimiter=",")
+    images = torch.from_numpy(np.rint(rows[:, :-1].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8))[:, None]
+    return Source(tuple(map(str, range(10))), Part(images, torch.from_numpy(rows[:, -1].astype(np.int64))))
 
 
 def photos(*, patch: PositiveInt = 32, per_class: PositiveInt = 600) -> Source:
@@ -99,17 +101,28 @@ def _patches(cells: Tensor, side: int, count: int, generator: torch.Generator) -
 
 
 def _photograph(name: str, shorter_side: int = 384) -> Tensor:
-    package, path = PHOTOGRAPHS[name]
-    spec = importlib.util.find_spec(package)  # without importing the package, which would take a second
-    if spec is None or not spec.submodule_search_locations:
-        raise DataError(f"data=photos needs the package {package}: install normlab again")
-    file = Path(spec.submodule_search_locations[0]) / path
-    if not file.is_file():
-        raise DataError(
-            f"data=photos: {package} no longer contains {path}; use data=digits instead, and report this as a bug"
-        )
-    with Image.open(file) as opened:
+    with Image.open(_inside("photos", *PHOTOGRAPHS[name])) as opened:
         picture = opened.convert("RGB")
     scale = shorter_side / min(picture.size)
     size = (round(picture.width * scale), round(picture.height * scale))
     return torch.from_numpy(np.array(picture.resize(size, Image.Resampling.BILINEAR))).permute(2, 0, 1)
+
+
+def _inside(name: str, package: str, path: str) -> Path:
+    """A file inside an installed package, which is not imported: that would take a second.
+
+    Args:
+        name: of the data, for the message.
+        package: that has the file.
+        path: of the file in it.
+
+    Raises:
+        DataError: if the package or the file is missing.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise DataError(f"data={name} needs the package {package}: install normlab again")
+    file = Path(spec.submodule_search_locations[0]) / path
+    if not file.is_file():
+        raise DataError(f"data={name}: {package} no longer contains {path}; use other data, and report this as a bug")
+    return file

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from normlab.data.layout import SPLIT_OF
 from normlab.errors import DataError, first_line
 
@@ -62,6 +60,8 @@ def _row(line: str, root: Path, where: Path, number: int) -> tuple[Path, str]:
 
 
 def _read_table(where: Path, root: Path) -> dict[str, Rows]:
+    import pandas as pd  # here, because the import is slow
+
     try:
         with where.open(encoding="utf-8-sig", errors="surrogateescape") as file:
             header = file.readline()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -180,3 +181,33 @@ class Loader:
             rank = torch.distributed.get_rank() if self.world_size > 1 else 0
             order = order[rank :: self.world_size][: self.images_per_epoch]
         return self.split.batches(self.batch_size, order)
+
+
+class Bundles:
+    """The batches of a loader in bundles, for a trainer whose own work at each item would cost more than a batch.
+
+    A bundle is an iterator, whose batches are made when they are taken: one after the other, before the next bundle.
+
+    Args:
+        loader: of the batches.
+        size: batches in a bundle; the last one of an epoch may have fewer.
+    """
+
+    def __init__(self, loader: Loader, size: int) -> None:
+        self.loader, self.size = loader, size
+
+    @property
+    def epoch(self) -> int:
+        """That of the loader."""
+        return self.loader.epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self.loader.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-len(self.loader) // self.size)
+
+    def __iter__(self) -> Iterator[Iterator[Batch]]:
+        batches = iter(self.loader)
+        return (itertools.islice(batches, self.size) for _ in range(len(self)))

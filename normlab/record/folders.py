@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from pydantic_core import from_json
 
 from normlab.config import Config, is_place, schema_of
 from normlab.errors import ConfigError, NormlabError, RunningError, lack
@@ -83,10 +84,7 @@ def read(path: Path) -> dict[str, Any]:
         ValueError: if the record is damaged.
         NormlabError: if a newer release wrote the record.
     """
-    try:
-        stored = json.loads((path / RECORD).read_bytes())
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    stored = _parsed((path / RECORD).read_bytes())
     if not isinstance(stored, dict) or not {"fingerprint", "status", "config"} <= stored.keys():
         raise ValueError("not the record of a run")
     stored = upgrade(stored)
@@ -95,6 +93,19 @@ def read(path: Path) -> dict[str, Any]:
     if stored["status"] in DONE and "test_accuracy" not in stored["metrics"]:
         raise ValueError(f"{stored['status']}, but without metrics")
     return stored
+
+
+def _parsed(content: bytes) -> Any:
+    try:
+        return from_json(
+            content
+        )  # which takes a quarter of the time, but no half of a surrogate pair, as in file names
+    except ValueError:
+        pass
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def read_all(path: Path) -> list[dict[str, Any]]:
@@ -240,8 +251,20 @@ def _replace(path: Path, final: Path) -> None:
 
 
 def find(path: Path) -> list[Path]:
-    """Folders with records below a folder, without runs that are in progress or replaced."""
-    return sorted(file.parent for file in path.rglob(RECORD) if not file.parent.name.endswith((PARTIAL, EARLIER)))
+    """Folders with records below a folder, without runs that are in progress or replaced; sorted.
+
+    A run's folder holds no other run, so nothing below it is looked at.
+    """
+    found, left = [], [str(path)] if path.is_dir() else []
+    while left:
+        place = left.pop()
+        if os.path.isfile(os.path.join(place, RECORD)):
+            if not place.endswith((PARTIAL, EARLIER)):
+                found.append(Path(place))
+            continue
+        with os.scandir(place) as entries:
+            left += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    return sorted(found)
 
 
 def describe(config: Config, content: str | None = None) -> dict[str, Any]:

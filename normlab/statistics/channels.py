@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import ndtri
 from torch import Tensor
 
 from normlab.norms.moments import mean_and_std
@@ -144,5 +144,5 @@ def sample_for(spread: float, precision: float, population: int) -> float:
         precision: above 0.
         population: N.
     """
-    unlimited = (float(stats.norm.ppf(0.975)) * spread / precision) ** 2
+    unlimited = (float(ndtri(0.975)) * spread / precision) ** 2
     return unlimited / (1 + unlimited / population)

@@ -11,7 +11,6 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from normlab.record import unpack
 from normlab.statistics.intervals import Interval
@@ -44,6 +43,8 @@ def crossed_interval(first: ArrayLike, second: ArrayLike, confidence: float = 0.
         ValueError: if the shapes differ or are not [seeds, images], a value is not finite, or the confidence is out of
             range.
     """
+    from scipy import stats  # here, because the import takes a second, which not every command needs
+
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}: expected a number between 0 and 1")
     mean, error, degrees = crossed_mean(first, second)
@@ -84,6 +85,8 @@ def crossed_test(first: ArrayLike, second: ArrayLike) -> float:
     Raises:
         ValueError: as :func:`crossed_interval` does.
     """
+    from scipy import stats  # here, because the import takes a second, which not every command needs
+
     mean, error, degrees = crossed_mean(first, second)
     if error == 0:
         return float(mean == 0)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 ROUNDING = 2.0**-46  # 64 units in the last place: relative rounding of a few operations in float64
 
@@ -48,6 +47,8 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     Raises:
         ValueError: if a value is NaN or infinite, or the confidence is out of range.
     """
+    from scipy import stats  # here, because the import takes a second, which not every command needs
+
     found, confidence = finite(values), _within(confidence)
     n = found.size
     if n < 2:
@@ -89,6 +90,8 @@ def bootstrap_interval(
     Raises:
         ValueError: if a value is NaN or infinite, or an argument is out of range.
     """
+    from scipy import stats  # here, because the import takes a second, which not every command needs
+
     found, confidence = finite(values), _within(confidence)
     n = found.size
     if n == 0:
@@ -136,6 +139,8 @@ def share_interval(successes: int, n: int, confidence: float = 0.95) -> Interval
     Raises:
         ValueError: if an argument is out of range.
     """
+    from scipy import stats  # here, because the import takes a second, which not every command needs
+
     confidence = _within(confidence)
     if not 0 <= successes <= n:
         raise ValueError(f"{successes} successes of {n}: expected 0 <= successes <= n")

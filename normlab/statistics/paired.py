@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from normlab.statistics.intervals import differences, finite
 
@@ -160,6 +159,8 @@ def outside_test(first: ArrayLike, second: ArrayLike, low: float, high: float) -
     Raises:
         ValueError: if the bounds are no bounds, the lengths differ, or a value is NaN or infinite.
     """
+    from scipy import stats  # here, because the import takes a second, which not every command needs
+
     if not -math.inf < low < high < math.inf:
         raise ValueError(f"bounds {low} and {high}: expected two finite numbers, low < high")
     found = differences(first, second)
@@ -183,6 +184,8 @@ def _above(first: ArrayLike, second: ArrayLike, bound: float) -> float:
 
 def _t(found: NDArray[np.float64], alternative: Literal["two-sided", "greater"]) -> float:
     """The p of the one-sample t test that the mean is 0."""
+    from scipy import stats  # here, because the import takes a second, which not every command needs
+
     if found.size < 2:
         return math.nan
     if np.ptp(found) == 0:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import integrate, stats
 
 from normlab.statistics.level import ALPHA, POWER
 
@@ -41,6 +40,8 @@ def power(truth: float, low: float, high: float, deviation: float, n: int, alpha
         raise ValueError(f"bounds {low} and {high}: expected low < high, one of them finite")
     if deviation == 0:
         return float(low < truth < high)
+    from scipy import integrate, stats  # here, because the import takes a second, which not every command needs
+
     error, critical = deviation / math.sqrt(n), stats.t.ppf(1 - alpha, n - 1)
     if math.isinf(high):
         return _one_sided((truth - low) / error, critical, n)
@@ -95,4 +96,6 @@ def pairs_needed(
 def _one_sided(noncentrality: float, critical: float, n: int) -> float:
     if abs(noncentrality) > 35:  # where scipy's series no longer converges, and the answer is 0 or 1
         return float(noncentrality > critical)
+    from scipy import stats
+
     return float(stats.nct.sf(critical, n - 1, noncentrality))

@@ -7,6 +7,7 @@ import itertools
 import logging
 import operator
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -30,16 +31,27 @@ FINISH_SECONDS = 60  # most for W&B to take what it is given, and to send the re
 
 
 class Mirror(Callback):
-    """Sends measurements to a run of W&B. After a failure there, one warning, and nothing more is sent."""
+    """Sends measurements to a run of W&B. After a failure there, one warning, and nothing more is sent.
 
-    def __init__(self, run: Any = None) -> None:
-        self.run = run
+    Args:
+        starting: the start of the run, which takes a second or more; training does not wait for it. None sends nothing.
+        failed: called if the run did not start.
+    """
+
+    def __init__(self, starting: Call | None = None, failed: Callable[[], None] = lambda: None) -> None:
+        self.run: Any = None
+        self._starting, self._failed = starting, failed
         self._sent = 0
 
+    @property
+    def sends(self) -> bool:
+        """Whether there is a run to send to, as far as is known."""
+        return self.run is not None or self._starting is not None
+
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Send the new measurements."""
+        """Send the new measurements, unless W&B is still starting."""
         assert isinstance(module, Training)
-        if trainer.world_size == 1:  # with several processes, everything is sent at the end
+        if self._starting is None or self._starting.done:
             self.send(module.curve.rows)
 
     def send(self, rows: list[Measurement]) -> None:
@@ -57,11 +69,22 @@ class Mirror(Callback):
             self._attempt("summary.update", summary)
         self._attempt("finish", exit_code=0 if record is not None else 1)
 
+    def _await_start(self) -> None:
+        starting, self._starting = self._starting, None
+        if starting is None:
+            return
+        try:
+            self.run = starting.result(START_SECONDS + 2)
+        except (Exception, SystemExit) as error:  # no account, no network, no space: the record does not depend on it
+            log.warning("W&B did not start (%s); the run goes on without it", _reason(error))
+            self._failed()
+
     def _attempt(self, method: str, *arguments: Any, **options: Any) -> None:
+        self._await_start()
         if self.run is None:
             return
         try:
-            bounded(lambda: operator.attrgetter(method)(self.run)(*arguments, **options), FINISH_SECONDS)
+            Call(lambda: operator.attrgetter(method)(self.run)(*arguments, **options)).result(FINISH_SECONDS)
         except (Exception, SystemExit) as error:  # a mirror must not break what it mirrors
             log.warning("W&B failed (%s); the run goes on without it", _reason(error))
             self.run = None
@@ -70,7 +93,7 @@ class Mirror(Callback):
 @contextmanager
 def mirrored(config: Config, folder: Path) -> Iterator[Mirror]:
     """A mirror for one run; an exception ends it as failed."""
-    mirror = Mirror(_start(config, folder) if isinstance(config.logger, Wandb) else None)
+    mirror = _mirror(config.logger, config, folder) if isinstance(config.logger, Wandb) else Mirror()
     try:
         yield mirror
     except BaseException:
@@ -78,30 +101,40 @@ def mirrored(config: Config, folder: Path) -> Iterator[Mirror]:
         raise
 
 
-def bounded(call: Callable[[], Any], seconds: float) -> Any:
-    """The result of a call, in a thread of its own.
+class Call:
+    """A call that runs in a thread of its own from now on."""
 
-    Raises:
-        TimeoutError: after so many seconds; the call goes on, but this process does not wait for it.
-        BaseException: that the call raised.
-    """
-    outcome: list[Any] = []
-    raised: list[BaseException] = []
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._outcome: list[Any] = []
+        self._raised: list[BaseException] = []
+        self._call, self._began = call, time.monotonic()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
 
-    def work() -> None:
+    def _work(self) -> None:
         try:
-            outcome.append(call())
+            self._outcome.append(self._call())
         except BaseException as error:
-            raised.append(error)
+            self._raised.append(error)
 
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if raised:
-        raise raised[0]
-    if not outcome:
-        raise TimeoutError(f"no answer in {seconds:g} s")
-    return outcome[0]
+    @property
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return not self._thread.is_alive()
+
+    def result(self, seconds: float) -> Any:
+        """What the call returned.
+
+        Raises:
+            TimeoutError: so many seconds after its begin; the call goes on, but this process does not wait for it.
+            BaseException: that the call raised.
+        """
+        self._thread.join(max(0.0, self._began + seconds - time.monotonic()))
+        if self._raised:
+            raise self._raised[0]
+        if not self._outcome:
+            raise TimeoutError(f"no answer in {seconds:g} s")
+        return self._outcome[0]
 
 
 def _reason(error: BaseException) -> str:
@@ -127,11 +160,10 @@ def _require_answer(address: str) -> None:
 _unreachable: set[str] = set()  # modes that failed in this process, so that a sweep waits once
 
 
-def _start(config: Config, folder: Path) -> Any:
-    options = config.logger
-    assert isinstance(options, Wandb)
+def _mirror(options: Wandb, config: Config, folder: Path) -> Mirror:
+    """A mirror whose run starts while the network trains."""
     if options.mode in _unreachable:
-        return None
+        return Mirror()
 
     def start() -> Any:
         import wandb
@@ -153,10 +185,4 @@ def _start(config: Config, folder: Path) -> Any:
             ),
         )
 
-    try:
-        return bounded(start, START_SECONDS + 2)
-    except (Exception, SystemExit) as error:  # no account, no network, no space: the record does not depend on it
-        log.warning("W&B did not start (%s); the run goes on without it", _reason(error))
-        if options.mode == "online":
-            _unreachable.add(options.mode)
-        return None
+    return Mirror(Call(start), lambda: _unreachable.add(options.mode) if options.mode == "online" else None)

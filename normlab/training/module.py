@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import multiprocessing
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytorch_lightning as pl
@@ -99,7 +100,18 @@ class Training(pl.LightningModule):
         if self.resumption:
             self.resumption.start_epoch()
 
-    def training_step(self, batch: Batch, batch_index: int) -> None:
+    def training_step(self, given: Batch | Iterator[Batch], index: int) -> None:
+        """One batch, or the batches of a bundle, up to a loss that is not finite."""
+        if isinstance(given, tuple | list):
+            self._train_on(given, index, self.manual_backward)
+            return
+        for batch in given:  # neither these nor their gradients are changed by Lightning, see normlab.training.trainer
+            here = batch if self.device.type == "cpu" else self.trainer.strategy.batch_to_device(batch)
+            self._train_on(here, index, Tensor.backward)
+            if self.trainer.should_stop:
+                break
+
+    def _train_on(self, batch: Batch, batch_index: int, backward: Callable[[Tensor], None]) -> None:
         """One batch: its gradient and, unless the whole epoch makes one, an update."""
         images, labels = batch
         optimizer: Any = self.optimizers()
@@ -116,7 +128,7 @@ class Training(pl.LightningModule):
             self._epoch_loss = loss.detach() + (self._epoch_loss if batch_index else 0)
         if batch_index == 0 or not self.full_batch:
             optimizer.zero_grad()
-        self.manual_backward(loss)
+        backward(loss)
         if self.full_batch and batch_index < self.steps_per_epoch - 1:
             return
         if step == 0:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from normlab.archs import Network
 from normlab.config import Config
-from normlab.data import Dataset, Loader
+from normlab.data import Bundles, Dataset, Loader, MemorySplit, Split
 from normlab.errors import ConfigError, MachineError, first_line, lack
 from normlab.record import STATE, Curve, Measurement, divergence
 from normlab.shifts import SEVERITIES
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 FULL_BATCH_CHUNK = 1024  # images whose gradient is computed at once, in full-batch descent
 EVALUATION_BATCH = 256
+BUNDLE = 32  # batches that Lightning hands over at once, where nothing is done between them
 
 
 @dataclass(frozen=True)
@@ -95,12 +96,14 @@ def train(
         curve.create()
     module = Training(network, config, curve, len(loader), loader.images_per_epoch, resumption)
     shown = options.progress if options.progress != "auto" else progress
+    bundled = _is_bundled(config, data.train, shown)
     probe = [Probe(options.probe_steps, data.train, options.probe_images)] if options.probe_steps else []
-    trainer = _trainer(config, [*_progress(shown), *probe, *callbacks], len(loader), sanity=not goes_on)
+    batches = Bundles(loader, BUNDLE) if bundled else loader
+    trainer = _trainer(config, [*_progress(shown), *probe, *callbacks], len(batches), sanity=not goes_on)
     answers = None
     try:
         started = time.perf_counter()
-        trainer.fit(module, loader, validation, ckpt_path=folder / STATE if goes_on else None)
+        trainer.fit(module, batches, validation, ckpt_path=folder / STATE if goes_on else None)
         seconds = before + time.perf_counter() - started
         # From the file, because a spawned process does not return its rows.
         rows = Curve.read(curve.path)
@@ -156,6 +159,18 @@ def _batch_size(config: Config, count: int, network: Network) -> int:
     if size // devices == 1 and batch_norm:
         raise ConfigError(f"data.batch_size={size}: batch normalization needs at least two images for each device")
     return size
+
+
+def _is_bundled(config: Config, split: Split, shown: str) -> bool:
+    """Whether all that happens between two batches is the step of this module itself.
+
+    Not if something is to be done after some steps, which may lie inside a bundle; if Lightning changes batches or
+    gradients (other precisions, several devices); or if the batches are slow, or counted by a progress bar.
+    """
+    options = config.trainer
+    at_steps = options.max_steps or options.eval_every_steps or options.probe_steps or options.resume
+    by_lightning = options.precision != "32" or options.devices > 1 or config.optim.full_batch
+    return not (at_steps or by_lightning or shown == "bar") and isinstance(split, MemorySplit)
 
 
 def _trainer(config: Config, callbacks: list[Callback], batches_per_epoch: int, sanity: bool) -> pl.Trainer:

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from omegaconf import OmegaConf
 
+import normlab.run as running
 from normlab import record
 from normlab.commandline import composing, sweep
 from normlab.config import GROUPS, defaults, parse
@@ -128,8 +130,6 @@ def test_progress_counts_and_foretells(tmp_path):
 
 
 def test_a_job_that_fails_has_its_traceback_and_leaves_the_others(call, tmp_path, monkeypatch):
-    import normlab.run as running
-
     train = running.train
 
     def broken(config, *arguments):
@@ -150,6 +150,40 @@ def test_a_job_that_fails_has_its_traceback_and_leaves_the_others(call, tmp_path
     status, out, _ = call("-m", "+norm=unit", "seed=range(0,3)", *QUICK)  # a failed run is tried again
     assert status == 0
     assert "3 jobs: 1 finished, 2 skipped" in out
+
+
+def test_hydra_composes_no_job_a_second_time(call, monkeypatch, tmp_path):
+    """Unless it does something around a job that only its own launcher does."""
+    composed, compose = [], ConfigLoaderImpl.load_sweep_config
+
+    def counted(self, master, overrides):
+        composed.append(overrides)
+        return compose(self, master, overrides)
+
+    monkeypatch.setattr(ConfigLoaderImpl, "load_sweep_config", counted)
+    seen, update = [], running.train
+    monkeypatch.setattr(running, "train", lambda *given: (seen.append(os.environ.get("SEEN")), update(*given))[1])
+    assert call("-m", "+norm=unit", "seed=range(0,3)", *QUICK)[0] == 0
+    assert (len(composed), seen) == (1, [None] * 3)  # what the jobs share
+    assert call("-m", "+norm=unit", "seed=range(3,6)", *QUICK, "+hydra.job.env_set.SEEN=yes")[0] == 0
+    assert (len(composed), seen) == (1 + 1 + 3, [None] * 3 + ["yes"] * 3)
+    found = records(tmp_path)
+    assert sorted(one["seed"] for one in found.values()) == list(range(6))
+
+
+@pytest.mark.slow
+def test_two_jobs_at_once_leave_the_records_of_one_after_the_other(tmp_path):
+    grid = ["-m", "+norm=unit,zca", "seed=0,1", *QUICK, DOUBLE]
+    losses = []
+    for name, more in (("one", []), ("two", ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"])):
+        (tmp_path / name).mkdir()
+        process = spawn(tmp_path / name, *grid, *more)
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+        assert "4 jobs: 4 finished" in out
+        assert err.count(": finished") == 4
+        losses.append({key: one["metrics"]["test_loss"] for key, one in records(tmp_path / name).items()})
+    assert losses[0] == pytest.approx(losses[1], rel=1e-9)
 
 
 def test_a_job_that_cannot_be_composed_leaves_the_others(call):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from normlab.data import Loader, MemorySplit, dataset
+from normlab.data import Bundles, Loader, MemorySplit, dataset
 from normlab.errors import DataError
 from normlab.pictures import CorruptImageError
 
@@ -128,3 +128,17 @@ def test_a_single_image_left_over_is_not_trained_on(count, batch_size, sizes):
     assert [len(labels) for _, labels in loader] == sizes
     assert len(loader) == len(sizes)
     assert loader.images_per_epoch == sum(sizes)
+
+
+def test_bundles_are_the_batches_of_the_loader_in_its_order():
+    loader = Loader(numbered(23), 4, shuffle_seed=3)
+    bundles = Bundles(loader, 4)
+    for epoch in (0, 1):
+        loader.epoch = epoch
+        wanted = [labels.tolist() for _, labels in loader]
+        loader.epoch = 9
+        bundles.epoch = epoch
+        found = [[labels.tolist() for _, labels in bundle] for bundle in bundles]
+        assert len(found) == len(bundles) == 2
+        assert [len(bundle) for bundle in found] == [4, 2]
+        assert [labels for bundle in found for labels in bundle] == wanted

@@ -18,7 +18,7 @@ from normlab.data import MemorySplit, load
 from normlab.errors import CheckpointError, ConfigError
 from normlab.record import Curve
 from normlab.run import run
-from normlab.training import probe
+from normlab.training import Training, probe, trainer
 from normlab.training.probe import MEASURED
 from normlab.training.trainer import has_loopback
 
@@ -102,6 +102,33 @@ def test_same_seed_same_curve_other_seed_another(make):
     assert first["metrics"]["test_loss"] == pytest.approx(second["metrics"]["test_loss"], rel=SAME)
     other = losses(run(make(augment="jitter", seed=1, **DOUBLE)))
     assert (np.abs(np.array(other) / losses(first) - 1) > 1e-4).all()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optim.schedule": "cosine", "optim.warmup_epochs": 1, "optim.clip_norm": 1.0, "norm": "learned"},
+        {"optim": "adam", "augment": "crop_flip"},
+        # Diverges, and stops inside an epoch, where the losses are read.
+        {"optim.lr": 1e4, "norm": "raw", "data.batch_size": 2},
+    ],
+)
+@pytest.mark.parametrize("size", [4, 1000])
+def test_bundles_of_batches_change_nothing(make, monkeypatch, changes, size):
+    options = {"data.limit": 120, "data.batch_size": 8, "arch": "cnn", "arch.width": 4, **changes}
+    monkeypatch.setattr(trainer, "BUNDLE", size)
+    counted, curves, update = [], [], Training._update
+    for bundled in (True, False):
+        calls = []
+        with monkeypatch.context() as patch:
+            if not bundled:
+                patch.setattr(trainer, "_is_bundled", lambda *_: False)
+            patch.setattr(Training, "_update", lambda *given, calls=calls: calls.append(update(*given)))
+            result = run(make(**options, rerun=True))
+        counted.append(len(calls))
+        curves.append((Path(result["path"]) / "curve.csv").read_bytes())
+    assert curves[0] == curves[1]
+    assert counted[0] == counted[1]
 
 
 def test_augmentation_differs_between_epochs(make, monkeypatch):

@@ -145,7 +145,7 @@ def tally(pictures: Iterable[tuple[Picture, bool, str]], size: int, unreadable: 
         pixels = picture.pixels
         if picture.mask is not None:
             left_out += int((~picture.mask).sum())
-            if not picture.mask.any():
+            if picture.is_empty:
                 unreadable.append(f"{name}: its mask leaves out every pixel")
                 continue
         if (

@@ -262,10 +262,6 @@ def test_transparent_and_nodata_pixels_are_left_out(tmp_path):
     check(seen(tmp_path / "black", "data.mask=nodata=0")[0], visible, 255)
     save(tmp_path / "masks", [alpha] * 3)
     check(seen(tmp_path / "black", f"data.mask={tmp_path / 'masks'}")[0], visible, 255)
-    for name in ("a", "b"):
-        save(tmp_path / "classes" / name, stored)
-    with pytest.raises(DataError, match=r"data\.mask=alpha: a run takes whole images"):
-        dataset("folder", root=tmp_path / "classes", mask="alpha")
 
 
 def test_missing_floats_are_named_and_can_be_left_out(tmp_path):

@@ -127,7 +127,7 @@ class Picture:
 
     def with_note(self, *notes: str) -> Picture:
         """The same picture with more notes."""
-        return replace(self, notes=(*self.notes, *notes))
+        return replace(self, notes=(*self.notes, *notes)) if notes else self
 
 
 def as_type(array: NDArray[Any], path: Path) -> tuple[NDArray[Any], tuple[str, ...]]:

@@ -143,7 +143,9 @@ def _with_mask(picture: Picture, path: Path, reading: Reading) -> Picture:
                 f"{path}: {count:,} of {bad.size:,} pixels are NaN or infinite; data.mask=nodata=nan leaves NaN out of "
                 f"statistics"
             )
-    return replace(picture, mask=None if keep is not None and keep.all() else keep)
+    if keep is not None and keep.all():
+        keep = None
+    return picture if keep is picture.mask else replace(picture, mask=keep)
 
 
 @cache

@@ -23,6 +23,7 @@ from normlab.pictures.picture import resize_bands
 
 POWERS = np.stack([np.arange(256), np.arange(256) ** 2], axis=1)  # of a pixel, to sum over its histogram
 AT_ONCE = 1 << 15  # pixels of a band that are summed and counted at once, so that copies of them fit into the cache
+WAITING = 1 << 19  # pixels of a band that wait to be counted together, so that its counts stay in the cache meanwhile
 
 Key = tuple[str, int, float | None, float | None]  # type, bands, black and white
 
@@ -96,28 +97,40 @@ class _Images:
     sizes: list[tuple[int, int]] = field(default_factory=list)
     small: list[NDArray[Any]] = field(default_factory=list)
     first: str = ""
+    waiting: list[NDArray[Any]] = field(default_factory=list)  # [C, pixels] each, not counted yet
+    waiting_pixels: int = 0  # of each band
     # Copies of the pixels at hand, in memory that is used again: new memory costs more than the arithmetic.
     floats: NDArray[np.float64] = field(default_factory=lambda: np.empty(AT_ONCE))
     places: NDArray[np.intp] = field(default_factory=lambda: np.empty(AT_ONCE, dtype=np.intp))
 
-    def sum_and_count(self, band: NDArray[Any], counts: NDArray[np.int64]) -> tuple[int, int]:
-        """Sum of x and of x^2, exact; adds to ``counts`` how often each value from ``lowest`` on occurs.
-
-        A square is at most 2^32, so that a sum of 2^15 of them is an integer below 2^53, which float64 holds. Counting
-        in place is faster than numpy.bincount, which makes an array of all values for each call.
-        """
+    def sums(self, band: NDArray[Any]) -> tuple[int, int]:
+        """Sum of x and of x^2, exact: a square is at most 2^32, a sum of 2^15 of them an integer below 2^53."""
         total = squares = 0
         for start in range(0, len(band), AT_ONCE):
             part = band[start : start + AT_ONCE]
-            floats, places = self.floats[: len(part)], self.places[: len(part)]
+            floats = self.floats[: len(part)]
             floats[:] = part
             total += int(floats.sum())
             squares += int(floats @ floats)
-            places[:] = part
-            if self.lowest:
-                places -= self.lowest
-            np.add.at(counts, places, 1)
         return total, squares
+
+    def count(self) -> None:
+        """Count how often each value occurs among the waiting pixels.
+
+        In place, which is faster than numpy.bincount, because that makes an array of all values for each call.
+        """
+        if self.counts is None:
+            return
+        for c, row in enumerate(self.counts):
+            for bands in self.waiting:
+                for start in range(0, bands.shape[1], AT_ONCE):
+                    part = bands[c, start : start + AT_ONCE]
+                    places = self.places[: len(part)]
+                    places[:] = part
+                    if self.lowest:
+                        places -= self.lowest
+                    np.add.at(row, places, 1)
+        self.waiting, self.waiting_pixels = [], 0
 
 
 def tally_files(
@@ -226,9 +239,13 @@ def _add(one: _Images, array: NDArray[Any], mask: NDArray[np.bool_] | None) -> N
     if one.counts is None:
         one.lowest = int(np.iinfo(array.dtype).min)
         one.counts = np.zeros((len(bands), 1 << (8 * array.dtype.itemsize)), dtype=np.int64)
-    sums = np.array([one.sum_and_count(band, row) for band, row in zip(bands, one.counts, strict=True)])
+    sums = np.array([one.sums(band) for band in bands])
     one.total.append(sums[:, 0])
     one.squares.append(sums[:, 1])
+    one.waiting.append(bands)
+    one.waiting_pixels += bands.shape[1]
+    if one.waiting_pixels >= WAITING:
+        one.count()
 
 
 def _trimmed(counts: NDArray[np.int64], lowest: int) -> tuple[int, NDArray[np.int64]]:
@@ -277,6 +294,7 @@ def _whole(key: Key, one: _Images, size: int) -> Tally:
             small,
             one.first,
         )
+    one.count()
     counts = None if one.counts is None else [_trimmed(row, one.lowest) for row in one.counts]
     return Tally(
         key,

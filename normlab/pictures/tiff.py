@@ -21,26 +21,8 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
 BITS_PER_SAMPLE, GDAL_NODATA = 258, 42113
 # Width and height, samples, compression, strips and tiles, resolution, software, extra samples, sample format, GDAL's
 # and the positions of GeoTIFF (TIFF 6.0, 1992, appendix A; OGC GeoTIFF 1.1).
-BASELINE = {
-    254,
-    *range(256, 260),
-    262,
-    266,
-    *range(269, 275),
-    277,
-    278,
-    279,
-    280,
-    281,
-    282,
-    283,
-    284,
-    296,
-    305,
-    306,
-    315,
-}
-BASELINE |= {317, *range(322, 326), 338, 339, 33550, 33922, 34264, *range(34735, 34738), 42112, GDAL_NODATA}
+BASELINE = {254, *range(256, 260), 262, 266, *range(269, 275), *range(277, 285), 296, 305, 306, 315, 317}
+BASELINE |= {*range(322, 326), 338, 339, 33550, 33922, 34264, *range(34735, 34738), 42112, GDAL_NODATA}
 ASSOCIATED, UNASSOCIATED = 1, 2  # kinds of alpha among the extra samples
 
 

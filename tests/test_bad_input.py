@@ -151,7 +151,6 @@ def test_a_folder_of_bad_files_is_refused_by_inspect(here, refused, name):
 
 @pytest.mark.parametrize("name", ["x.dcm", "x.nii", "x.nii.gz"])
 def test_bad_medical_files_are_named(tmp_path, name):
-    pytest.importorskip("pydicom"), pytest.importorskip("nibabel")
     (tmp_path / name).write_bytes(b"no image")
     with pytest.raises(CorruptImageError, match=rf"{name}: (not a|not readable|Not a gzipped)"):
         read_picture(tmp_path / name)

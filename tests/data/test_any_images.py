@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+from torchvision.datasets.folder import pil_loader
 
 from normlab.data import dataset
 from normlab.errors import DataError
@@ -70,6 +71,36 @@ def packed(path, values, bits):
 
 
 # ---- depth
+
+
+def test_what_the_usual_loader_makes_of_them(tmp_path):
+    """The second column of docs/images.md: why this project has readers of its own."""
+    cv2 = pytest.importorskip("cv2")
+
+    def usual(name):
+        return np.asarray(pil_loader(tmp_path / name))
+
+    gray, color = twelve_bits(1)[0], RNG.integers(0, 65536, (8, 9, 3)).astype(np.uint16)
+    Image.fromarray(gray).save(tmp_path / "gray.png")
+    assert np.array_equal(usual("gray.png")[..., 0], gray.clip(max=255))
+    cv2.imwrite(str(tmp_path / "color.png"), color[..., ::-1])
+    assert np.array_equal(usual("color.png"), color >> 8)
+    floats = RNG.normal(0, 300, (8, 9)).astype(np.float32)
+    tifffile.imwrite(tmp_path / "floats.tif", floats)
+    assert np.array_equal(usual("floats.tif")[..., 0], floats.clip(0, 255).astype(np.uint8))
+    bands, pages = np.ones((8, 9, 5), np.uint16), np.arange(3 * 64, dtype=np.uint8).reshape(3, 8, 8)
+    tifffile.imwrite(tmp_path / "bands.tif", bands, photometric="minisblack", planarconfig="contig")
+    with pytest.raises(UnidentifiedImageError):
+        usual("bands.tif")
+    tifffile.imwrite(tmp_path / "pages.tif", pages, photometric="minisblack")
+    assert np.array_equal(usual("pages.tif")[..., 0], pages[0])
+    hidden = np.dstack([np.full((4, 4, 3), 7, np.uint8), np.zeros((4, 4), np.uint8)])
+    Image.fromarray(hidden).save(tmp_path / "alpha.png")
+    assert (usual("alpha.png") == 7).all()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (10, 20)).save(tmp_path / "turned.jpg", exif=exif)
+    assert usual("turned.jpg").shape == (20, 10, 3)
 
 
 def twelve_bits(count=5):

@@ -291,3 +291,15 @@ def test_what_changes_values_of_8_bits_is_refused(make, tmp_path):
     ):
         trained(make, root, "alpha", **{"augment.brightness": 0.2})
     trained(make, root, "alpha", **{"augment.flip": True, "augment.crop_padding": 2})
+
+
+def test_the_command_takes_a_value_with_an_equals_sign(call, tmp_path):
+    root, _ = write(tmp_path, "nodata")
+    command = ["data=folder", f"data.root={root}", "data.mask=nodata=0", "data.batch_size=8", "arch=mlp", "logger=none"]
+    status, out, err = call("+norm=dataset", *command, "trainer.max_epochs=1")
+    assert status == 0, err
+    assert "pixels left out by data.mask" in out + err
+    status, _, err = call("+norm=zca", *command)
+    assert status == 2
+    assert "norm=zca with data.mask: its statistics need whole images" in err
+    assert "Traceback" not in err

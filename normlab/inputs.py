@@ -78,6 +78,24 @@ def comparable(inputs: Tensor) -> Tensor:
     return inputs.to(torch.int32) if inputs.dtype == torch.uint16 else inputs
 
 
+def pixels_that_count(images: Tensor) -> Tensor:
+    """The pixels of images without those that a mask leaves out, which are NaN: each as an image of its own.
+
+    >>> pixels_that_count(torch.tensor([[[[1.0, torch.nan]], [[2.0, torch.nan]]]])).flatten(1)
+    tensor([[1., 2.]])
+
+    Args:
+        images: [B, C, H, W].
+
+    Returns:
+        [P, C, 1, 1].
+    """
+    rows = images.movedim(1, -1).flatten(0, -2)  # [B * H * W, C]
+    if images.dtype.is_floating_point:
+        rows = rows[~rows.isnan().any(1)]
+    return rows.reshape(*rows.shape, *[1] * (images.ndim - 2))
+
+
 def check_finite(inputs: Tensor) -> None:
     """Refuse inputs with NaN or infinity.
 
@@ -88,7 +106,7 @@ def check_finite(inputs: Tensor) -> None:
         place = (~finite).nonzero()[0].tolist()
         raise DataError(
             f"the value at {place} is {inputs[tuple(place)].item()}: statistics need finite values; "
-            f"replace or leave out what is missing"
+            f"replace or leave out what is missing (of images, data.mask leaves out pixels)"
         )
 
 

@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> None:
             if (answer := kind.inspect(rest)) is not None:
                 label, content = answer
                 return write(json.dumps(content, indent=1) if as_json else kind.text_of(label, content))
-        label, options, subject = inspect(rest)
+        label, options, subject = inspect(rest, with_plot=plot is not None)
         content = report(
             subject.train,
             subject.total,
@@ -100,8 +100,8 @@ def without_plot(arguments: Sequence[str]) -> tuple[list[str], Path | None]:
     return rest, None
 
 
-def inspect(arguments: Sequence[str]) -> tuple[str, Options, Subject]:
-    """The label of the images, the options, and the statistics.
+def inspect(arguments: Sequence[str], with_plot: bool = False) -> tuple[str, Options, Subject]:
+    """The label of the images, the options, and the statistics; small copies where something is made of them.
 
     Raises:
         ConfigError: unless there is exactly one folder or data=NAME, and for an unknown key or a bad value.
@@ -120,9 +120,10 @@ def inspect(arguments: Sequence[str]) -> tuple[str, Options, Subject]:
     if options.limit and config.limit:
         raise ConfigError(f"limit={options.limit}: data.limit={config.limit} means the same; give only one of the two")
     options = options.model_copy(update={"limit": options.limit or config.limit})
+    small = options.small if options.conditioning or with_plot else 0
     if named:
-        return data_label(values), options, inspect_source(config, options.limit, options.small)
-    return folders[0], options, inspect_folder(Path(folders[0]), config, options.limit, options.small)
+        return data_label(values), options, inspect_source(config, options.limit, small)
+    return folders[0], options, inspect_folder(Path(folders[0]), config, options.limit, small)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from normlab.config import Config
 from normlab.data import Dataset, load, open_source, require_spread
 from normlab.data.splits import Source
 from normlab.errors import ConfigError
-from normlab.norms import Affine, Normalization, build_scheme, require_unchanged_tokens
+from normlab.norms import Affine, Masked, Normalization, build_scheme, require_unchanged_tokens
 from normlab.record import Curve, divergence, pack, summarize
 from normlab.shifts import require_suitable
 from normlab.theory.prediction import predict
@@ -59,7 +59,7 @@ def run(
         require_spread(data)
         require_fitting(config, data)  # now, not after the training
         clock.lap("data")
-        norm = build_scheme(config.norm, data.front).set_range(data.black, data.white)
+        norm = build_scheme(config.norm, data.front, data.masked).set_range(data.black, data.white)
         if data.kind == "text":
             require_unchanged_tokens(norm, config.norm.name, data.tokens)
         norm.fit(data.training_inputs())
@@ -118,13 +118,19 @@ def require_fitting(config: Config, data: Dataset) -> None:
     """Refuse augmentation of what is no image, and shifts of test inputs of another kind.
 
     Raises:
-        ConfigError: for augmentation, unless the inputs are images.
+        ConfigError: for augmentation, unless the inputs are images; for what changes values, unless they have 8 bits.
         DataError: for a shift that is of another kind of inputs, or needs three channels.
     """
     if config.augment.changes_images and data.kind != "images":
         raise ConfigError(
             f"augment={config.augment.name}: for images only; {config.data.name} has {data.kind}: leave augment out"
         )
+    if data.kind == "images" and data.input_type != torch.uint8:
+        # What computes with the values of pixels is defined for 8 bits.
+        named = [f"augment.{key}" for key in ("resized_crop", "brightness", "contrast") if getattr(config.augment, key)]
+        if named := [*named, *["trainer.shifts"] * bool(config.trainer.shifts)]:
+            kind = str(data.input_type).removeprefix("torch.") + (", by data.mask" if data.masked else "")
+            raise ConfigError(f"{named[0]}: for images of 8 bits; these are {kind}: leave it out")
     require_suitable(config.trainer.shifts, data.kind, data.shape[0])
 
 
@@ -133,7 +139,7 @@ def warn_of_mismatch(name: str, network: Network) -> None:
     expectation = getattr(network.body, "expectation", None)
     if expectation is None:
         return
-    norm = network.norm
+    norm = network.norm.scheme if isinstance(network.norm, Masked) else network.norm
     if isinstance(norm, Affine) and expectation.differs(norm.mean, norm.std) < NEARLY_THE_SAME:
         return
     own = _in_first_channel(expectation.mean[0], expectation.std[0])
@@ -177,7 +183,8 @@ def results(config: Config, data: Dataset, outcome: Outcome, trained: dict[str, 
 def describe_normalized(norm: Normalization, data: Dataset) -> dict[str, float]:
     """Mean, standard deviation and range of the normalized training images at the start.
 
-    Over all training images, or over ``DESCRIBED_IMAGES`` evenly spaced ones; ``images`` is their number.
+    Over all training images, or over ``DESCRIBED_IMAGES`` evenly spaced ones; ``images`` is their number. The zeros of
+    pixels that a mask leaves out count, because the network sees them.
     """
     count = len(data.train)
     order = torch.linspace(0, count - 1, DESCRIBED_IMAGES).round().long() if count > DESCRIBED_IMAGES else None

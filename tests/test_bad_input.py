@@ -151,7 +151,6 @@ def test_a_folder_of_bad_files_is_refused_by_inspect(here, refused, name):
 
 @pytest.mark.parametrize("name", ["x.dcm", "x.nii", "x.nii.gz"])
 def test_bad_medical_files_are_named(tmp_path, name):
-    pytest.importorskip("pydicom"), pytest.importorskip("nibabel")
     (tmp_path / name).write_bytes(b"no image")
     with pytest.raises(CorruptImageError, match=rf"{name}: (not a|not readable|Not a gzipped)"):
         read_picture(tmp_path / name)
@@ -216,6 +215,7 @@ FOLDERS = [
 ]
 ONLY_INSPECT = [
     (lambda: classes("f/a"), ["data.mask=nowhere"], r"data\.mask=nowhere: expected alpha, nodata=VALUE or a folder"),
+    (lambda: classes("f/a"), ["data.mask=nodata=none"], r"data\.mask=nodata=none: expected a number"),
     (
         lambda: classes("f/a", "m"),
         ["--plot"],
@@ -237,7 +237,11 @@ ONLY_RUN = [
     (lambda: classes("f/val/a", "f/test/a"), [], r"'test' and 'val' named as a split, but there is no train/"),
     (lambda: classes("f/train/a", "f/train/b", "f/test/c"), [], r"class 'c' does not occur among the training images"),
     (lambda: (classes("f/a", "f/b"), os.makedirs("f/c")), [], r"f/c: no images in it"),
-    (lambda: classes("f/a", "f/b"), ["data.mask=alpha"], r"data\.mask=alpha: a run takes whole images"),
+    (
+        lambda: classes("f/a", "f/b"),
+        ["data.mask=nowhere"],
+        r"data\.mask=nowhere: expected alpha, nodata=VALUE or a folder",
+    ),
     (lambda: classes("f/a", "f/b"), ["data.stream=true"], r"give data\.image_size=PIXELS"),
     (lambda: (classes("f/a"), classes("f/b", count=2)), [], r"class 'b' has 2 image\(s\).*at least 3 of each class"),
     (lambda: lists("path,label\na/0.png,x\n"), ["data.splits=list.csv"], r"only one class, 'x'"),

@@ -1,8 +1,10 @@
 """The tables of the documentation say what the code does."""
 
+import doctest
 import importlib.util
 import inspect
 import pydoc
+import re
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,21 @@ def test_documents_name_files_that_are_there(build):
             if target and "://" not in target:
                 base = path.parent if path.parent == root or (path.parent / target).exists() else root
                 assert (base / target).exists(), f"{path.name}: {target}"
+
+
+def test_the_examples_of_images_run(here):
+    text = (DOCS / "images.md").read_text()
+    blocks = "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+    examples = doctest.DocTestParser().get_doctest(blocks, {}, "images.md", None, 0)
+    assert len(examples.examples) > 10
+    runner = doctest.DocTestRunner()
+    runner.run(examples)
+    assert runner.failures == 0
+
+
+def test_the_kinds_of_images_name_tests_that_exist():
+    table = (DOCS / "images.md").read_text().partition("## Kinds of images")[2]
+    named = re.findall(r"`(test_\w+)`", table)
+    defined = "\n".join(path.read_text() for path in (DOCS.parent / "tests/data").glob("test_*.py"))
+    assert len(named) > 12
+    assert [name for name in named if f"def {name}(" not in defined] == []

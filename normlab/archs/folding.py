@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from normlab.archs import Network
 from normlab.archs.layers import first_layer
 from normlab.inputs import Target, range_of_type
-from normlab.norms import Affine, Learned
+from normlab.norms import Affine, Learned, Masked
 from normlab.norms.base import over_features
 
 
@@ -53,6 +53,8 @@ def folded(network: Network) -> tuple[nn.Module, str]:
         The network, and a text: what was done, or why nothing was done.
     """
     norm = network.norm
+    if isinstance(norm, Masked):
+        return network, "kept as a layer: it leaves out pixels that are NaN"
     if network.forecasts:
         return network, "kept as a layer: the normalization is undone on the output"
     if not isinstance(norm, Affine | Learned):
@@ -94,7 +96,10 @@ def folded(network: Network) -> tuple[nn.Module, str]:
 
 
 def example_inputs(network: Network, count: int) -> Tensor:
-    """Inputs that a network takes: black, white, then noise in its range, [count, C, *positions]."""
+    """Inputs that a network takes: black, white, then noise in its range, [count, C, *positions].
+
+    For a network that takes images with gaps, the last of them has one.
+    """
     ends = (norm.black.item(), norm.white.item()) if (norm := network.norm).has_range else None
     black, white = ends or range_of_type(network.input_type)
     shares = torch.rand(count, *network.input_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -103,7 +108,10 @@ def example_inputs(network: Network, count: int) -> Tensor:
     if not network.input_type.is_floating_point:
         limits = torch.iinfo(network.input_type)
         x = x.round().clamp(limits.min, limits.max)
-    return x.to(network.input_type)
+    x = x.to(network.input_type)
+    if isinstance(norm, Masked):
+        x[-1, :, : x.shape[2] // 2] = torch.nan
+    return x
 
 
 def _folded(network: Network, scale: Tensor, shift: Tensor, mean: Tensor | None) -> Folded:

@@ -16,8 +16,9 @@ from normlab.data.loader import Split
 from normlab.data.recordings import recordings_below
 from normlab.data.splits import Source
 from normlab.errors import ConfigError, DataError
+from normlab.inputs import pixels_that_count
 from normlab.inspection.advice import lines, lines_of_any_type
-from normlab.norms import Affine, Normalization, build_scheme
+from normlab.norms import Affine, Masked, Normalization, build_scheme
 
 LOOKED_AT = 2000  # images of a split, at most
 HARDLY_USED = 0.5  # share of the range below which it is said
@@ -120,17 +121,19 @@ def look_at(data: Dataset) -> list[str]:
     what = {"images": "images", "tables": "rows", "audio": "recordings"}.get(data.kind, "samples")
     target = f"{len(data.classes)} classes" if data.task == "classification" else f"numbers: {data.classes[0]}"
     sentences = [f"{count:,} training {what} of {size} ({target}), {len(data.test):,} test {what}", *data.notes]
-    sentences += _of_channels(train)
+    pixels = pixels_that_count(train) if data.masked else train
+    sentences += _of_channels(pixels)
     if data.kind == "tables":
         sentences += _of_scales(train)
     if data.kind == "images":
-        sentences += _of_range(train) + _of_brightness(train, test)
+        sentences += _of_range(pixels) + _of_brightness(train, test)
     return sentences
 
 
 def fitted(config: Config, data: Dataset) -> Normalization:
     """The scheme of a run, fitted on the training samples."""
-    return build_scheme(config.norm, data.front).set_range(data.black, data.white).fit(data.training_inputs())
+    norm = build_scheme(config.norm, data.front, data.masked).set_range(data.black, data.white)
+    return norm.fit(data.training_inputs())
 
 
 def lines_for(config: Config, data: Dataset) -> dict[str, str]:
@@ -146,6 +149,8 @@ def lines_for(config: Config, data: Dataset) -> dict[str, str]:
     """
     norm = fitted(config, data)
     own = {"normlab": f'normlab.normalization("{config.norm.name}")'}
+    if isinstance(norm, Masked):
+        norm, own = norm.scheme, {"normlab": f"normlab.norms.Masked({own['normlab']})"}
     if data.kind == "tables" and config.norm.name in SCIKIT_LEARN:
         return {"scikit-learn": f"sklearn.preprocessing.{SCIKIT_LEARN[config.norm.name]}()"} | own
     if data.kind != "images" or not isinstance(norm, Affine) or norm.mean.numel() not in (1, norm.mean.shape[0]):
@@ -204,7 +209,7 @@ def _of_range(train: Tensor) -> list[str]:
 
 def _of_brightness(train: Tensor, test: Tensor) -> list[str]:
     """Another exposure of the test images."""
-    before, after = train.flatten(1).mean(1), test.flatten(1).mean(1)
+    before, after = train.flatten(1).nanmean(1), test.flatten(1).nanmean(1)  # NaN: left out by a mask
     difference = (after.mean() - before.mean()).item()
     error = (before.var() / len(before) + after.var() / len(after)).sqrt().item()
     if len(after) < 2 or abs(difference) <= max(SHIFT, 4 * error):

@@ -179,6 +179,6 @@ def _setting(key: str, text: str, multirun: bool) -> Setting:
         if key == "runs" and len(paths) > 1:  # the folder of the sweep lies in it
             raise ConfigError(f"runs={text}: a sweep has one folder of runs; a name with a comma stands in quotes")
         return Setting(key, ",".join(map(composing.quoted, paths)))
-    if not text.isascii() and not set(text) & set("'\"[{,("):
-        text = f"'{text}'"  # Hydra's grammar takes other letters only in quotes
+    if ("=" in text or not text.isascii()) and not set(text) & set("'\"[{,("):
+        text = f"'{text}'"  # Hydra's grammar takes other letters, and data.mask=nodata=0, only in quotes
     return Setting(key, text)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,9 +22,9 @@ from normlab.data.loader import Batch, MemorySplit, Split, StreamedSplit
 from normlab.data.splits import Files, Part, Source, fill_missing, split
 from normlab.data.tokens import Texts, encode_splits
 from normlab.errors import DataError
-from normlab.inputs import Target, check_finite, check_range, comparable, range_of_type
+from normlab.inputs import Target, check_finite, check_range, comparable, pixels_that_count, range_of_type
 from normlab.norms.log_mel import Front
-from normlab.pictures import CorruptImageError, Picture, describe_picture, read_picture
+from normlab.pictures import CorruptImageError, Picture, Reading, describe_picture, read_picture
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class Dataset:
         forecasts: whether the label is a later value of the input itself.
         columns: names of a table's features.
         front: of recordings, what is done to a waveform before a normalization.
+        masked: whether ``data.mask`` leaves out pixels; images are then float32, and these pixels NaN.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Dataset:
     forecasts: bool = False
     columns: tuple[str, ...] = ()
     front: Front | None = None
+    masked: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -150,7 +153,6 @@ def load(config: Data, source: Source | None = None) -> Dataset:
     if config.image_size is not None and source.kind != "images":
         raise DataError(f"data.image_size={config.image_size}: data={config.name} holds no images; leave it out")
     parts = split(source, config.validation, config.test, config.limit, config.split_seed, config.test_seed)
-    _refuse_mask(parts["train"])
     if isinstance(parts["train"].pictures, Texts):
         return _encode(parts, source, config)
     if source.fill:
@@ -159,19 +161,25 @@ def load(config: Data, source: Source | None = None) -> Dataset:
         if config.stream if config.stream is not None else _too_large(parts, config):
             return _stream(parts, source, config)
         splits, notes, format = _decode(parts, config)
-        source = declared(source, format)
-    else:
-        splits, notes = _in_memory(parts, config.image_size), []
-    return _dataset(source, config, splits, _content_key(splits), notes)
+        return _dataset(declared(source, format), config, splits, _content_key(splits), notes, format)
+    splits = _in_memory(parts, config.image_size)
+    return _dataset(source, config, splits, _content_key(splits), [])
 
 
 def _dataset(
-    source: Source, config: Data, splits: dict[str, MemorySplit] | dict[str, StreamedSplit], key: str, notes: list[str]
+    source: Source,
+    config: Data,
+    splits: dict[str, MemorySplit] | dict[str, StreamedSplit],
+    key: str,
+    notes: list[str],
+    format: Format | None = None,
 ) -> Dataset:
-    black, white = _range(source, config, splits["train"])
+    train = splits["train"]
+    black, white = _range(source, config, train, format is not None and format.masked)
     notes = [*source.notes, *notes]
-    if source.kind == "images" and config.white is None and (unused := hardly_used(splits["train"], white)):
-        notes.append(unused)
+    if source.kind == "images" and config.white is None:
+        kind = str(train.input_type).removeprefix("torch.") if format is None else format.type
+        notes += [unused] if (unused := hardly_used(train, kind, white)) else []
     if source.task == "classification":
         log.info("data: %s: %s", config.name, counts(source.classes, splits))
     for note in notes:
@@ -187,10 +195,11 @@ def _dataset(
         white=white,
         kind=source.kind,
         task=source.task,
-        target=_target(source, splits["train"].labels),
+        target=_target(source, train.labels),
         forecasts=source.forecasts,
         columns=source.columns,
         front=source.front,
+        masked=format is not None and format.masked,
     )
 
 
@@ -206,13 +215,13 @@ def _target(source: Source, labels: Tensor) -> Target | None:
     return Target(y.mean().item(), y.std(correction=0).item())
 
 
-def _range(source: Source, config: Data, train: Split) -> tuple[float, float]:
+def _range(source: Source, config: Data, train: Split, masked: bool) -> tuple[float, float]:
     """Black and white: the user's, else the files', else by the type."""
     by_type = range_of_type(train.input_type)
     declared = [by_type[i] if value is None else value for i, value in enumerate((source.black, source.white))]
     chosen = [declared[i] if value is None else value for i, value in enumerate((config.black, config.white))]
     if "observed" in chosen:
-        low, high = _extremes(train)
+        low, high = _extremes(train, masked)
         chosen = [end if value == "observed" else value for value, end in zip(chosen, (low, high), strict=True)]
         if chosen[0] == chosen[1]:
             raise DataError(f"data.white=observed: all training values are {low:g}, which is no range")
@@ -221,42 +230,44 @@ def _range(source: Source, config: Data, train: Split) -> tuple[float, float]:
     return black, white
 
 
-def _extremes(train: Split) -> tuple[float, float]:
+def _extremes(train: Split, masked: bool) -> tuple[float, float]:
     low, high = float("inf"), float("-inf")
     for inputs, _ in train.batches(256):
+        inputs = pixels_that_count(inputs) if masked else inputs
         check_finite(inputs)
         values = comparable(inputs)
         low, high = min(low, values.min().item()), max(high, values.max().item())
     return low, high
 
 
-def _refuse_mask(part: Part) -> None:
-    if isinstance(part.pictures, Files) and part.pictures.reading.mask is not None:
-        raise DataError(
-            f"data.mask={part.pictures.reading.mask}: a run takes whole images; python -m normlab.inspect leaves these "
-            f"pixels out, and +norm=imagenet norm.mean=[...] norm.std=[...] takes its numbers"
-        )
-
-
 def declared(source: Source, format: Format) -> Source:
-    """The source with the range that its files declare, unless it has one."""
-    black = format.black if source.black is None else source.black
-    return replace(source, black=black, white=format.white if source.white is None else source.white)
+    """The source with the range that its files declare, unless it has one; with a mask, else that of their type."""
+    ends: list[float | None] = [format.black, format.white]
+    if format.masked:  # the type of the images is then another than that of the files
+        by_type = range_of_type(getattr(torch, format.type))
+        ends = [by_type[i] if end is None else end for i, end in enumerate(ends)]
+    black, white = (end if own is None else own for own, end in zip((source.black, source.white), ends, strict=True))
+    return replace(source, black=black, white=white)
 
 
 # The largest value of a type, and the part of it below which a range counts as hardly used.
 FULL_RANGES = {"uint8": (255, 4), "uint16": (65535, 2)}
 
 
-def hardly_used(train: Split, white: float) -> str | None:
-    """A warning if the training images use less than half of 16 bits, or a quarter of 8; else None."""
-    kind = str(train.input_type).removeprefix("torch.")
+def hardly_used(train: Split, kind: str, white: float) -> str | None:
+    """A warning if the training images use less than half of 16 bits, or a quarter of 8; else None.
+
+    Args:
+        train: the images.
+        kind: type of the pixels in the files.
+        white: of the range.
+    """
     if kind not in FULL_RANGES:
         return None
     largest = 0
     try:
         for inputs in _some(train):
-            largest = max(largest, int(inputs.numpy().max()))
+            largest = max(largest, int(np.nanmax(inputs.numpy())))
             if hardly_used_of(kind, largest, white) is None:
                 return None
     except DataError:  # of a stream; training will name the file
@@ -293,6 +304,8 @@ def require_spread(data: Dataset) -> None:
     first = None
     for inputs in _some(data.train):
         values = inputs.numpy()
+        if data.masked:
+            values = values[~np.isnan(values)]
         first = values.flat[0] if first is None else first
         if (values != first).any():
             return
@@ -339,8 +352,8 @@ def _decode(parts: dict[str, Part], config: Data) -> tuple[dict[str, MemorySplit
     skip, reading = first.skip_corrupt, first.reading
     # Sorted, so that another split of the same files gets the same key of the cache.
     all_files = [_files(part) for part in parts.values()]
-    digests = {item: one for files in all_files for item, one in zip(files.items, files.digests, strict=True)}
-    items = sorted(digests)
+    contents = {item: one for files in all_files for item, one in zip(files.items, files.content, strict=True)}
+    items = sorted(contents)
 
     def make() -> dict[str, Any]:
         decoded = decode(items, config.image_size, skip, reading)
@@ -354,7 +367,7 @@ def _decode(parts: dict[str, Part], config: Data) -> tuple[dict[str, MemorySplit
     if config.cache:
         options = {"image_size": config.image_size, "skip_corrupt": skip, **reading.options}
         kinds = {"images": Tensor, "kept": Tensor, "notes": dict, "format": dict}
-        entry = cache.remember(cache.key([digests[item] for item in items], **options), make, kinds)
+        entry = cache.remember(cache.key([contents[item] for item in items], **options), make, kinds)
     else:
         entry = make()
     place = {items[position]: row for row, position in enumerate(entry["kept"].tolist())}
@@ -377,7 +390,7 @@ def _too_large(parts: dict[str, Part], config: Data) -> bool:
     """Whether the decoded images would exceed data.memory_gb, judged by the first image."""
     first = _first_readable(_files(parts["train"]), whole=config.image_size is None)
     width, height = first.size if config.image_size is None else (config.image_size, config.image_size)
-    format = format_of(first)
+    format = format_of(first, _files(parts["train"]).reading)
     if config.image_size is not None and format.bands == 1:
         format = replace(format, bands=3)  # color images may follow
     return sum(map(len, parts.values())) * format.bytes_per_pixel * width * height > config.memory_gb * 2**30
@@ -414,7 +427,10 @@ def _stream(parts: dict[str, Part], source: Source, config: Data) -> Dataset:
             if not path.is_file():
                 raise DataError(f"{path}: no such file")
         digest.update(f"{name} {part.content}\n".encode())
-    return _dataset(declared(source, format), config, splits, digest.hexdigest(), [*notes, *repeated(kept)])
+    if (reading := _files(parts["train"]).reading) != Reading():
+        digest.update(repr(sorted(reading.options.items())).encode())
+    notes = [*notes, *repeated(kept)]
+    return _dataset(declared(source, format), config, splits, digest.hexdigest(), notes, format)
 
 
 def _survey(parts: dict[str, Part], config: Data) -> tuple[Survey, list[str]]:
@@ -424,12 +440,15 @@ def _survey(parts: dict[str, Part], config: Data) -> tuple[Survey, list[str]]:
     items = [item for files in all_files for item in files.items]
 
     def make() -> dict[str, Any]:
-        return asdict(survey(items, skip, reading))
+        return asdict(survey(items, skip, reading, config.image_size))
 
     if config.cache:
         kinds = {"is_kept": list, "notes": dict, "format": dict}
-        digests = [digest for files in all_files for digest in files.digests]
-        entry = cache.remember("survey-" + cache.key(digests, skip_corrupt=skip, **reading.options), make, kinds)
+        contents = [content for files in all_files for content in files.content]
+        options = {"skip_corrupt": skip, **reading.options}
+        if reading.mask is not None:  # whose pixels are counted at this size
+            options["image_size"] = config.image_size
+        entry = cache.remember("survey-" + cache.key(contents, **options), make, kinds)
     else:
         entry = make()
     known = Survey(**{**entry, "format": Format(**entry["format"])})

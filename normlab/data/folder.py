@@ -95,9 +95,11 @@ def folder(
         exif: ``ignore`` the orientation that a camera wrote, or ``apply`` it. Browsers apply it; torchvision and timm
             do not, and a network with their weights has seen the images as they do. So does this program by default.
         axes: of arrays with three dimensions; None: the shorter of the first and the last axis holds the bands.
-        mask: pixels to leave out of the statistics of :mod:`normlab.inspect`: ``alpha``, ``nodata=VALUE`` or a folder
-            of masks with the names of the images, where 0 leaves a pixel out. A run takes whole images.
+        mask: pixels to leave out: ``alpha``, transparent ones; ``nodata=VALUE``, those with this value in all bands; or
+            a folder of masks with the names of the images, where 0 leaves a pixel out. They are not in any statistics,
+            and 0 after the normalization. Images are then float32, with NaN in these pixels.
 
+    Raises:
         DataError: if the folder, its classes or its images are missing, or its layout has two meanings.
     """
     if root is None:

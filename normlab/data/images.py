@@ -8,7 +8,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,26 +40,34 @@ class Format:
     """What all images of a data set have in common.
 
     Attributes:
-        type: of the pixels, by its name in numpy.
+        type: of the pixels in the files, by its name in numpy.
         bands: number of bands.
         black, white: the range that the files declare; None: they declare none.
+        masked: whether masks leave out pixels: images are then float32, with NaN in these.
     """
 
     type: str = "uint8"
     bands: int = 3
     black: float | None = None
     white: float | None = None
+    masked: bool = False
+
+    @property
+    def input_type(self) -> str:
+        """Type of the images that a run takes, by its name in numpy."""
+        return "float32" if self.masked else self.type
 
     @property
     def bytes_per_pixel(self) -> int:
         """Of all bands together."""
-        return np.dtype(self.type).itemsize * self.bands
+        return np.dtype(self.input_type).itemsize * self.bands
 
 
-def format_of(picture: Picture) -> Format:
-    """The format of one picture."""
+def format_of(picture: Picture, reading: Reading | None = None) -> Format:
+    """The format of one picture that was read in this way."""
     kind = "uint8" if not isinstance(picture.pixels, np.ndarray) else picture.pixels.dtype.name
-    return Format(kind, picture.bands, picture.black, picture.white)
+    masked = reading is not None and reading.mask is not None
+    return Format(kind, picture.bands, picture.black, picture.white, masked)
 
 
 def joined(one: Format, other: Format) -> Format | None:
@@ -76,7 +84,8 @@ def joined(one: Format, other: Format) -> Format | None:
     kinds = {one.type, other.type}
     if len(kinds) > 1 and (kinds != {"uint8", "uint16"} or one.white is not None):
         return None
-    return Format(max(kinds, key=lambda kind: np.dtype(kind).itemsize), max(bands), one.black, one.white)
+    kind = max(kinds, key=lambda kind: np.dtype(kind).itemsize)
+    return replace(one, type=kind, bands=max(bands))
 
 
 def misfit(first: Path, one: Format, path: Path, other: Format) -> str:
@@ -102,6 +111,23 @@ def converted(array: NDArray[Any], to: Format) -> NDArray[Any]:
     return np.repeat(array, to.bands, axis=0) if len(array) != to.bands else array
 
 
+def with_gaps(array: NDArray[Any], mask: NDArray[np.bool_] | None, path: Path) -> NDArray[np.float32]:
+    """An array [C, H, W] as float32, which holds up to 24 bits exactly, with NaN where a mask leaves pixels out.
+
+    Raises:
+        CorruptImageError: for integers that float32 does not hold.
+    """
+    values = array.astype(np.float32)
+    if array.dtype == np.int32 and not np.array_equal(values, array):
+        raise CorruptImageError(
+            f"{path}: integers above 2^24 do not fit into the 32-bit floats that data.mask needs; leave data.mask out, "
+            f"or save them as 32-bit floats"
+        )
+    if mask is not None:
+        values[:, ~mask] = np.nan
+    return values
+
+
 def read(
     path: Path,
     image_size: int | None = None,
@@ -114,23 +140,58 @@ def read(
     Args:
         path: the file.
         image_size: the shorter side is resized to it (bilinear, antialiased), then the center is cut out.
-        to: the format of all images; None: the image's own.
+        to: the format of all images; None: the image's own, and no mask.
         reading: how files become images.
         page: which page of the file.
 
     Returns:
-        [C, H, W] of the file's type, and notes on how the image was changed.
+        [C, H, W] of the file's type or, with a mask, float32; and notes on how the image was changed.
     """
-    picture = read_picture(path, reading, page)
-    if image_size is not None:
-        picture = resized(picture, image_size)
+    picture = _picture(path, page, image_size, reading)
     array = picture.array
     if to is not None:
-        own = format_of(picture)
+        own = format_of(picture, reading)
         if joined(own, to) != to:
             raise DataError(misfit(Path("the data set"), to, path, own))
         array = converted(array, to)
+        if to.masked:
+            array = with_gaps(array, picture.mask, path)
     return torch.from_numpy(array), picture.notes
+
+
+class Gaps:
+    """Counts the pixels that masks leave out."""
+
+    def __init__(self) -> None:
+        self.images = self.images_with_gaps = self.pixels = self.left_out = 0
+
+    def add(self, pixels: int, left_out: int) -> None:
+        """Count one image."""
+        self.images += 1
+        self.images_with_gaps += left_out > 0
+        self.pixels += pixels
+        self.left_out += left_out
+
+    @staticmethod
+    def of(picture: Picture) -> tuple[int, int]:
+        """Number of pixels, and of those that the mask leaves out."""
+        return picture.size[0] * picture.size[1], 0 if picture.mask is None else int((~picture.mask).sum())
+
+    @property
+    def note(self) -> dict[str, int]:
+        """How many images are affected, by what is done to them."""
+        if not self.left_out:
+            return {"no pixel left out by data.mask": self.images}
+        return {f"pixels left out by data.mask, {self.left_out / self.pixels:.1%} of all pixels": self.images_with_gaps}
+
+
+def _picture(path: Path, page: int, image_size: int | None, reading: Reading | None) -> Picture:
+    picture = read_picture(path, reading, page)
+    if image_size is not None:
+        picture = resized(picture, image_size)
+    if picture.is_empty:
+        raise CorruptImageError(f"{path}: its mask leaves out every pixel")
+    return picture
 
 
 def resize(images: Tensor, size: int) -> Tensor:
@@ -158,7 +219,7 @@ class Decoded:
     """Decoded files.
 
     Attributes:
-        images: [M, C, H, W] of one type; gray only if all files are.
+        images: [M, C, H, W] of one type; gray only if all files are; NaN where a mask leaves out pixels.
         kept: the positions of the M images among the files.
         notes: number of files by the way in which they were changed, or left out.
         format: of the images.
@@ -189,7 +250,7 @@ def decode(
     notes: Counter[str] = Counter()
     kept: list[int] = []
     store: NDArray[Any] | None = None
-    common, first, grays = Format(), Path(), 0
+    common, first, grays, gaps = Format(), Path(), 0, Gaps()
     if len(places) >= 5000:
         log.info("decoding %s images, once ...", f"{len(places):,}")
     for position, picture in enumerate(_pictures(places, image_size, skip_corrupt, reading)):
@@ -198,10 +259,10 @@ def decode(
             notes[f"{picture.kind}, skipped"] += 1
             log.warning("skipped %s", picture)
             continue
-        own, array = format_of(picture), picture.array
+        own, array = format_of(picture, reading), picture.array
         if store is None:
             common, first = own, path
-            store = np.empty((len(places), *array.shape), dtype=array.dtype)
+            store = np.empty((len(places), *array.shape), dtype=own.input_type)
         both = joined(common, own)
         if both is None:
             if not skip_corrupt:
@@ -217,23 +278,28 @@ def decode(
         notes.update(picture.notes)
         grays += own.bands == 1
         if both != common:  # the first color image after gray ones, or the first of 16 bits after those of 8
-            store = _widened(store, len(kept), both)
+            store = _widened(store, len(kept), common, both)
             notes["8 bits, as 16 (x * 257)"] += len(kept) * (both.type != common.type)
             common = both
         elif own.type != common.type:
             notes["8 bits, as 16 (x * 257)"] += 1
-        store[len(kept)] = converted(array, common)
+        array = converted(array, common)
+        store[len(kept)] = with_gaps(array, picture.mask, path) if common.masked else array
+        gaps.add(*Gaps.of(picture))
         kept.append(position)
     if store is None:
         raise DataError(f"none of {len(places)} files could be read as an image" if places else "no images")
     if 0 < grays < len(kept) and common.bands == 3:
         notes["grayscale, repeated to RGB"] += grays
+    if common.masked:
+        notes.update(gaps.note)
     return Decoded(torch.from_numpy(store[: len(kept)]), kept, {k: n for k, n in notes.items() if n}, common)
 
 
-def _widened(store: NDArray[Any], count: int, to: Format) -> NDArray[Any]:
-    wider = np.empty((len(store), to.bands, *store.shape[2:]), dtype=to.type)
-    wider[:count] = store[:count] if store.dtype == to.type else store[:count].astype(to.type) * np.array(257, to.type)
+def _widened(store: NDArray[Any], count: int, own: Format, to: Format) -> NDArray[Any]:
+    kind = to.input_type
+    wider = np.empty((len(store), to.bands, *store.shape[2:]), dtype=kind)
+    wider[:count] = store[:count] if own.type == to.type else store[:count].astype(kind) * np.array(257, kind)
     return wider
 
 
@@ -242,12 +308,11 @@ def _pictures(
 ) -> Iterator[Picture | CorruptImageError]:
     def attempt(item: Item) -> Picture | CorruptImageError:
         try:
-            picture = read_picture(item[0], reading, item[1])
+            return _picture(item[0], item[1], image_size, reading)
         except CorruptImageError as error:
             if not skip_corrupt:
                 raise
             return error
-        return picture if image_size is None else resized(picture, image_size)
 
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
         warnings.simplefilter("ignore")  # PIL would warn of odd metadata once for each file
@@ -273,24 +338,32 @@ class Survey:
     format: Format
 
 
-def survey(items: Sequence[Item], skip_corrupt: bool, reading: Reading | None = None) -> Survey:
-    """The common format of many files, from their headers, on all cores.
+def survey(
+    items: Sequence[Item], skip_corrupt: bool, reading: Reading | None = None, image_size: int | None = None
+) -> Survey:
+    """The common format of many files, from their headers, on all cores; with a mask, from all their pixels.
 
     Args:
         items: files, with the number of a page.
         skip_corrupt: decode each file, and leave out those that cannot be read or are of another type.
         reading: how files become images.
+        image_size: of the images of the run, by which the pixels that a mask leaves out are counted.
 
     Raises:
         DataError: if types differ, unless ``skip_corrupt``.
     """
+    masked = reading is not None and reading.mask is not None
+    gaps = Gaps()
 
-    def attempt(item: Item) -> tuple[Format, tuple[str, ...]] | DataError:
+    def attempt(item: Item) -> tuple[Format, tuple[str, ...], tuple[int, int]] | DataError:
         try:
-            picture = (read_picture if skip_corrupt else describe_picture)(item[0], reading, item[1])
+            if masked:
+                picture = _picture(item[0], item[1], image_size, reading)
+            else:
+                picture = (read_picture if skip_corrupt else describe_picture)(item[0], reading, item[1])
         except CorruptImageError as error:
             return error
-        return format_of(picture), picture.notes
+        return format_of(picture, reading), picture.notes, Gaps.of(picture)
 
     notes: Counter[str] = Counter()
     is_kept: list[bool] = []
@@ -305,7 +378,7 @@ def survey(items: Sequence[Item], skip_corrupt: bool, reading: Reading | None = 
                     notes[f"{getattr(outcome, 'kind', 'unreadable')}, skipped"] += 1
                     log.warning("skipped %s", outcome)
                 continue
-            own, how = outcome
+            own, how, counted = outcome
             if common is None:
                 common, first = own, path
             both = joined(common, own)
@@ -318,9 +391,12 @@ def survey(items: Sequence[Item], skip_corrupt: bool, reading: Reading | None = 
                 common = both
                 grays += own.bands == 1
                 notes.update(how)
+                gaps.add(*counted)
             is_kept.append(both is not None)
     if common is not None and common.bands == 3 and grays:
         notes["grayscale, repeated to RGB"] += grays
+    if masked:
+        notes.update(gaps.note)
     return Survey(is_kept, dict(notes), common or Format())
 
 

@@ -80,7 +80,7 @@ class StreamedSplit:
     @property
     def input_type(self) -> torch.dtype:
         """Type of the images."""
-        return getattr(torch, self.format.type)
+        return getattr(torch, self.format.input_type)
 
     @property
     def images(self) -> Tensor:

@@ -16,7 +16,7 @@ from normlab.data.digests import digest_files
 from normlab.data.tokens import Texts
 from normlab.errors import DataError
 from normlab.norms.log_mel import Front
-from normlab.pictures import Reading
+from normlab.pictures import Reading, mask_file
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,16 @@ class Files:
             return whole
         return [f"{digest}#{page}" for digest, page in zip(whole, self.pages, strict=True)]
 
+    @cached_property
+    def content(self) -> list[str]:
+        """What decides the pixels of each file, together with ``reading.options``: its hash, and that of its mask."""
+        folder = self.reading.mask_folder
+        if folder is None:
+            return self.digests
+        # An image without a mask is an error when it is read.
+        masks = [mask_file(folder, path) or folder / "missing" for path in self.paths]
+        return [f"{own} {mask}" for own, mask in zip(self.digests, digest_files(masks), strict=True)]
+
     def take(self, places: list[int]) -> Files:
         """The files at these positions."""
         part = replace(
@@ -58,8 +68,9 @@ class Files:
             paths=tuple(self.paths[place] for place in places),
             pages=None if self.pages is None else tuple(self.pages[place] for place in places),
         )
-        if "digests" in vars(self):  # computed before: do not read the files again
-            vars(part)["digests"] = [self.digests[place] for place in places]
+        for name in ("digests", "content"):
+            if name in vars(self):  # computed before: do not read the files again
+                vars(part)[name] = [getattr(self, name)[place] for place in places]
         return part
 
 
@@ -81,10 +92,12 @@ class Part:
 
     @cached_property
     def content(self) -> str:
-        """Hash of the images (of the files' bytes, where they are files) and the labels, in their order."""
+        """Hash of the images (of the files' bytes, where they are files), masks and labels, in their order."""
         digest = hashlib.blake2b(digest_size=8)
         if isinstance(self.pictures, Files):
-            digest.update("\n".join(self.pictures.digests).encode())
+            digest.update("\n".join(self.pictures.content).encode())
+            if (rule := self.pictures.reading.mask_rule) is not None:
+                digest.update(f"\nmask {rule}\n".encode())
         elif isinstance(self.pictures, Texts):
             digest.update(self.pictures.digest.encode())
         else:

@@ -22,9 +22,8 @@ from normlab.pictures import CorruptImageError, Picture, Reading, read_picture, 
 from normlab.pictures.picture import resize_bands
 
 POWERS = np.stack([np.arange(256), np.arange(256) ** 2], axis=1)  # of a pixel, to sum over its histogram
-VALUES = np.arange(1 << 16)
-FEW = 1 << 15  # pixels of a band below which they are summed and not counted one image at a time
-WAITING = 1 << 22  # pixels of a band that wait to be counted together, because counting few of them costs as much
+AT_ONCE = 1 << 15  # pixels of a band that are summed and counted at once, so that copies of them fit into the cache
+WAITING = 1 << 19  # pixels of a band that wait to be counted together, so that its counts stay in the cache meanwhile
 
 Key = tuple[str, int, float | None, float | None]  # type, bands, black and white
 
@@ -89,16 +88,49 @@ class _Images:
     pixels: list[int] = field(default_factory=list)
     total: list[Any] = field(default_factory=list)
     squares: list[Any] = field(default_factory=list)
-    waiting: list[NDArray[Any]] = field(default_factory=list)  # [C, pixels] each
     counts: NDArray[np.int64] | None = None  # [C, values of the type], from the smallest
     lowest: int = 0
-    smallest: Any = None
+    smallest: Any = None  # of int32 and float32
     largest: Any = None
     grayscale: int = 0
     one_channel: int = 0
     sizes: list[tuple[int, int]] = field(default_factory=list)
     small: list[NDArray[Any]] = field(default_factory=list)
     first: str = ""
+    waiting: list[NDArray[Any]] = field(default_factory=list)  # [C, pixels] each, not counted yet
+    waiting_pixels: int = 0  # of each band
+    # Copies of the pixels at hand, in memory that is used again: new memory costs more than the arithmetic.
+    floats: NDArray[np.float64] = field(default_factory=lambda: np.empty(AT_ONCE))
+    places: NDArray[np.intp] = field(default_factory=lambda: np.empty(AT_ONCE, dtype=np.intp))
+
+    def sums(self, band: NDArray[Any]) -> tuple[int, int]:
+        """Sum of x and of x^2, exact: a square is at most 2^32, a sum of 2^15 of them an integer below 2^53."""
+        total = squares = 0
+        for start in range(0, len(band), AT_ONCE):
+            part = band[start : start + AT_ONCE]
+            floats = self.floats[: len(part)]
+            floats[:] = part
+            total += int(floats.sum())
+            squares += int(floats @ floats)
+        return total, squares
+
+    def count(self) -> None:
+        """Count how often each value occurs among the waiting pixels.
+
+        In place, which is faster than numpy.bincount, because that makes an array of all values for each call.
+        """
+        if self.counts is None:
+            return
+        for c, row in enumerate(self.counts):
+            for bands in self.waiting:
+                for start in range(0, bands.shape[1], AT_ONCE):
+                    part = bands[c, start : start + AT_ONCE]
+                    places = self.places[: len(part)]
+                    places[:] = part
+                    if self.lowest:
+                        places -= self.lowest
+                    np.add.at(row, places, 1)
+        self.waiting, self.waiting_pixels = [], 0
 
 
 def tally_files(
@@ -145,7 +177,7 @@ def tally(pictures: Iterable[tuple[Picture, bool, str]], size: int, unreadable: 
         pixels = picture.pixels
         if picture.mask is not None:
             left_out += int((~picture.mask).sum())
-            if not picture.mask.any():
+            if picture.is_empty:
                 unreadable.append(f"{name}: its mask leaves out every pixel")
                 continue
         if (
@@ -193,10 +225,10 @@ def _add(one: _Images, array: NDArray[Any], mask: NDArray[np.bool_] | None) -> N
     one.one_channel += len(array) == 1
     one.grayscale += len(array) == 1
     one.pixels.append(bands.shape[1])
-    low, high = bands.min(1), bands.max(1)
-    one.smallest = low if one.smallest is None else np.minimum(one.smallest, low)
-    one.largest = high if one.largest is None else np.maximum(one.largest, high)
     if array.dtype.itemsize > 2:
+        low, high = bands.min(1), bands.max(1)
+        one.smallest = low if one.smallest is None else np.minimum(one.smallest, low)
+        one.largest = high if one.largest is None else np.maximum(one.largest, high)
         wide = bands.astype(np.float64)
         means = wide.mean(1)
         wide -= means[:, None]
@@ -207,44 +239,13 @@ def _add(one: _Images, array: NDArray[Any], mask: NDArray[np.bool_] | None) -> N
     if one.counts is None:
         one.lowest = int(np.iinfo(array.dtype).min)
         one.counts = np.zeros((len(bands), 1 << (8 * array.dtype.itemsize)), dtype=np.int64)
-    if bands.shape[1] < FEW:
-        floats = [band.astype(np.float64) for band in bands]  # sums below 2^53 are exact
-        one.total.append(np.array([band.sum() for band in floats]).astype(np.int64))
-        one.squares.append(np.array([band @ band for band in floats]).astype(np.int64))
-        one.waiting.append(bands)
-        if sum(part.shape[1] for part in one.waiting) > WAITING:
-            _count(one)
-        return
-    histograms = [_histogram(band) for band in bands]
-    sums = [_sums(histogram, one.lowest) for histogram in histograms]
-    one.total.append(np.array([total for total, _ in sums]))
-    one.squares.append(np.array([squares for _, squares in sums]))
-    for row, histogram in zip(one.counts, histograms, strict=True):
-        row[: len(histogram)] += histogram
-
-
-def _histogram(band: NDArray[Any]) -> NDArray[np.int64]:
-    """How often each value from the smallest of the type occurs, up to the largest that does."""
-    if band.dtype == np.int16:
-        band = band.view(np.uint16) ^ np.uint16(0x8000)
-    return np.bincount(np.ascontiguousarray(band))
-
-
-def _sums(histogram: NDArray[np.int64], lowest: int) -> tuple[int, int]:
-    """Sum of x and of x^2, exact, from a histogram that starts at ``lowest``."""
-    values = VALUES[: len(histogram)]
-    total, squares = int(histogram @ values), int(histogram @ (values * values))
-    count = int(histogram.sum())
-    return total + count * lowest, squares + 2 * lowest * total + count * lowest**2
-
-
-def _count(one: _Images) -> None:
-    """Count the values of the waiting pixels."""
-    if one.waiting and one.counts is not None:
-        for row, band in zip(one.counts, np.concatenate(one.waiting, axis=1), strict=True):
-            histogram = _histogram(band)
-            row[: len(histogram)] += histogram
-    one.waiting = []
+    sums = np.array([one.sums(band) for band in bands])
+    one.total.append(sums[:, 0])
+    one.squares.append(sums[:, 1])
+    one.waiting.append(bands)
+    one.waiting_pixels += bands.shape[1]
+    if one.waiting_pixels >= WAITING:
+        one.count()
 
 
 def _trimmed(counts: NDArray[np.int64], lowest: int) -> tuple[int, NDArray[np.int64]]:
@@ -293,15 +294,16 @@ def _whole(key: Key, one: _Images, size: int) -> Tally:
             small,
             one.first,
         )
-    _count(one)
+    one.count()
+    counts = None if one.counts is None else [_trimmed(row, one.lowest) for row in one.counts]
     return Tally(
         key,
         pixels,
         np.stack(one.total),
         np.stack(one.squares),
-        None if one.counts is None else [_trimmed(row, one.lowest) for row in one.counts],
-        one.smallest,
-        one.largest,
+        counts,
+        one.smallest if counts is None else np.array([start for start, _ in counts]),
+        one.largest if counts is None else np.array([start + len(row) - 1 for start, row in counts]),
         one.grayscale,
         one.one_channel,
         Counter(one.sizes),

@@ -175,6 +175,8 @@ def files(config: Data, classes: int, which: Which = "auto") -> tuple[list[Path]
     Raises:
         DataError: as :func:`pictures`.
     """
+    if (mask := getattr(config, "mask", None)) is not None:
+        raise DataError(f"data.mask={mask}: a pretrained network is shown whole images; leave it out")
     given, skip = getattr(config, "root", None), getattr(config, "on_corrupt", None) == "skip"
     if config.name == "folder" and given is not None:
         root = find(given, "data=folder")

@@ -32,7 +32,7 @@ def fitted(data: Dataset, name: str, *, whitening_eps: float | None = None) -> N
         DataError: if the scheme cannot be fitted on these images.
     """
     options = {"eps": whitening_eps} if whitening_eps is not None and name in WHITENING else {}
-    norm = build_scheme(choose("norm", name, **options), data.front).set_range(data.black, data.white)
+    norm = build_scheme(choose("norm", name, **options), data.front, data.masked).set_range(data.black, data.white)
     if data.kind == "text":
         require_unchanged_tokens(norm, name, data.tokens)
     return norm.fit(data.training_inputs())

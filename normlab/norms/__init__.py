@@ -13,6 +13,7 @@ from normlab.norms.difference import Difference
 from normlab.norms.distribution import Percentile, Power, Quantile
 from normlab.norms.learned import Adaptive, Learned
 from normlab.norms.log_mel import Front
+from normlab.norms.masked import Masked
 from normlab.norms.on_features import OnFeatures, build_scheme
 from normlab.norms.one_sample import OneSample, RevIN
 from normlab.norms.tokens import require_unchanged_tokens
@@ -25,6 +26,7 @@ __all__ = [
     "Fixed",
     "Front",
     "Learned",
+    "Masked",
     "Normalization",
     "OnFeatures",
     "OneSample",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 from normlab.errors import DataError
 from normlab.inputs import check_finite, check_inputs, check_range, range_of_type
+
+LooksAt = Literal["pixel", "sample", "arrangement"]
 
 
 class Normalization(nn.Module):
@@ -131,6 +133,15 @@ class Normalization(nn.Module):
         return type(self).summarize is not Normalization.summarize
 
     @property
+    def looks_at(self) -> LooksAt:
+        """What the output for one pixel depends on, besides statistics of the training set: for :class:`Masked`.
+
+        ``pixel``: on this pixel alone, and the statistics of the training set are of its pixels in any order;
+        ``sample``: on the pixels of the sample, in any order; ``arrangement``: on where they lie, or on more.
+        """
+        return "arrangement"
+
+    @property
     def is_fitted(self) -> bool:
         """Whether the fitted tensors have values."""
         tensors = {**self._parameters, **self._buffers}
@@ -241,6 +252,11 @@ class Affine(Normalization):
         std = torch.where(std == 0, torch.ones_like(std), std)
         self.scale = 1 / (self.span * std)
         self.shift = -(mean + self._black_in_u) / std
+
+    @property
+    def looks_at(self) -> LooksAt:
+        """See :attr:`Normalization.looks_at`."""
+        return "pixel"
 
     @property
     def _black_in_u(self) -> Tensor | float:

@@ -11,7 +11,7 @@ from torch import Tensor
 from normlab.config import PositiveFloat
 from normlab.errors import DataError
 from normlab.inputs import range_of_type
-from normlab.norms.base import Affine
+from normlab.norms.base import Affine, LooksAt
 from normlab.norms.estimators import ESTIMATORS, Axes, Estimator, summed_dims
 
 Numbers = Annotated[list[float], Field(min_length=1)]
@@ -93,6 +93,11 @@ class TrainingSet(Affine):
     def __init__(self, estimator: Estimator, axes: Axes, center: bool = True, scale: bool = True) -> None:
         super().__init__(takes_any_shape=axes == "all")
         self.estimator, self.axes, self.centers, self.divides = estimator, axes, center, scale
+
+    @property
+    def looks_at(self) -> LooksAt:
+        """See :attr:`normlab.norms.base.Normalization.looks_at`."""
+        return "arrangement" if self.axes == "position" or self.estimator == "mean_std_of_samples" else "pixel"
 
     def summarize(self, inputs: Tensor) -> Any:  # noqa: D102
         return ESTIMATORS[self.estimator][0](inputs, (0, *summed_dims(self.axes, inputs.ndim)))

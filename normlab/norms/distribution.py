@@ -13,7 +13,7 @@ from torch import Tensor
 
 from normlab.config import PositiveInt
 from normlab.errors import ConfigError, DataError
-from normlab.norms.base import Normalization, along_channels
+from normlab.norms.base import LooksAt, Normalization, along_channels
 from normlab.norms.estimators import Axes, summed_dims
 from normlab.norms.moments import Values
 
@@ -66,6 +66,11 @@ class Percentile(Normalization):
         """Whether the statistics are those of the training set."""
         return not self.per_image
 
+    @property
+    def looks_at(self) -> LooksAt:
+        """See :attr:`normlab.norms.base.Normalization.looks_at`."""
+        return "sample" if self.per_image else "pixel"
+
     def summarize(self, inputs: Tensor) -> Values:  # noqa: D102
         return Values.of(inputs, (0, *summed_dims(self.axes, inputs.ndim)), self.ignore)
 
@@ -104,6 +109,10 @@ class _Curve(Normalization):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("curve", torch.zeros(0, dtype=torch.float64))  # [C, K]
+
+    @property
+    def looks_at(self) -> LooksAt:
+        return "pixel"
 
     def summarize(self, inputs: Tensor) -> Values:
         return Values.of(inputs, (0, *summed_dims("channel", inputs.ndim)))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from normlab.config import PositiveInt
 from normlab.errors import DataError
-from normlab.norms.base import Normalization, along_channels
+from normlab.norms.base import LooksAt, Normalization, along_channels
 from normlab.norms.moments import Sums
 
 
@@ -29,6 +29,11 @@ class Learned(Normalization):
         self.start = start
         self.mu = nn.Parameter(torch.zeros(0))  # [C], units of u
         self.log_sigma = nn.Parameter(torch.zeros(0))  # [C]
+
+    @property
+    def looks_at(self) -> LooksAt:
+        """See :attr:`normlab.norms.base.Normalization.looks_at`."""
+        return "pixel"
 
     def summarize(self, inputs: Tensor) -> Any:
         """Sums of each channel; nothing with ``start=unit``, where only the number of channels counts."""

@@ -11,6 +11,7 @@ from normlab.config import Choice, choose
 from normlab.errors import ConfigError
 from normlab.norms.base import Normalization
 from normlab.norms.log_mel import Front
+from normlab.norms.masked import Masked
 
 ON_WAVEFORMS = ("peak", "rms")  # schemes that act on the waveform; all others act on the features
 
@@ -64,17 +65,20 @@ class OnFeatures(Normalization):
         return self.features.trained()
 
 
-def build_scheme(choice: Choice, front: Front | None) -> Normalization:
-    """The scheme of ``norm=``, unfitted, behind the front end that recordings have.
+def build_scheme(choice: Choice, front: Front | None, masked: bool = False) -> Normalization:
+    """The scheme of ``norm=``, unfitted, behind the front end that recordings have, or around the pixels that count.
 
     Args:
         choice: of a scheme.
         front: None for inputs that are no recordings.
+        masked: whether ``data.mask`` leaves out pixels.
 
     Raises:
-        ConfigError: if both ``norm`` and ``data.level`` act on the waveform.
+        ConfigError: if both ``norm`` and ``data.level`` act on the waveform, or the scheme needs whole images.
     """
     scheme = choice.build()
+    if masked:
+        return Masked(scheme, choice.name)
     if front is None:
         return scheme
     on_waveform = choice.name in ON_WAVEFORMS

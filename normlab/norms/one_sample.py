@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from normlab.config import NonNegativeFloat
 from normlab.errors import DataError
-from normlab.norms.base import Normalization
+from normlab.norms.base import LooksAt, Normalization
 from normlab.norms.estimators import ESTIMATORS, Axes, Estimator, summed_dims
 from normlab.norms.moments import Sums
 
@@ -51,6 +51,11 @@ class OneSample(Normalization):
         super().__init__()
         self.estimator, self.axes, self.eps, self.clip, self.level = estimator, axes, eps, clip, level
         self.grid, self.window, self.centered, self.min_window = grid, window, centered, min_window
+
+    @property
+    def looks_at(self) -> LooksAt:
+        """See :attr:`normlab.norms.base.Normalization.looks_at`."""
+        return "sample" if self.grid is None and self.window is None else "arrangement"
 
     def center_and_scale(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """What is subtracted from x, and the factor then, float64, broadcastable against the inputs."""

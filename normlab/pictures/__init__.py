@@ -13,7 +13,7 @@ from normlab.pictures.picture import (
     resized_side,
     select_bands,
 )
-from normlab.pictures.reader import SUFFIXES, count_pages, describe_picture, read_picture, suffix_of
+from normlab.pictures.reader import SUFFIXES, count_pages, describe_picture, mask_file, read_picture, suffix_of
 
 __all__ = [
     "SUFFIXES",
@@ -23,6 +23,7 @@ __all__ = [
     "count_pages",
     "crop_margin",
     "describe_picture",
+    "mask_file",
     "read_picture",
     "resize_and_crop",
     "resized",

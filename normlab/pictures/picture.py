@@ -49,10 +49,36 @@ class Reading:
     axes: Literal["chw", "hwc"] | None = None
     mask: str | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a value that is no number."""
+        try:
+            _ = self.nodata
+        except ValueError:
+            raise DataError(f"data.mask={self.mask}: expected a number, as in nodata=-9999 or nodata=nan") from None
+
+    @property
+    def nodata(self) -> float | None:
+        """The value of pixels that do not count, if the mask is a value."""
+        is_value = self.mask is not None and self.mask.startswith("nodata=")
+        return float(self.mask.removeprefix("nodata=")) if self.mask and is_value else None
+
     @property
     def options(self) -> dict[str, Any]:
         """What changes the pixels of an image; part of the key of decoded files."""
-        return {"pages": self.pages, "bands": self.bands, "exif": self.exif, "axes": self.axes}
+        options = {"pages": self.pages, "bands": self.bands, "exif": self.exif, "axes": self.axes}
+        return options if self.mask is None else {**options, "mask": self.mask_rule}
+
+    @property
+    def mask_folder(self) -> Path | None:
+        """The folder of masks, if there is one."""
+        if self.mask is None or self.mask == "alpha" or self.nodata is not None:
+            return None
+        return Path(self.mask).expanduser()
+
+    @property
+    def mask_rule(self) -> str | None:
+        """The rule of the mask without a path; the content of a folder of masks counts by itself."""
+        return self.mask if self.mask_folder is None else "folder"
 
 
 @dataclass(frozen=True)
@@ -87,6 +113,11 @@ class Picture:
         return len(self.pixels)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether a mask leaves out every pixel."""
+        return self.mask is not None and not self.mask.any()
+
+    @property
     def array(self) -> NDArray[Any]:
         """The pixels, [C, H, W]."""
         if not isinstance(self.pixels, Image.Image):
@@ -96,7 +127,7 @@ class Picture:
 
     def with_note(self, *notes: str) -> Picture:
         """The same picture with more notes."""
-        return replace(self, notes=(*self.notes, *notes))
+        return replace(self, notes=(*self.notes, *notes)) if notes else self
 
 
 def as_type(array: NDArray[Any], path: Path) -> tuple[NDArray[Any], tuple[str, ...]]:
@@ -171,13 +202,27 @@ def oriented(picture: Picture, orientation: int, reading: Reading) -> Picture:
 
 
 def resized(picture: Picture, size: int) -> Picture:
-    """The shorter side resized to ``size`` (bilinear, antialiased), then the center cut out; see the two below."""
-    mask = picture.mask
-    if mask is not None:  # a pixel counts if most of what it is made of counts
-        mask = np.asarray(resize_and_crop(Image.fromarray(mask.astype(np.uint8) * np.uint8(255)), size)) > 127
+    """The shorter side resized to ``size`` (bilinear, antialiased), then the center cut out; see the three below."""
+    if picture.mask is not None:
+        return _resized_with_mask(picture, picture.mask, size)
     if isinstance(picture.pixels, Image.Image):
-        return replace(picture, pixels=resize_and_crop(picture.pixels, size), mask=mask)
-    return replace(picture, pixels=resize_bands(picture.pixels, size), mask=mask)
+        return replace(picture, pixels=resize_and_crop(picture.pixels, size))
+    return replace(picture, pixels=resize_bands(picture.pixels, size))
+
+
+def _resized_with_mask(picture: Picture, mask: NDArray[np.bool_], size: int) -> Picture:
+    """Each pixel of those that count alone: a weighted mean in which the others have no weight.
+
+    A pixel of the result counts if more than half of what it is made of counts. Without this, a value such as -9999
+    that stands for "no data" would leak into the pixels at the border of the mask. (Normalized convolution, Knutsson &
+    Westin 1993.)
+    """
+    array = picture.array
+    shares = np.asarray(resize_and_crop(Image.fromarray(mask.astype(np.float32)), size))
+    divisor = np.where(shares > 0, shares, 1)
+    weighted = (np.where(mask, band, 0).astype(np.float32) for band in array)
+    bands = np.stack([np.asarray(resize_and_crop(Image.fromarray(band), size)) / divisor for band in weighted])
+    return replace(picture, pixels=_as_stored(bands, array.dtype), mask=shares > 0.5)
 
 
 def resize_bands(array: NDArray[Any], size: int) -> NDArray[Any]:
@@ -185,10 +230,15 @@ def resize_bands(array: NDArray[Any], size: int) -> NDArray[Any]:
     if array.dtype == np.uint8:
         return np.stack([np.asarray(resize_and_crop(Image.fromarray(band), size)) for band in array])
     bands = np.stack([np.asarray(resize_and_crop(Image.fromarray(band.astype(np.float32)), size)) for band in array])
-    if array.dtype.kind == "f":
-        return bands
-    limits = np.iinfo(array.dtype)
-    return np.clip(np.rint(bands.astype(np.float64)), limits.min, limits.max).astype(array.dtype)
+    return _as_stored(bands, array.dtype)
+
+
+def _as_stored(bands: NDArray[np.floating], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Floats in the type of the file: integers are rounded."""
+    if dtype.kind == "f":
+        return bands.astype(dtype, copy=False)
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(bands.astype(np.float64)), limits.min, limits.max).astype(dtype)
 
 
 def resize_and_crop(picture: Image.Image, size: int) -> Image.Image:

@@ -85,7 +85,7 @@ def read_picture(path: Path, reading: Reading | None = None, page: int = 0) -> P
         raise CorruptImageError(f"{path}: {_reason(path, error)}") from None
     picture = select_bands(picture, reading.bands, path)
     if reading.mask is not None or not isinstance(picture.pixels, Image.Image):
-        picture = _with_mask(picture, path, reading.mask)
+        picture = _with_mask(picture, path, reading)
     return picture
 
 
@@ -125,17 +125,14 @@ def _reason(path: Path, error: Exception) -> str:
     return first_line(error)
 
 
-def _with_mask(picture: Picture, path: Path, mask: str | None) -> Picture:
+def _with_mask(picture: Picture, path: Path, reading: Reading) -> Picture:
     """Leave out the pixels that a value or a file of masks excludes, and refuse NaN and infinity elsewhere."""
-    keep = picture.mask
-    if mask is not None and mask.startswith("nodata="):
-        value = float(mask.removeprefix("nodata="))
+    keep = picture.mask if reading.mask is not None else None
+    if (value := reading.nodata) is not None:
         array = picture.array
         keep = ~np.isnan(array).any(0) if np.isnan(value) else ~(array == value).all(0)
-    elif mask is not None and mask != "alpha":
-        keep = _mask_from_file(Path(mask), path, picture.size)
-    elif mask is None:
-        keep = None
+    elif (folder := reading.mask_folder) is not None:
+        keep = _mask_of(folder, path, picture.size)
     stored = picture.pixels
     if not isinstance(stored, Image.Image) and stored.dtype.kind == "f":
         bad = ~np.isfinite(stored).all(0)
@@ -146,7 +143,9 @@ def _with_mask(picture: Picture, path: Path, mask: str | None) -> Picture:
                 f"{path}: {count:,} of {bad.size:,} pixels are NaN or infinite; data.mask=nodata=nan leaves NaN out of "
                 f"statistics"
             )
-    return replace(picture, mask=None if keep is not None and keep.all() else keep)
+    if keep is not None and keep.all():
+        keep = None
+    return picture if keep is picture.mask else replace(picture, mask=keep)
 
 
 @cache
@@ -161,15 +160,23 @@ def _masks_below(folder: Path) -> dict[tuple[str, ...], Path]:
     return tails
 
 
-def _mask_from_file(folder: Path, path: Path, size: tuple[int, int]) -> np.ndarray:
+def mask_file(folder: Path, path: Path) -> Path | None:
+    """The mask of an image: the file below a folder whose path has the longest end in common with the image's.
+
+    Raises:
+        DataError: if there is no such folder.
+    """
     if not folder.is_dir():
         raise DataError(
             f"data.mask={folder}: expected alpha, nodata=VALUE or a folder of masks; there is no such folder"
         )
     tails, parts = _masks_below(folder), path.with_suffix("").parts
-    file = next(
-        (tails[parts[start:]] for start in range(max(0, len(parts) - 5), len(parts)) if parts[start:] in tails), None
-    )
+    starts = range(max(0, len(parts) - 5), len(parts))
+    return next((tails[parts[start:]] for start in starts if parts[start:] in tails), None)
+
+
+def _mask_of(folder: Path, path: Path, size: tuple[int, int]) -> np.ndarray:
+    file = mask_file(folder, path)
     if file is None:
         raise CorruptImageError(f"{path}: no mask {path.stem} in {folder}")
     mask = read_picture(file, Reading(pages="first"))

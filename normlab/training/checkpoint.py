@@ -11,7 +11,7 @@ from normlab.archs import Network
 from normlab.config import Config, defaults, parse_group
 from normlab.errors import CheckpointError, ConfigError, first_line, lack
 from normlab.inputs import TYPE_NAMES, Target
-from normlab.norms import Front, build_scheme
+from normlab.norms import Front, Masked, build_scheme
 
 KEY = "normlab"
 # What the description of a network has, by type; see :func:`description`.
@@ -33,6 +33,7 @@ def description(config: Config, network: Network) -> dict[str, Any]:
         "target": None if network.target is None else list(network.target),
         "forecasts": network.forecasts,
         "front": network.front.plain() if network.front else None,
+        "masked": isinstance(network.norm, Masked),
     }
 
 
@@ -60,7 +61,7 @@ def load(path: str | Path) -> Network:
             raise CheckpointError(f"{path}: {error}") from None
     front = Front(**about["front"]) if about.get("front") else None
     network = Network(
-        build_scheme(choice["norm"], front),
+        build_scheme(choice["norm"], front, bool(about.get("masked"))),
         choice["arch"],
         tuple(about["input_shape"]),
         tuple(about["classes"]),

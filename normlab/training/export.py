@@ -13,6 +13,7 @@ from torch import nn
 from normlab.archs.folding import example_inputs, folded
 from normlab.errors import CheckpointError, ConfigError, NormlabError, first_line
 from normlab.files import replacing, write_whole
+from normlab.norms import Masked
 from normlab.training.checkpoint import load
 from normlab.training.exported import METADATA, metadata
 
@@ -53,6 +54,11 @@ def export(path: str | Path, out: str | Path, fold: bool = True) -> str:
         except OSError as error:
             raise ConfigError(f"{out}: cannot be written ({error.strerror})") from None
         network = load(path)
+        if isinstance(network.norm, Masked) and network.norm.scheme.looks_at == "sample":
+            raise CheckpointError(
+                f"{path}: cannot be exported: its normalization gathers the pixels of each image that count, and each "
+                f"image has another number of them (data.mask); normlab.load takes the checkpoint itself"
+            )
         module, text = folded(network) if fold else (network, "kept as a layer")
         images = example_inputs(network, 3)
         with torch.no_grad():

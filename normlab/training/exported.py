@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from normlab.archs import Network
 from normlab.errors import CheckpointError, ConfigError, DataError, first_line
 from normlab.inputs import TYPE_NAMES, range_of_type
-from normlab.norms import Affine
+from normlab.norms import Affine, Masked, Normalization
 from normlab.training.checkpoint import load as load_checkpoint
 
 METADATA = "normlab.json"  # name of the metadata inside a .pt2 file
@@ -26,9 +26,10 @@ def metadata(network: Network) -> dict[str, Any]:
     ``input`` is the shape of one input without the batch, its type and the values that stand for u = 0 and u = 1;
     ``resize`` the rule by which images came to that size, None if they were not resized. ``mean`` and ``std`` are in
     units of u, for the record: the normalization is inside the file. They are None where the scheme is no scale and
-    shift of each channel.
+    shift of each channel. ``left_out`` is there if the network was trained with ``data.mask``: the value of the pixels
+    that do not count.
     """
-    norm = network.norm
+    norm: Normalization = network.norm.scheme if isinstance(network.norm, Masked) else network.norm
     black, white = (norm.black.item(), norm.white.item()) if norm.has_range else range_of_type(network.input_type)
     mean = std = None
     if isinstance(norm, Affine) and norm.mean.numel() == norm.mean.shape[0]:
@@ -42,6 +43,7 @@ def metadata(network: Network) -> dict[str, Any]:
             "type": str(network.input_type).removeprefix("torch."),
             "black": black,
             "white": white,
+            **({"left_out": "NaN"} if isinstance(network.norm, Masked) else {}),
         },
         "resize": None if size is None else RESIZED.format(size),
         "normalization": type(norm).__name__,

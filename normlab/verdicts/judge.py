@@ -48,6 +48,8 @@ from normlab.verdicts.rules import (
     Within,
 )
 
+ROOT = "config.data.root"  # of a folder
+
 
 @dataclass(frozen=True)
 class Strength:
@@ -264,6 +266,8 @@ def _cells(claim: Claim, rule: Rule, runs: Mapping[Rate, pd.DataFrame]) -> list[
         rows = rows.iloc[:0]  # its measurement is not made yet, and so its columns are not known
     # A key that only some data sources have, such as a folder's root, makes no cells where none has it.
     over = [column for column in rule.over if column in rows or not column.startswith("config.")]
+    if ROOT not in rows and any(ROOT in where for where in wheres):
+        rows = rows.iloc[:0]  # sides that differ in it, as in a quick version on data that is no folder
     for column in {rule.metric, *over, *(column for where in wheres for column in where)}:
         if len(rows) and column not in rows:
             raise ConfigError(f"claim {claim.id}: the records have no column {column}")

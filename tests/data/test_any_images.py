@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+from torchvision.datasets.folder import pil_loader
 
 from normlab.data import dataset
 from normlab.errors import DataError
 from normlab.inspect import inspect
 from normlab.inspection.report import report, text_of
-from normlab.pictures import CorruptImageError, Reading, read_picture
+from normlab.inspection.tally import tally
+from normlab.pictures import CorruptImageError, Picture, Reading, count_pages, read_picture, tiff
 
 RNG = np.random.default_rng(7)
 
@@ -69,6 +71,36 @@ def packed(path, values, bits):
 
 
 # ---- depth
+
+
+def test_what_the_usual_loader_makes_of_them(tmp_path):
+    """The second column of docs/images.md: why this project has readers of its own."""
+    cv2 = pytest.importorskip("cv2")
+
+    def usual(name):
+        return np.asarray(pil_loader(tmp_path / name))
+
+    gray, color = twelve_bits(1)[0], RNG.integers(0, 65536, (8, 9, 3)).astype(np.uint16)
+    Image.fromarray(gray).save(tmp_path / "gray.png")
+    assert np.array_equal(usual("gray.png")[..., 0], gray.clip(max=255))
+    cv2.imwrite(str(tmp_path / "color.png"), color[..., ::-1])
+    assert np.array_equal(usual("color.png"), color >> 8)
+    floats = RNG.normal(0, 300, (8, 9)).astype(np.float32)
+    tifffile.imwrite(tmp_path / "floats.tif", floats)
+    assert np.array_equal(usual("floats.tif")[..., 0], floats.clip(0, 255).astype(np.uint8))
+    bands, pages = np.ones((8, 9, 5), np.uint16), np.arange(3 * 64, dtype=np.uint8).reshape(3, 8, 8)
+    tifffile.imwrite(tmp_path / "bands.tif", bands, photometric="minisblack", planarconfig="contig")
+    with pytest.raises(UnidentifiedImageError):
+        usual("bands.tif")
+    tifffile.imwrite(tmp_path / "pages.tif", pages, photometric="minisblack")
+    assert np.array_equal(usual("pages.tif")[..., 0], pages[0])
+    hidden = np.dstack([np.full((4, 4, 3), 7, np.uint8), np.zeros((4, 4), np.uint8)])
+    Image.fromarray(hidden).save(tmp_path / "alpha.png")
+    assert (usual("alpha.png") == 7).all()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (10, 20)).save(tmp_path / "turned.jpg", exif=exif)
+    assert usual("turned.jpg").shape == (20, 10, 3)
 
 
 def twelve_bits(count=5):
@@ -262,10 +294,6 @@ def test_transparent_and_nodata_pixels_are_left_out(tmp_path):
     check(seen(tmp_path / "black", "data.mask=nodata=0")[0], visible, 255)
     save(tmp_path / "masks", [alpha] * 3)
     check(seen(tmp_path / "black", f"data.mask={tmp_path / 'masks'}")[0], visible, 255)
-    for name in ("a", "b"):
-        save(tmp_path / "classes" / name, stored)
-    with pytest.raises(DataError, match=r"data\.mask=alpha: a run takes whole images"):
-        dataset("folder", root=tmp_path / "classes", mask="alpha")
 
 
 def test_missing_floats_are_named_and_can_be_left_out(tmp_path):
@@ -465,3 +493,63 @@ def test_images_over_pillows_limit_are_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(CorruptImageError, match=r"0\.png: more than 200 pixels, Pillow's limit; cut the image"):
         read_picture(tmp_path / "0.png")
+
+
+@pytest.mark.parametrize("kind", ["uint16", "int16"])
+def test_sums_and_counts_of_16_bits_are_exact_at_the_ends(kind):
+    """More pixels than are summed at once, more images than wait, all of them near the ends of the type."""
+    limits = np.iinfo(kind)
+    ends = np.array([limits.min, limits.min + 1, limits.max - 1, limits.max])
+    arrays = [RNG.choice(ends, (2, 301, 407)).astype(kind) for _ in range(6)]
+    [one] = tally(((Picture(array), False, "x") for array in arrays), 8).tallies
+    for n, array in enumerate(arrays):
+        for c, band in enumerate(array):
+            exact = [int(value) for value in band.flat]
+            assert one.total[n, c] == sum(exact)
+            assert one.squares[n, c] == sum(value**2 for value in exact)
+    for c, (start, counts) in enumerate(one.counts):
+        values, expected = np.unique(np.stack(arrays)[:, c], return_counts=True)
+        assert (one.smallest[c], one.largest[c]) == (values[0], values[-1])
+        assert {start + int(k): counts[k] for k in np.flatnonzero(counts)} == dict(
+            zip(values.tolist(), expected, strict=True)
+        )
+
+
+TIFFS = {
+    "gray": ((20, 26), {}),
+    "a row": ((1, 26), {}),
+    "a column": ((20, 1), {}),
+    "color": ((20, 26, 3), {"photometric": "rgb"}),
+    "separate bands": ((5, 20, 26), {"photometric": "minisblack", "planarconfig": "separate"}),
+    "bands beside each other": ((20, 26, 5), {"photometric": "minisblack", "planarconfig": "contig"}),
+    "tiles": ((64, 48), {"tile": (16, 16)}),
+    "without a description": ((20, 26), {"metadata": None}),
+    "another description": ((20, 26), {"metadata": None, "description": "a scene"}),
+    "ImageJ": ((20, 26), {"imagej": True}),
+    "OME": ((20, 26), {"ome": True}),
+    "a page of a longer axis": ((1, 20, 26), {"photometric": "minisblack"}),
+    "big": ((20, 26), {"bigtiff": True}),
+    "big-endian": ((20, 26), {"byteorder": ">"}),
+    "ImageJ, three slices": ((3, 20, 26), {"imagej": True}),
+    "one page with the shape of three": ((3, 20, 26), {"photometric": "minisblack", "metadata": {"axes": "ZYX"}}),
+}
+
+
+@pytest.mark.parametrize("name", TIFFS)
+@pytest.mark.parametrize("dtype", ["u2", "f4", "u1"])
+def test_a_plain_tiff_is_read_as_tifffile_reads_its_series(tmp_path, monkeypatch, name, dtype):
+    shape, options = TIFFS[name]
+    array = RNG.integers(0, 200, shape).astype(dtype)
+    tifffile.imwrite(tmp_path / "x.tif", array, **options)
+    reading = Reading(pages="all")
+    pages = count_pages(tmp_path / "x.tif", reading)
+    quick = [read_picture(tmp_path / "x.tif", reading, page) for page in range(pages)]
+    monkeypatch.setattr(tiff, "_is_simple", lambda file: False)
+    monkeypatch.setattr(tiff, "_first_bits", lambda path: None)
+    assert count_pages(tmp_path / "x.tif", reading) == pages
+    for page, one in enumerate(quick):
+        other = read_picture(tmp_path / "x.tif", reading, page)
+        assert np.array_equal(one.array, other.array)
+        assert (one.white, one.notes, one.array.dtype) == (other.white, other.notes, other.array.dtype)
+    flat = np.concatenate([one.array.ravel() for one in quick])
+    assert np.array_equal(np.sort(flat), np.sort(array.ravel()))

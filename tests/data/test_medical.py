@@ -2,16 +2,15 @@
 
 from pathlib import Path
 
+import nibabel
 import numpy as np
+import pydicom
 import pytest
 
 from normlab.data import dataset
 from normlab.errors import DataError
 from normlab.inspection.images import inspect_files
 from normlab.pictures import CorruptImageError, Reading, count_pages, read_picture
-
-pydicom = pytest.importorskip("pydicom")
-nibabel = pytest.importorskip("nibabel")
 
 
 def shipped(name):

@@ -1,25 +1,26 @@
-"""A copy of the curve and the record in Weights & Biases."""
+"""A copy of the curve and the record in Weights & Biases, and of the table of a sweep."""
 
 from __future__ import annotations
 
 import http.client
 import itertools
 import logging
-import operator
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
+from torch import Tensor
 
 from normlab.config import Config, Wandb
 from normlab.errors import first_line
-from normlab.record import Measurement
+from normlab.record import CHECKPOINT, PARTIAL, Measurement
 from normlab.training.module import Training
 
 log = logging.getLogger(__name__)
@@ -27,14 +28,22 @@ log = logging.getLogger(__name__)
 ANSWER_SECONDS = 4  # most for the server to answer
 START_SECONDS = 8  # most for W&B to start; it answers within two where there is a network
 FINISH_SECONDS = 60  # most for W&B to take what it is given, and to send the rest at the end
+BY_EPOCH = ("validation/*", "test/*")  # drawn over epochs; everything else over steps
+BINS = 64  # of a histogram
 
 
 class Mirror(Callback):
-    """Sends measurements to a run of W&B. After a failure there, one warning, and nothing more is sent."""
+    """Sends measurements to a run of W&B. After a failure there, one warning, and nothing more is sent.
 
-    def __init__(self, run: Any = None) -> None:
-        self.run = run
+    Args:
+        run: of W&B; None sends nothing.
+        model: a checkpoint to send at the end; a run that diverged has none.
+    """
+
+    def __init__(self, run: Any = None, model: Path | None = None) -> None:
+        self.run, self.model = run, model
         self._sent = 0
+        self._attempt(_draw_by_epoch)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Send the new measurements."""
@@ -48,34 +57,94 @@ class Mirror(Callback):
         for step, group in itertools.groupby(new, lambda row: row.step):
             measured = list(group)
             values = {f"{row.split}/{row.metric}": row.value for row in measured}
-            self._attempt("log", {**values, "epoch": measured[0].epoch}, step=step)
+            self._attempt(lambda run: run.log({**values, "epoch": measured[0].epoch}, step=step))  # noqa: B023
+
+    def show_inputs(self, inputs: Tensor) -> None:
+        """Send a histogram of what the network sees at the start: normalized inputs, of any shape."""
+
+        def log_histogram(run: Any) -> None:
+            from wandb import Histogram
+
+            run.log({"normalized_inputs": Histogram(np_histogram=np.histogram(inputs.numpy(), BINS))}, step=0)
+
+        self._attempt(log_histogram)
+
+    def show_table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Send a table."""
+
+        def log_table(run: Any) -> None:
+            from wandb import Table
+
+            run.log({name: Table(columns=list(columns), data=[list(row) for row in rows])})
+
+        self._attempt(log_table)
 
     def finish(self, record: dict[str, Any] | None) -> None:
-        """Send the record's metrics and end the run; without a record it ends as failed."""
+        """Send the record's metrics and the model, and end the run; without a record it ends as failed."""
         if record is not None:
-            summary = {"status": record["status"], **record["metrics"]}
-            self._attempt("summary.update", summary)
-        self._attempt("finish", exit_code=0 if record is not None else 1)
+            self._attempt(lambda run: run.summary.update({"status": record["status"], **record["metrics"]}))
+            if (model := self.model) and model.is_file():
+                name = model.parent.name.removesuffix(PARTIAL)
+                self._attempt(lambda run: run.log_artifact(str(model), name=name, type="model"))
+        self.end(exit_code=0 if record is not None else 1)
 
-    def _attempt(self, method: str, *arguments: Any, **options: Any) -> None:
+    def end(self, exit_code: int = 0) -> None:
+        """End the run, with the status of a process."""
+        self._attempt(lambda run: run.finish(exit_code=exit_code))
+
+    def _attempt(self, call: Callable[[Any], Any]) -> None:
         if self.run is None:
             return
         try:
-            bounded(lambda: operator.attrgetter(method)(self.run)(*arguments, **options), FINISH_SECONDS)
+            bounded(lambda: call(self.run), FINISH_SECONDS)
         except (Exception, SystemExit) as error:  # a mirror must not break what it mirrors
             log.warning("W&B failed (%s); the run goes on without it", _reason(error))
             self.run = None
 
 
+def _draw_by_epoch(run: Any) -> None:
+    for metric in BY_EPOCH:
+        run.define_metric(metric, step_metric="epoch")
+
+
 @contextmanager
 def mirrored(config: Config, folder: Path) -> Iterator[Mirror]:
     """A mirror for one run; an exception ends it as failed."""
-    mirror = Mirror(_start(config, folder) if isinstance(config.logger, Wandb) else None)
+    run, model = None, None
+    if isinstance(options := config.logger, Wandb):
+        model = folder / CHECKPOINT if options.log_model else None
+        run = _start(
+            options,
+            folder,
+            group=config.study,
+            job_type="train",
+            name=folder.name.removesuffix(PARTIAL),
+            tags=[config.norm.name, config.data.name, config.arch.name, config.optim.name],
+            config=config.plain(),
+        )
+    mirror = Mirror(run, model)
     try:
         yield mirror
     except BaseException:
         mirror.finish(None)
         raise
+
+
+def mirror_table(
+    options: Wandb, folder: Path, study: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> None:
+    """Send the table of a sweep, as a run of the type ``sweep`` in the group of its study.
+
+    Args:
+        options: of the logger.
+        folder: of the sweep.
+        study: of its runs.
+        columns: headers of the table.
+        rows: its cells.
+    """
+    mirror = Mirror(_start(options, folder, group=study, job_type="sweep", name=f"sweep-{folder.name}"))
+    mirror.show_table("comparison", columns, rows)
+    mirror.end()
 
 
 def bounded(call: Callable[[], Any], seconds: float) -> Any:
@@ -127,9 +196,8 @@ def _require_answer(address: str) -> None:
 _unreachable: set[str] = set()  # modes that failed in this process, so that a sweep waits once
 
 
-def _start(config: Config, folder: Path) -> Any:
-    options = config.logger
-    assert isinstance(options, Wandb)
+def _start(options: Wandb, folder: Path, **about: Any) -> Any:
+    """A run of W&B with its files in a folder; None, with a warning, if it does not start."""
     if options.mode in _unreachable:
         return None
 
@@ -141,9 +209,6 @@ def _start(config: Config, folder: Path) -> Any:
         return wandb.init(
             project=options.project,
             entity=options.entity,
-            group=config.study,
-            name=folder.name,
-            config=config.plain(),
             mode=options.mode,
             dir=folder.absolute(),  # absolute, because W&B's service may run in another folder
             # Jobs of a sweep share one process; each is a run of its own.
@@ -151,6 +216,7 @@ def _start(config: Config, folder: Path) -> Any:
             settings=wandb.Settings(
                 silent=True, console="off", init_timeout=START_SECONDS, login_timeout=START_SECONDS
             ),
+            **about,
         )
 
     try:

@@ -143,7 +143,7 @@ def furnish(folder: Path) -> None:
 
 def _make_images(folder: Path, level: int, generator: np.random.Generator) -> None:
     folder.mkdir(parents=True)
-    for place in range(60):
+    for place in range(150):  # two batches of training images
         pixels = generator.normal(level, 40, (80, 96, 3)).clip(0, 255).astype(np.uint8)
         Image.fromarray(pixels).save(folder / f"{place}.png")
 

@@ -8,6 +8,7 @@ imported, so that the site builds without PyTorch.
 from __future__ import annotations
 
 import ast
+import json
 import posixpath
 import re
 from pathlib import Path
@@ -18,13 +19,16 @@ import yaml
 ROOT = Path(__file__).parent.parent
 SCHEMES = ROOT / "configs/norm"
 GENERATED = ("results", "experiments")  # folders whose Markdown documents become pages, under the same paths
+NOTEBOOK = "example.ipynb"  # becomes the page example.md; links of other pages lead there
 BESIDE = ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")  # documents of the root that do
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the documents that lie outside this folder, with the pictures that they show."""
+    """Add the documents that lie outside this folder, with the pictures that they show, and the notebook's page."""
     from mkdocs.structure.files import File
 
+    page = notebook_page(json.loads((ROOT / "docs" / NOTEBOOK).read_text()))
+    files.append(File.generated(config, Path(NOTEBOOK).with_suffix(".md").as_posix(), content=page))
     for path in documents():
         files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
         for picture in pictures(path):
@@ -40,6 +44,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
         marker = f"<!-- {name} -->"
         if marker in markdown:
             markdown = markdown.replace(marker, make())
+    markdown = markdown.replace(f"({NOTEBOOK})", f"({Path(NOTEBOOK).with_suffix('.md')})")
     if page.file.src_uri.startswith(GENERATED) or page.file.src_uri in BESIDE:
         folder = posixpath.dirname(page.file.src_uri)
         markdown = LINK.sub(lambda link: kept(link, folder, files.src_uris), markdown)
@@ -61,6 +66,21 @@ def kept(link: re.Match[str], folder: str, pages: Any) -> str:
     if inside in pages:
         return f"[{link['text']}]({posixpath.relpath(inside, folder or '.')})"
     return link["text"] if link["text"].strip("`/") in path else f"{link['text']} (`{path}`)"
+
+
+def notebook_page(notebook: dict[str, Any]) -> str:
+    """A notebook as Markdown: its texts, its code, and what the code printed and drew."""
+    parts = []
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {"text/plain": output.get("text", "")})
+            if "image/png" in data:
+                parts.append(f"![figure](data:image/png;base64,{data['image/png'].strip()})")
+            else:
+                parts.append(f"```text\n{''.join(data['text/plain']).rstrip()}\n```")
+    return "\n\n".join(parts) + "\n"
 
 
 def documents() -> list[Path]:

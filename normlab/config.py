@@ -304,6 +304,7 @@ class Wandb(Section):
     mode: Literal["offline", "online"] = "offline"
     project: str = "normlab"
     entity: str | None = None
+    log_model: bool = False  # the checkpoint as an artifact
 
 
 Logger = NoLogger | Wandb
@@ -329,6 +330,8 @@ class Config(Section):
     def _fits_together(self) -> Config:
         if self.optim.full_batch and self.trainer.devices > 1:
             raise ValueError("optim=gd sums the gradient over all images in one process: use trainer.devices=1")
+        if isinstance(self.logger, Wandb) and self.logger.log_model and not self.trainer.checkpoint:
+            raise ValueError("logger.log_model=true sends the checkpoint: leave out trainer.checkpoint=false")
         if self.optim.warmup_epochs > self.trainer.max_epochs:
             raise ValueError(
                 f"optim.warmup_epochs={self.optim.warmup_epochs:g} is longer than "

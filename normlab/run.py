@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 NEARLY_THE_SAME = 0.05  # largest change of a normalized pixel without a warning
 DESCRIBED_IMAGES = 10_000  # most training images for the statistics of normalized pixels
+SHOWN_IMAGES = 256  # most training images in W&B's histogram of normalized pixels
 
 
 def run(
@@ -88,6 +89,8 @@ def run(
         clock.lap("description")
 
         with mirrored(config, folder) as mirror:
+            if mirror.sends and data.kind != "text":  # tokens are names
+                mirror.show_inputs(normalized_sample(norm, data, SHOWN_IMAGES))
             clock.lap("logger")
             # With several processes, everything is sent at the end.
             mirrors = mirror.sends and config.trainer.devices == 1
@@ -186,12 +189,10 @@ def describe_normalized(norm: Normalization, data: Dataset) -> dict[str, float]:
     Over all training images, or over ``DESCRIBED_IMAGES`` evenly spaced ones; ``images`` is their number. The zeros of
     pixels that a mask leaves out count, because the network sees them.
     """
-    count = len(data.train)
-    order = torch.linspace(0, count - 1, DESCRIBED_IMAGES).round().long() if count > DESCRIBED_IMAGES else None
     images, size, total, squares = 0, 0, 0.0, 0.0
     low, high = float("inf"), float("-inf")
     with torch.no_grad():
-        for batch, _ in data.train.batches(256, order):
+        for batch, _ in data.train.batches(256, evenly_spaced(len(data.train), DESCRIBED_IMAGES)):
             output = norm(batch)
             images, size = images + len(batch), size + output.numel()
             total += output.sum(dtype=torch.float64).item()
@@ -200,6 +201,22 @@ def describe_normalized(norm: Normalization, data: Dataset) -> dict[str, float]:
     mean = total / size
     variance = max(0.0, squares / size - mean**2)
     return {"mean": mean, "std": variance**0.5, "min": low, "max": high, "images": images}
+
+
+@torch.no_grad()
+def normalized_sample(norm: Normalization, data: Dataset, most: int) -> torch.Tensor:
+    """At most so many normalized training images, evenly spaced, float [N, C, *positions]."""
+    with torch.random.fork_rng(devices=[]):  # of which a loader draws: a run is the same with W&B and without
+        return torch.cat([norm(batch) for batch, _ in data.train.batches(256, evenly_spaced(len(data.train), most))])
+
+
+def evenly_spaced(count: int, most: int) -> torch.Tensor | None:
+    """Positions of at most so many of ``count`` samples, int64; None for all of them.
+
+    >>> evenly_spaced(5, 3)
+    tensor([0, 2, 4])
+    """
+    return torch.linspace(0, count - 1, most).round().long() if count > most else None
 
 
 class Clock:

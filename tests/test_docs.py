@@ -1,8 +1,10 @@
 """The tables of the documentation say what the code does."""
 
+import ast
 import doctest
 import importlib.util
 import inspect
+import json
 import pydoc
 import re
 from pathlib import Path
@@ -87,3 +89,64 @@ def test_the_kinds_of_images_name_tests_that_exist():
     defined = "\n".join(path.read_text() for path in (DOCS.parent / "tests/data").glob("test_*.py"))
     assert len(named) > 12
     assert [name for name in named if f"def {name}(" not in defined] == []
+
+
+@pytest.fixture(scope="module")
+def notebook():
+    return json.loads((DOCS / "example.ipynb").read_text())
+
+
+def code_of(notebook):
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def texts_of(notebook):
+    """What the cells printed and returned, without figures."""
+    outputs = [output for cell in code_of(notebook) for output in cell["outputs"]]
+    data = [output.get("data", {"text/plain": output.get("text", "")}) for output in outputs]
+    return ["".join(one["text/plain"]) for one in data]
+
+
+def test_the_example_was_run_from_top_to_bottom_and_says_nothing_of_the_machine(notebook):
+    cells = code_of(notebook)
+    assert [cell["execution_count"] for cell in cells] == list(range(1, 11))
+    assert all(cell["outputs"] for cell in cells)
+    for output in [output for cell in cells for output in cell["outputs"]]:
+        assert output["output_type"] in ("stream", "execute_result", "display_data")
+        assert output.get("name") != "stderr"
+    written = "\n".join(texts_of(notebook))
+    assert not re.search(r"/(tmp|home|root|Users)/|second", written)
+    assert len((DOCS / "example.ipynb").read_bytes()) < 200_000
+
+
+def test_names_of_the_example_exist(notebook):
+    names = set()
+    for cell in code_of(notebook):
+        for node in ast.walk(ast.parse("".join(cell["source"]))):
+            if isinstance(node, ast.ImportFrom):
+                names |= {f"{node.module}.{alias.name}" for alias in node.names}
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "normlab":
+                names.add(ast.unparse(node))
+    assert len(names) > 10
+    assert all(pydoc.locate(name) for name in names)
+
+
+def test_the_page_of_the_example_shows_every_output(build, notebook):
+    page = build.notebook_page(notebook)
+    assert all(text.rstrip() in page for text in texts_of(notebook))
+    assert page.count("data:image/png;base64,") == 2
+    assert page.count("```python\n") == 10
+
+
+@pytest.mark.campaign
+def test_the_example_runs_and_ends_in_the_same_verdicts(notebook):
+    pytest.importorskip("nbclient", reason="needs normlab[notebook]")
+    spec = importlib.util.spec_from_file_location("normlab_docs_run_example", DOCS / "run_example.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def verdicts(content):
+        """E1 holds, E2 refuted: without the numbers."""
+        return [line.split()[:2] for line in texts_of(content)[-1].splitlines()]
+
+    assert verdicts(module.run_example()) == verdicts(notebook)

@@ -11,13 +11,14 @@ from typing import Any
 
 from normlab import record
 from normlab.commandline.sweep import STATUSES, SWEEP, WRONG, outcomes
+from normlab.config import parse_group
 from normlab.display import printable
 from normlab.errors import NormlabError
-from normlab.report.terminal import comparison_table
+from normlab.report.terminal import comparison, comparison_table
 
 
 def close(folder: Path, folders: Sequence[Path | None]) -> int:
-    """Print the comparison of all jobs of a sweep and what went wrong.
+    """Print the comparison of all jobs of a sweep and what went wrong; W&B gets it too, if a run of now did.
 
     Args:
         folder: of the sweep.
@@ -33,7 +34,9 @@ def close(folder: Path, folders: Sequence[Path | None]) -> int:
     for outcome in done:
         if outcome["status"] not in WRONG:
             places[sweep["places"][outcome["number"]]] = Path(outcome["folder"])
-    records, damaged = _read(places)
+    known, damaged = _read(places)
+    records = list(known.values())
+    ran = [known.get(sweep["places"][outcome["number"]]) for outcome in done if outcome["status"] in record.DONE]
     counts = Counter(outcome["status"] for outcome in done)
     counts["skipped"] += len(sweep["skipped"])
     counts["refused"] += len(sweep["refused"])
@@ -52,7 +55,18 @@ def close(folder: Path, folders: Sequence[Path | None]) -> int:
         print(line, file=sys.stderr)
     if missing:
         print("the same command runs what is missing", file=sys.stderr)
+    mirror(folder, records, [one for one in ran if one])
     return int(bool(wrong or sweep["refused"] or missing or damaged))
+
+
+def mirror(folder: Path, records: list[dict[str, Any]], ran: list[dict[str, Any]]) -> None:
+    """Send the comparison of all runs of a sweep to W&B, if one that was made now has been sent there."""
+    sent = [one for one in ran if one["config"]["logger"]["name"] == "wandb"]
+    if sent:
+        from normlab.training.mirror import mirror_table  # here, because it brings PyTorch
+
+        options = parse_group("logger", sent[0]["config"]["logger"])
+        mirror_table(options, folder, sent[0]["study"], *comparison(records))
 
 
 def _by_its_record(number: int, folder: Path | None, started: float) -> list[dict[str, Any]]:
@@ -65,12 +79,12 @@ def _by_its_record(number: int, folder: Path | None, started: float) -> list[dic
         return []
 
 
-def _read(places: dict[int, Path]) -> tuple[list[dict[str, Any]], list[str]]:
-    """The records in the order of the grid, and a line for each that cannot be read."""
-    records, damaged = [], []
+def _read(places: dict[int, Path]) -> tuple[dict[int, dict[str, Any]], list[str]]:
+    """The records by their places in the grid, in this order, and a line for each that cannot be read."""
+    records, damaged = {}, []
     for place in sorted(places):
         try:
-            records.append(record.read(places[place]))
+            records[place] = record.read(places[place])
         except (OSError, ValueError, NormlabError) as error:
             damaged.append(f"{printable(places[place])}: the record cannot be read ({printable(error)})")
     return records, damaged

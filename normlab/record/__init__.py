@@ -3,7 +3,10 @@
 from normlab.record.answers import pack, unpack
 from normlab.record.curve import Curve, Measurement, divergence
 from normlab.record.folders import (
+    CHECKPOINT,
     CURVE,
+    DONE,
+    PARTIAL,
     RECORD,
     STATE,
     describe,
@@ -23,8 +26,11 @@ from normlab.record.store import Stored, find_kept, find_runs, keep
 from normlab.record.summary import SAME_SCORE, SCORES, score_in, summarize
 
 __all__ = [
+    "CHECKPOINT",
     "CURVE",
+    "DONE",
     "OPERATIONAL",
+    "PARTIAL",
     "RECORD",
     "SAME_SCORE",
     "SCHEMA",

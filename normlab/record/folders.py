@@ -25,7 +25,7 @@ from normlab.record.schema import SCHEMA, Record, upgrade
 
 log = logging.getLogger(__name__)
 
-RECORD, CURVE = "record.json", "curve.csv"
+RECORD, CURVE, CHECKPOINT = "record.json", "curve.csv", "checkpoint.ckpt"
 STATE = "state.ckpt"  # of a training in progress, which another process can continue
 PARTIAL, EARLIER = ".partial", ".earlier"
 DONE = ("finished", "diverged")

@@ -37,6 +37,8 @@ def provenance() -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             versions[name] = "not installed"
     commit = _git("rev-parse", "HEAD")
+    if commit:  # the version of a checkout counts commits up to its installation, which may be long ago
+        versions["normlab"] = versions["normlab"].partition(".dev")[0]
     # The files that decide a run; a new scheme that git does not track yet counts, too.
     changes = (
         _git("status", "--porcelain", "--", "configs", "experiments", "hydra_plugins", "normlab") if commit else None

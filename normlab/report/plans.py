@@ -119,7 +119,10 @@ def read_log(root: Path = ROOT, results: Path | None = None) -> Log:
         DataError: if the history is not here.
     """
     if is_shallow(root):
-        raise DataError("the log of plans is made from the history, which a shallow clone lacks: git fetch --unshallow")
+        raise DataError(
+            "the log of plans is made from the history of git, which is not here: a shallow clone fetches it by git "
+            "fetch --unshallow, an installed package has none"
+        )
     lines = _git(root, "log", "--topo-order", "--reverse", "--format=%H %cs").splitlines()
     place = {line.split()[0]: at for at, line in enumerate(lines)}
     dates = [line.split()[1] for line in lines]

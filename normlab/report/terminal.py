@@ -76,7 +76,13 @@ def sum_known(seconds: dict[str, float]) -> float:
 
 
 def comparison_table(records: Sequence[dict[str, Any]]) -> str:
-    """Several runs side by side: a line for each configuration, its seeds together.
+    """Several runs side by side, for a terminal; see :func:`comparison`."""
+    headers, rows = comparison(records)
+    return tabulate(rows, headers, tablefmt="simple", disable_numparse=True)
+
+
+def comparison(records: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str | int]]]:
+    """Several runs side by side: headers, and a row for each configuration, its seeds together.
 
     Accuracy is the mean over the runs that finished, with its standard deviation from two on; epochs to a target are
     the median, in which a miss counts as infinite.
@@ -87,7 +93,7 @@ def comparison_table(records: Sequence[dict[str, Any]]) -> str:
         groups.setdefault(tuple(str(_lookup(record, key)) for key in varying), []).append(record)
     targets = list(dict.fromkeys(target for record in records for target in record["metrics"].get("epochs_to", {})))
     scores = [score for score in SCORES if any(score_in(record["metrics"]) == score for record in records)]
-    rows = []
+    rows: list[list[str | int]] = []
     for values, runs in groups.items():
         finished = [run for run in runs if run["status"] == "finished"]
         rows.append(
@@ -108,8 +114,9 @@ def comparison_table(records: Sequence[dict[str, Any]]) -> str:
         *(f"test {SCORES[score]}" for score in scores),
         "test loss",
         *(f"epochs to {t}" for t in targets),
+        "seconds",
     ]
-    return tabulate(rows, [*headers, "seconds"], tablefmt="simple", disable_numparse=True)
+    return headers, rows
 
 
 def _varying(records: Sequence[dict[str, Any]]) -> list[str]:

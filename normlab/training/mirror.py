@@ -1,26 +1,27 @@
-"""A copy of the curve and the record in Weights & Biases."""
+"""A copy of the curve and the record in Weights & Biases, and of the table of a sweep."""
 
 from __future__ import annotations
 
 import http.client
 import itertools
 import logging
-import operator
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
+from torch import Tensor
 
 from normlab.config import Config, Wandb
 from normlab.errors import first_line
-from normlab.record import Measurement
+from normlab.record import CHECKPOINT, PARTIAL, Measurement
 from normlab.training.module import Training
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 ANSWER_SECONDS = 4  # most for the server to answer
 START_SECONDS = 8  # most for W&B to start; it answers within two where there is a network
 FINISH_SECONDS = 60  # most for W&B to take what it is given, and to send the rest at the end
+BY_EPOCH = ("validation/*", "test/*")  # drawn over epochs; everything else over steps
+BINS = 64  # of a histogram
 
 
 class Mirror(Callback):
@@ -36,11 +39,16 @@ class Mirror(Callback):
     Args:
         starting: the start of the run, which takes a second or more; training does not wait for it. None sends nothing.
         failed: called if the run did not start.
+        model: a checkpoint to send at the end; a run that diverged has none.
     """
 
-    def __init__(self, starting: Call | None = None, failed: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, starting: Call | None = None, failed: Callable[[], None] = lambda: None, model: Path | None = None
+    ) -> None:
         self.run: Any = None
+        self.model = model
         self._starting, self._failed = starting, failed
+        self._waiting: list[Callable[[Any], Any]] = []  # for the start
         self._sent = 0
 
     @property
@@ -60,31 +68,60 @@ class Mirror(Callback):
         for step, group in itertools.groupby(new, lambda row: row.step):
             measured = list(group)
             values = {f"{row.split}/{row.metric}": row.value for row in measured}
-            self._attempt("log", {**values, "epoch": measured[0].epoch}, step=step)
+            self._attempt(lambda run: run.log({**values, "epoch": measured[0].epoch}, step=step))  # noqa: B023
+
+    def show_inputs(self, inputs: Tensor) -> None:
+        """Send a histogram of what the network sees at the start, once W&B has started: inputs of any shape."""
+        histogram = np.histogram(inputs.numpy(), BINS)
+
+        def log_histogram(run: Any) -> None:
+            from wandb import Histogram
+
+            run.log({"normalized_inputs": Histogram(np_histogram=histogram)}, step=0)
+
+        self._waiting.append(log_histogram)
+
+    def show_table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Send a table."""
+
+        def log_table(run: Any) -> None:
+            from wandb import Table
+
+            run.log({name: Table(columns=list(columns), data=[list(row) for row in rows])})
+
+        self._attempt(log_table)
 
     def finish(self, record: dict[str, Any] | None) -> None:
-        """Send the record's metrics and end the run; without a record it ends as failed."""
+        """Send the record's metrics and the model, and end the run; without a record it ends as failed."""
         if record is not None:
-            summary = {"status": record["status"], **record["metrics"]}
-            self._attempt("summary.update", summary)
-        self._attempt("finish", exit_code=0 if record is not None else 1)
+            self._attempt(lambda run: run.summary.update({"status": record["status"], **record["metrics"]}))
+            if (model := self.model) and model.is_file():
+                name = model.parent.name.removesuffix(PARTIAL)
+                self._attempt(lambda run: run.log_artifact(str(model), name=name, type="model"))
+        self.end(exit_code=0 if record is not None else 1)
+
+    def end(self, exit_code: int = 0) -> None:
+        """End the run, with the status of a process."""
+        self._attempt(lambda run: run.finish(exit_code=exit_code))
 
     def _await_start(self) -> None:
         starting, self._starting = self._starting, None
-        if starting is None:
-            return
-        try:
-            self.run = starting.result(START_SECONDS + 2)
-        except (Exception, SystemExit) as error:  # no account, no network, no space: the record does not depend on it
-            log.warning("W&B did not start (%s); the run goes on without it", _reason(error))
-            self._failed()
+        if starting is not None:
+            try:
+                self.run = starting.result(START_SECONDS + 2)
+            except (Exception, SystemExit) as error:  # no account, no network, no space: the record does not need it
+                log.warning("W&B did not start (%s); the run goes on without it", _reason(error))
+                self._failed()
+        waiting, self._waiting = self._waiting, []
+        for call in waiting:
+            self._attempt(call)
 
-    def _attempt(self, method: str, *arguments: Any, **options: Any) -> None:
+    def _attempt(self, call: Callable[[Any], Any]) -> None:
         self._await_start()
         if self.run is None:
             return
         try:
-            Call(lambda: operator.attrgetter(method)(self.run)(*arguments, **options)).result(FINISH_SECONDS)
+            Call(lambda: call(self.run)).result(FINISH_SECONDS)
         except (Exception, SystemExit) as error:  # a mirror must not break what it mirrors
             log.warning("W&B failed (%s); the run goes on without it", _reason(error))
             self.run = None
@@ -93,12 +130,40 @@ class Mirror(Callback):
 @contextmanager
 def mirrored(config: Config, folder: Path) -> Iterator[Mirror]:
     """A mirror for one run; an exception ends it as failed."""
-    mirror = _mirror(config.logger, config, folder) if isinstance(config.logger, Wandb) else Mirror()
+    mirror = Mirror()
+    if isinstance(options := config.logger, Wandb):
+        mirror = _start(
+            options,
+            folder,
+            folder / CHECKPOINT if options.log_model else None,
+            group=config.study,
+            job_type="train",
+            name=folder.name.removesuffix(PARTIAL),
+            tags=[config.norm.name, config.data.name, config.arch.name, config.optim.name],
+            config=config.plain(),
+        )
     try:
         yield mirror
     except BaseException:
         mirror.finish(None)
         raise
+
+
+def mirror_table(
+    options: Wandb, folder: Path, study: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> None:
+    """Send the table of a sweep, as a run of the type ``sweep`` in the group of its study.
+
+    Args:
+        options: of the logger.
+        folder: of the sweep.
+        study: of its runs.
+        columns: headers of the table.
+        rows: its cells.
+    """
+    mirror = _start(options, folder, group=study, job_type="sweep", name=f"sweep-{folder.name}")
+    mirror.show_table("comparison", columns, rows)
+    mirror.end()
 
 
 class Call:
@@ -160,8 +225,8 @@ def _require_answer(address: str) -> None:
 _unreachable: set[str] = set()  # modes that failed in this process, so that a sweep waits once
 
 
-def _mirror(options: Wandb, config: Config, folder: Path) -> Mirror:
-    """A mirror whose run starts while the network trains."""
+def _start(options: Wandb, folder: Path, model: Path | None = None, **about: Any) -> Mirror:
+    """A mirror whose run, with its files in a folder, starts from now on, while the network trains."""
     if options.mode in _unreachable:
         return Mirror()
 
@@ -170,12 +235,9 @@ def _mirror(options: Wandb, config: Config, folder: Path) -> Mirror:
 
         if options.mode == "online":
             _require_answer(wandb.setup().settings.base_url)
-        return wandb.init(
+        run = wandb.init(
             project=options.project,
             entity=options.entity,
-            group=config.study,
-            name=folder.name,
-            config=config.plain(),
             mode=options.mode,
             dir=folder.absolute(),  # absolute, because W&B's service may run in another folder
             # Jobs of a sweep share one process; each is a run of its own.
@@ -183,6 +245,11 @@ def _mirror(options: Wandb, config: Config, folder: Path) -> Mirror:
             settings=wandb.Settings(
                 silent=True, console="off", init_timeout=START_SECONDS, login_timeout=START_SECONDS
             ),
+            **about,
         )
+        for metric in BY_EPOCH:
+            run.define_metric(metric, step_metric="epoch")
+        return run
 
-    return Mirror(Call(start), lambda: _unreachable.add(options.mode) if options.mode == "online" else None)
+    failed = (lambda: _unreachable.add(options.mode)) if options.mode == "online" else (lambda: None)
+    return Mirror(Call(start), failed, model)

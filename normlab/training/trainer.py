@@ -20,7 +20,7 @@ from normlab.archs import Network
 from normlab.config import Config
 from normlab.data import Bundles, Dataset, Loader, MemorySplit, Split
 from normlab.errors import ConfigError, MachineError, first_line, lack
-from normlab.record import STATE, Curve, Measurement, divergence
+from normlab.record import CHECKPOINT, STATE, Curve, Measurement, divergence
 from normlab.shifts import SEVERITIES
 from normlab.training.module import Training
 from normlab.training.probe import Probe
@@ -118,7 +118,7 @@ def train(
             for module.shift in itertools.product(options.shifts, SEVERITIES):
                 trainer.test(module, test, verbose=False)
             if options.checkpoint:
-                _save(trainer, folder / "checkpoint.ckpt")
+                _save(trainer, folder / CHECKPOINT)
         (folder / STATE).unlink(missing_ok=True)
     except SystemExit:  # how Lightning ends after Ctrl-C
         raise KeyboardInterrupt from None

@@ -157,7 +157,7 @@ def test_files_without_classes_are_drawn_and_skipped_as_others(folder, network, 
 
 def test_a_key_that_changes_nothing_is_refused(folder, network):
     data = defaults("data", "folder") | {"root": str(folder[0])}
-    for key, value in (("batch_size", 8), ("validation", 0.5), ("stream", True), ("cache", False)):
+    for key, value in (("batch_size", 8), ("validation", 0.5), ("stream", True), ("cache", False), ("mask", "alpha")):
         with pytest.raises(ConfigError, match=f"data.{key}={value}: leave it out"):
             measured.pictures(data | {key: value}, network)
 

@@ -48,6 +48,7 @@ class Inspection:
         unreadable: for each file that cannot be read, the reason.
         sizes: width and height of the images, and how many there are of each.
         small: copies of some images, [M, C, S, S].
+        names: of the files, in the order of ``sums``.
         left_out: number of pixels that a mask leaves out.
         is_declared: whether the files or the user say what white is.
     """
@@ -66,6 +67,7 @@ class Inspection:
     unreadable: tuple[str, ...]
     sizes: dict[tuple[int, int], int]
     small: Tensor
+    names: tuple[str, ...] = ()
     left_out: int = 0
     is_declared: bool = field(default=False)
 
@@ -269,6 +271,7 @@ def combine(tallies: Iterable[PartTally], black: End = None, white: End = None) 
         unreadable=tuple(unreadable),
         sizes=dict(sizes),
         small=small[:, kept],
+        names=tuple(name for one in chosen for name in one.names),
         left_out=left_out,
         is_declared=white is not None or declared_white is not None,
     )
@@ -306,4 +309,4 @@ def _other_type(one: Tally, usual: Tally) -> str:
         return f"{bands} band{'s' * (bands != 1)} of {kind}" + (f", white {white:g}" if white is not None else "")
 
     more = f" (and {len(one.pixels) - 1:,} more)" if len(one.pixels) > 1 else ""
-    return f"{one.first}{more}: {text(one)}, while most files have {text(usual)}; left out"
+    return f"{one.names[0]}{more}: {text(one)}, while most files have {text(usual)}; left out"

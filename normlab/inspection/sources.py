@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,7 +25,7 @@ from normlab.data.tokens import Texts
 from normlab.errors import DataError
 from normlab.inspection.exposure import differences
 from normlab.inspection.images import Inspection, inspect_files, inspect_images
-from normlab.pictures import SUFFIXES, Reading, count_pages
+from normlab.pictures import SUFFIXES, Reading, count_pages, read_picture
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,9 @@ def inspect_folder(folder: Path, config: Data, limit: int | None = None, small: 
             else f"{folder}: no images in it ({', '.join(sorted(SUFFIXES))}){skipped}"
         )
     reading = reading_of(config)
-    warnings = repeated({name: Part(Files(tuple(paths)), torch.zeros(len(paths))) for name, paths in splits.items()})
+    parts = {
+        name: Part(Files(tuple(paths), reading=reading), torch.zeros(len(paths))) for name, paths in splits.items()
+    }
     found = {}
     for name, paths in splits.items():
         items = _with_pages(paths, reading)
@@ -124,10 +127,58 @@ def inspect_folder(folder: Path, config: Data, limit: int | None = None, small: 
             notes.append(f"{len(items):,} pages in {len(paths):,} files" + f" of the {name} split" * (len(splits) > 1))
         label = "images" if len(splits) == 1 else name
         found[name] = (inspect_with_progress(items, limit, small, config, reading, label), len(items))
+    inspections = {name: inspection for name, (inspection, _) in found.items()}
+    warnings = [*repeated(parts), *copies(parts, inspections)] if len(parts) > 1 else []
     train, total = found.pop(next(iter(found)))
     train = replace(train, unreadable=(*map(unreadable_folder, errors), *train.unreadable))
     others = {name: inspection for name, (inspection, _) in found.items()}
     return _subject(train, total, others, classes, notes, warnings, config)
+
+
+def copies(parts: dict[str, Part], found: dict[str, Inspection]) -> list[str]:
+    """A sentence for each split with images that another split holds in files of other bytes, such as PNG and BMP.
+
+    Images that have as many pixels, and in each band the same sums of x and of x^2, are read again and compared. Files
+    of several pages are left out.
+
+    Args:
+        parts: the files of the splits; training first.
+        found: their statistics.
+    """
+    sentences: list[str] = []
+    by_sums: dict[tuple[float, ...], list[str]] = {}
+    digests: set[str] = set()
+    for name, part in parts.items():
+        files, inspection = part.pictures, found[name]
+        if not isinstance(files, Files) or files.pages is not None or files.reading.pages == "all":
+            continue
+        with_bytes = zip(files.paths, files.digests, strict=True)
+        known = {str(path.absolute()) for path, digest in with_bytes if digest in digests}
+        own = list(zip(inspection.names, inspection.sums.rows(), strict=True))
+        same = []
+        for file, key in own:
+            others = () if file in known else by_sums.get(key, ())
+            if copy := next((other for other in others if _same_pixels(file, other, files.reading)), None):
+                same.append((file, copy))
+        if same:
+            one, other = map(printable, same[0])
+            sentences.append(
+                f"COPIES: {len(same):,} of {len(own):,} {name} images have the same pixels as an image of another "
+                f"split in a file of other bytes (such as {one} and {other}): results on them say nothing about new "
+                f"images"
+            )
+        for file, key in own:
+            by_sums.setdefault(key, []).append(file)
+        digests.update(files.digests)
+    return sentences
+
+
+def _same_pixels(one: str, other: str, reading: Reading) -> bool:
+    a, b = (read_picture(Path(file), reading).array for file in (one, other))
+    if a.shape[1:] != b.shape[1:] or (len(a) != len(b) and 1 not in (len(a), len(b))):
+        return False
+    a, b = np.broadcast_arrays(a, b)  # a gray image beside color
+    return np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
 
 
 def _subject(
@@ -256,7 +307,7 @@ def inspect_source(config: Data, limit: int | None = None, small: int = 4000) ->
     others = {name: inspected(name, parts[name]) for name, part in own.items() if part is not None}
     counts = torch.bincount(whole["train"].labels, minlength=len(source.classes)).tolist()
     classes = dict(zip(source.classes, counts, strict=True))
+    train = inspected("train", parts["train"])
     given = {name: part for name, part in parts.items() if name == "train" or name in others}
-    return _subject(
-        inspected("train", parts["train"]), len(whole["train"]), others, classes, source.notes, repeated(given), config
-    )
+    warnings = [*repeated(given), *copies(given, {"train": train, **others})]
+    return _subject(train, len(whole["train"]), others, classes, source.notes, warnings, config)

@@ -46,7 +46,7 @@ class Tally:
         one_channel: number of these that are stored as one channel.
         sizes: width and height of the images, and how many there are of each.
         small: small copies of chosen images, [M, C, S, S].
-        first: the first file.
+        names: of the files, one for each image.
     """
 
     key: Key
@@ -60,7 +60,7 @@ class Tally:
     one_channel: int
     sizes: Counter[tuple[int, int]]
     small: NDArray[Any]
-    first: str = ""
+    names: list[str]
 
 
 @dataclass
@@ -96,7 +96,7 @@ class _Images:
     one_channel: int = 0
     sizes: list[tuple[int, int]] = field(default_factory=list)
     small: list[NDArray[Any]] = field(default_factory=list)
-    first: str = ""
+    names: list[str] = field(default_factory=list)
     waiting: list[NDArray[Any]] = field(default_factory=list)  # [C, pixels] each, not counted yet
     waiting_pixels: int = 0  # of each band
     # Copies of the pixels at hand, in memory that is used again: new memory costs more than the arithmetic.
@@ -192,14 +192,13 @@ def tally(pictures: Iterable[tuple[Picture, bool, str]], size: int, unreadable: 
                 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
             )
         if isinstance(pixels, Image.Image):
-            one = gathered.setdefault(("uint8", 3, None, None), _Images(first=name))
+            one = gathered.setdefault(("uint8", 3, None, None), _Images())
             _add_8_bits(one, pixels, picture.mask)
         else:
-            one = gathered.setdefault(
-                (pixels.dtype.name, len(pixels), picture.black, picture.white), _Images(first=name)
-            )
+            one = gathered.setdefault((pixels.dtype.name, len(pixels), picture.black, picture.white), _Images())
             _add(one, pixels, picture.mask)
         one.sizes.append(picture.size)
+        one.names.append(name)
         if kept:
             one.small.append(_small(pixels, size))
     tallies = [_whole(key, one, size) for key, one in gathered.items()]
@@ -292,7 +291,7 @@ def _whole(key: Key, one: _Images, size: int) -> Tally:
             one.one_channel,
             Counter(one.sizes),
             small,
-            one.first,
+            one.names,
         )
     one.count()
     counts = None if one.counts is None else [_trimmed(row, one.lowest) for row in one.counts]
@@ -308,7 +307,7 @@ def _whole(key: Key, one: _Images, size: int) -> Tally:
         one.one_channel,
         Counter(one.sizes),
         small,
-        one.first,
+        one.names,
     )
 
 

@@ -39,6 +39,7 @@ UNUSED = (
     "memory_gb",
     "workers",
     "cache",
+    "mask",
 )  # keys of data that only a run uses
 NO_CLASSES = (
     "the classes are not ImageNet's: no accuracy (folders are its classes by synsets, by all of its numbers, or with "
@@ -175,8 +176,6 @@ def files(config: Data, classes: int, which: Which = "auto") -> tuple[list[Path]
     Raises:
         DataError: as :func:`pictures`.
     """
-    if (mask := getattr(config, "mask", None)) is not None:
-        raise DataError(f"data.mask={mask}: a pretrained network is shown whole images; leave it out")
     given, skip = getattr(config, "root", None), getattr(config, "on_corrupt", None) == "skip"
     if config.name == "folder" and given is not None:
         root = find(given, "data=folder")

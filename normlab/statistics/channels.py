@@ -50,6 +50,13 @@ class ImageSums:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    def rows(self) -> list[tuple[float, ...]]:
+        """Number of pixels and sums of each image, which two images share if they have the same pixels."""
+        columns = (self.pixels[:, None], self.total, self.squares)
+        return [
+            (*counts, *totals, *squares) for counts, totals, squares in zip(*(c.tolist() for c in columns), strict=True)
+        ]
+
     @property
     def images(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation (ddof 0) of each image, float64 [N, C]."""

@@ -454,6 +454,22 @@ def test_test_images_that_are_training_images_are_told(tmp_path):
         assert any("DUPLICATES: 12 of 12 test images" in note for note in notes)
 
 
+def test_copies_in_other_files_are_told(tmp_path):
+    """PNG and BMP of the same pixels; not a mirrored image, which has the same sums, and not a file of equal bytes."""
+    arrays = [smooth(8, 8) for _ in range(12)]
+    save(tmp_path / "train/a", arrays[:6]), save(tmp_path / "train/b", arrays[6:])
+    save(tmp_path / "test/a", [arrays[0], arrays[7]], "bmp")
+    save(tmp_path / "test/b", [arrays[1][:, ::-1], smooth(8, 8), arrays[2]])
+    warnings = seen(tmp_path)[0]["warnings"]
+    assert "COPIES: 2 of 5 test images have the same pixels as an image of another split" in " ".join(warnings)
+    assert "DUPLICATES: 1 of 5 test images" in " ".join(warnings)
+    assert any("test/a/0.bmp and" in warning and "train/a/0.png" in warning for warning in warnings)
+    assert any("COPIES" in warning for warning in seen("data=folder", f"data.root={tmp_path}")[0]["warnings"])
+    deep = [RNG.integers(0, 60000, (9, 9)).astype(np.uint16) for _ in range(6)]
+    save(tmp_path / "deep/train/a", deep[:3], "tif"), save(tmp_path / "deep/test/a", [deep[1], deep[4]], "npy")
+    assert any("COPIES: 1 of 2 test images" in warning for warning in seen(tmp_path / "deep")[0]["warnings"])
+
+
 def test_generated_folders_are_left_out_and_told(tmp_path):
     classes(tmp_path, ["a", "b"], 4)
     for hidden in ("a/@eaDir/0.png", "a/.thumbnails", "__MACOSX/a", "b/.ipynb_checkpoints"):

@@ -110,7 +110,8 @@ def _draw_by_epoch(run: Any) -> None:
 @contextmanager
 def mirrored(config: Config, folder: Path) -> Iterator[Mirror]:
     """A mirror for one run; an exception ends it as failed."""
-    run, model = None, None
+    run: Any = None
+    model: Path | None = None
     if isinstance(options := config.logger, Wandb):
         model = folder / CHECKPOINT if options.log_model else None
         run = _start(

@@ -170,7 +170,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     data, described = load_images()
     rows = []
-    for arch, epochs in (("linear", 12), ("cnn", 4)):
+    for arch, epochs in (("linear", 12), ("cnn", 3)):
         config = configuration(arch, epochs, Path(tempfile.gettempdir()))
         ways = {
             "bare": lambda c=config, e=epochs: bare(c, data, e),

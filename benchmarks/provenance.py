@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from pathlib import Path
 
 import torch
@@ -26,7 +27,8 @@ def write(
         f"Conditions: {conditions}.",
         "",
         f"Made by `{command}` on {datetime.date.today()}, commit {about['commit']}{dirty}; {versions}; "
-        f"{about['processor']}, {about['cores']} cores, {torch.get_num_threads()} threads.",
+        f"{about['processor']}, {about['cores']} cores, {torch.get_num_threads()} threads, load average at the end "
+        f"{os.getloadavg()[1]:.1f}.",
         "",
     ]
     path = Path(__file__).parent.parent / "results" / folder / f"{name}.md"

@@ -199,7 +199,8 @@ def main() -> None:
     write(
         f"sweep_{given.what}",
         f"python benchmarks/sweep.py {given.what} --rounds {given.rounds}"
-        + f" --epochs {given.epochs}" * (given.what == "parallel"),
+        + f" --epochs {given.epochs}" * (given.what == "parallel")
+        + f" --runs {given.runs}" * (given.what == "usual"),
         rows,
         conditions[given.what],
     )

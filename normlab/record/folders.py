@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -262,7 +262,7 @@ def find(path: Path) -> list[Path]:
             if not place.endswith((PARTIAL, EARLIER)):
                 found.append(Path(place))
             continue
-        with os.scandir(place) as entries:
+        with suppress(FileNotFoundError, PermissionError), os.scandir(place) as entries:  # a run may just be renamed
             left += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
     return sorted(found)
 

@@ -10,7 +10,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,9 @@ def _start(options: Wandb, folder: Path, model: Path | None = None, **about: Any
     """A mirror whose run, with its files in a folder, starts from now on, while the network trains."""
     if options.mode in _unreachable:
         return Mirror()
+    # W&B imports it, too; while it is imported it ignores a warning, which works in the main thread alone.
+    with suppress(ImportError):
+        import_module("requests")
 
     def start() -> Any:
         import wandb

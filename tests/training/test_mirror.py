@@ -94,18 +94,31 @@ def test_a_server_that_does_not_answer_is_asked_once_in_a_process(make, monkeypa
 
 
 def sent_to(folder):
-    """What was sent to the only offline run below a folder: W&B's own messages, in a log of LevelDB's format.
+    """What was sent to the only offline run below a folder: W&B's own messages.
+
+    W&B's service writes them in a process of its own, and may end after the run: its last message is the exit.
+    """
+    (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+    patience = time.monotonic() + 60
+    while not of_kind(messages := messages_in(path.read_bytes()), "exit") and time.monotonic() < patience:
+        time.sleep(0.05)
+    return messages
+
+
+def messages_in(content):
+    """The messages in a log of LevelDB's format, but a last one that is not whole.
 
     Seven bytes begin the file, and each piece of a message: checksum, length, and whether it is whole (1), a
     beginning (2), a middle (3) or an end (4). No piece crosses a multiple of 32,768 bytes.
     """
-    (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
-    content, at, messages, message = path.read_bytes(), 7, [], b""
+    at, messages, message = 7, [], b""
     while at + 7 <= len(content):
         if 32768 - at % 32768 < 7:
             at += 32768 - at % 32768
             continue
         _, length, kind = struct.unpack("<IHB", content[at : at + 7])
+        if at + 7 + length > len(content):
+            break
         message = (message if kind in (3, 4) else b"") + content[at + 7 : at + 7 + length]
         at += 7 + length
         if kind in (1, 4):

@@ -439,7 +439,24 @@ def _gathered(
     targets = {target for one in known for target in one.record["config"]["trainer"]["targets"]}
     if known and plan_.target not in targets:
         raise ConfigError(f"study {name}: its target {plan_.target:g} is not among the runs' trainer.targets")
-    return Study(name, plan_, tuple(known), len(jobs), measured, rates, tuple(overrides))
+    study = Study(name, plan_, tuple(known), len(jobs), measured, rates, tuple(overrides))
+    _require_score(study)
+    return study
+
+
+def _require_score(study: Study) -> None:
+    """Refuse rules that compare accuracies of regressions, and would decide nothing.
+
+    Raises:
+        ConfigError: naming the claim.
+    """
+    if study.score == "accuracy":
+        return
+    for claim in study.plan.claims:
+        if any(rule.at != "measured" and rule.metric.endswith("_accuracy") for rule in claim.rules):
+            raise ConfigError(
+                f"study {study.name}: {claim.id}: its runs have no accuracy: write `in test_{study.score}`"
+            )
 
 
 def recorded(name: str, config: Config, stored: Sequence[Mapping[str, list[Stored]]]) -> Stored | None:

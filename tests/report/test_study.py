@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib.image
 import numpy as np
@@ -583,3 +584,12 @@ def test_a_study_that_is_measured_but_not_run_says_so(small, here):
     assert [verdict.result for verdict in verdicts] == ["holds", "not tested"]
     assert "8 of the grid's 8 runs are missing." in (here / "results/small/README.md").read_text()
     assert found.missing == 8
+
+
+def test_a_rule_on_accuracies_of_regressions_is_refused():
+    content = {"question": "?", "budget": "none", "claims": [{"id": "X1", "statement": "?", "rules": ["unit > raw"]}]}
+    found = SimpleNamespace(name="one", score="r2", plan=check(study.Plan, content))
+    with pytest.raises(ConfigError, match="study one: X1: its runs have no accuracy: write `in test_r2`"):
+        study._require_score(found)
+    content["claims"][0]["rules"] = ["unit > raw in test_r2"]
+    study._require_score(SimpleNamespace(name="one", score="r2", plan=check(study.Plan, content)))

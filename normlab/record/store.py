@@ -2,9 +2,9 @@
 
 Each run is stored once, with the study that made it first. Every study lists in runs.txt the fingerprints of all runs
 that it rests on; some of them may be stored with other studies. A line of records.jsonl is a record. Its configuration
-is stored as the differences from the versioned defaults. Its provenance and what its normalized inputs are like are
-names of earlier lines, since many runs share them. Curves are thinned. There are no paths and no host names, and the
-same runs give the same bytes.
+is stored as the differences from the versioned defaults. What many runs share stands once, in a line of its own, and
+the record has its name: provenance, what normalized inputs are like, and the parts of the configuration. Curves are
+thinned. There are no paths and no host names, and the same runs give the same bytes.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 
 RECORDS, CURVES, LIST = "records.jsonl", "curves.csv.gz", "runs.txt"
 LONG = ("train", "theory")  # splits with a point for every step
-TRAIN_POINTS = 17  # of which so many points are kept in each run
+TRAIN_POINTS = 12  # of which so many points are kept in each run
 DIGITS = 6  # significant digits of a point of a curve
 RECORD_DIGITS = 9  # significant digits of a measurement in a record
 NAMED = ("provenance", "normalized")  # fields that stand once, in a line of their own
+NAMED_PARTS = ("data", "augment", "norm", "arch", "optim", "trainer")  # the same of the configuration
 NOT_KEPT = ("schema", "path", "study", "seconds")
 
 
@@ -136,7 +137,8 @@ def _read_kept(file: Path, _changed: int, _size: int) -> tuple[Stored, ...]:
                 named |= entry
                 continue
             entry |= {field: named[entry[field]] for field in NAMED if field in entry}
-            entry["config"] = with_defaults(entry["config"])
+            config = entry["config"]
+            entry["config"] = with_defaults(config | {part: named[config[part]] for part in NAMED_PARTS})
             kept.append(Stored(upgrade({"schema": 2, "study": file.parent.name, **entry}), file.parent))
     except (OSError, ValueError, KeyError, TypeError, NormlabError) as error:
         raise DataError(f"{file} is damaged ({error}): restore it, or delete it and make its runs again") from None
@@ -204,11 +206,11 @@ def _lines(record: Mapping[str, Any]) -> list[str]:
     kept = {name: value for name, value in record.items() if name not in NOT_KEPT and value is not None}
     kept = {**_measured(kept), "config": differences(record["config"])}
     lines = []
-    for field in NAMED:
-        if field in kept:
-            text = json.dumps(kept[field], separators=(",", ":"))
-            kept[field] = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
-            lines.append(f'{{"{kept[field]}":{text}}}')
+    for whole, name in [(kept, field) for field in NAMED] + [(kept["config"], part) for part in NAMED_PARTS]:
+        if name in whole:
+            text = json.dumps(whole[name], separators=(",", ":"))
+            whole[name] = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+            lines.append(f'{{"{whole[name]}":{text}}}')
     return [*lines, json.dumps(kept, separators=(",", ":"))]
 
 

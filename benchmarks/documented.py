@@ -137,6 +137,8 @@ def furnish(folder: Path) -> None:
     words = {"spam": ["free", "prize", "call", "win", "now"], "ham": ["see", "you", "later", "home", "lunch", "now"]}
     lines = [f"{kind}\t{' '.join(generator.choice(words[kind], 6))}" for kind in words for _ in range(150)]
     (folder / "messages.tsv").write_text("\n".join(["kind\tmessage", *lines]) + "\n")
+    for label in range(2):
+        _make_scenes(folder / "scenes" / ("field", "water")[label], 2000 - 1200 * label, generator)
     for study in ("learning_rates", "ordering"):
         shutil.copytree(ROOT / "results" / study, folder / "results" / study)
 
@@ -146,6 +148,17 @@ def _make_images(folder: Path, level: int, generator: np.random.Generator) -> No
     for place in range(150):  # two batches of training images
         pixels = generator.normal(level, 40, (80, 96, 3)).clip(0, 255).astype(np.uint8)
         Image.fromarray(pixels).save(folder / f"{place}.png")
+
+
+def _make_scenes(folder: Path, level: int, generator: np.random.Generator) -> None:
+    """Four bands of 12 bits in files of 16, with a border without data."""
+    import tifffile
+
+    folder.mkdir(parents=True)
+    for place in range(40):
+        scene = np.clip(generator.normal(level, 300, (4, 32, 32)), 1, 4095).astype(np.uint16)
+        scene[:, :, :4] = 0
+        tifffile.imwrite(folder / f"{place}.tif", scene, photometric="minisblack", planarconfig="separate")
 
 
 def _make_recordings(folder: Path, label: int, generator: np.random.Generator) -> None:

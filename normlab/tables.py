@@ -105,7 +105,7 @@ def make(name: str, runs: Path, results: Path, overrides: list[str], draw: bool 
     by_rate: dict[Rate, pd.DataFrame] = {"measured": study.measurements}
     variants = load_variants(study, runs, out)
     if study.records:
-        keep(study, out, variants.values())
+        keep(study, out, [variant for variant in variants.values() if not variant.missing])
         by_rate |= tables.at_rates(study)
     elif study.plan.grid:  # measured, but not run yet
         by_rate |= dict.fromkeys(("all", "common", "best", "range"), pd.DataFrame())

@@ -78,7 +78,8 @@ def section(study: Study, variants: Mapping[str, Study]) -> list[str]:
     asked = study.plan.sensitivity
     if asked is None or study.overrides:
         return []
-    frame = compare(study, variants)
+    complete = {change: variant for change, variant in variants.items() if not variant.missing}
+    frame = compare(study, complete)
     words = {
         change: ", ".join(f"{key}={value}" for key, value in changes.items())
         for change, changes in asked.changes.items()
@@ -110,13 +111,13 @@ def section(study: Study, variants: Mapping[str, Study]) -> list[str]:
             ),
             "",
         ]
-    if judged := variants and judge_changed(study, variants):
+    if judged := complete and judge_changed(study, complete):
         lines += ["What the claims come to by the same rules:", ""]
-        columns = {"": "as studied"} | {change: words[change] for change in variants}
+        columns = {"": "as studied"} | {change: words[change] for change in complete}
         shown = {name: [judged[id_][change] for id_ in judged] for change, name in columns.items()}
         lines += [tables.render({"claim": list(judged), **shown}, "github"), ""]
-    missing = {change: variants[change].missing if change in variants else None for change in asked.changes}
-    for change, count in missing.items():
-        if count != 0:
-            lines += [f"{words[change]}: {'not run' if count is None else f'{count} runs are missing'}.", ""]
+    for change in [name for name in asked.changes if name not in complete]:
+        found = variants.get(change)
+        count = f"{found.missing} of {found.expected} runs are missing" if found else "not run"
+        lines += [f"{words[change]}: {count}.", ""]
     return lines

@@ -115,10 +115,12 @@ def printed(markdown: str) -> list[str]:
 
 
 def python_blocks() -> dict[str, list[str]]:
-    """The blocks marked ``python`` of each page that has some."""
+    """The blocks marked ``python`` of each page that has some, but dialogs, which tests/test_docs.py runs."""
     blocks = {
         page.relative_to(ROOT).as_posix(): [
-            token.content for token in MarkdownIt().parse(page.read_text()) if token.info.strip() == "python"
+            token.content
+            for token in MarkdownIt().parse(page.read_text())
+            if token.info.strip() == "python" and not token.content.startswith(">>>")
         ]
         for page in PAGES
     }

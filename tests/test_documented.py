@@ -55,7 +55,7 @@ def test_a_printed_command_can_be_read(command):
         key, equals, value = argument.partition("=")
         group, _, option = key.partition(".")
         if not equals:
-            assert argument in studies() or re.match("path/|recordings/|customers|messages", argument)
+            assert argument in studies() or re.match("path/|recordings/|customers|messages|scenes", argument)
         elif key in GROUPS:
             assert value in choices(key)
         elif group in GROUPS:

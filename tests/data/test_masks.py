@@ -110,7 +110,11 @@ def test_every_scheme_is_tested_here():
     tried = {*OF_PIXELS, *OF_SAMPLES, *REFUSED}
     kinds = {type(normalization(name)).__name__: normalization(name).looks_at for name in tried}
     others = [name for name in choices("norm") if name not in tried]
-    assert {type(normalization(name)).__name__ for name in others} <= {*kinds, "RevIN"}
+    assert {type(normalization(name)).__name__ for name in others} <= {
+        *kinds,
+        "RevIN",
+        "Difference",
+    }  # the last two are for series
 
 
 @pytest.mark.parametrize("kind", ["alpha", "nodata", "nan"])

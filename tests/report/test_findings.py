@@ -27,7 +27,8 @@ from normlab.report.study import Plan, Study
 from normlab.verdicts import Claim, judge
 
 TOLD = [name for name in study.names() if sections(name)]
-NAMES = "CIFAR-10|ResNet-50|16x16|8 bits|[12]/lambda_max|2 \\(1 \\+ momentum\\)|EfficientNet-Lite0|(?:L|C|RT)1|float32"
+NAMES = "CIFAR-10|co2|ResNet-50|16x16|8 bits|[12]/lambda_max|2 \\(1 \\+ momentum\\)|EfficientNet-Lite0"
+NAMES += "|(?:L|C|RT)1|float32"
 FORMULAS = r"\(u - 0\.5\)/0\.5|x/255|x[12]\b|delta\^2|x\^2|\(I - 1 p'\)|m and 1 - m|[Ss]ubtracting 0\.5"
 ALLOWED = re.compile(
     rf"\{{\{{.*?\}}\}}|\[[-\d., ]*\]|{FORMULAS}|{NAMES}"

@@ -109,7 +109,7 @@ def test_a_shallow_clone_says_so(repository, tmp_path):
     git(repository, "clone", "-q", "--depth", "1", f"file://{repository}", str(clone))
     assert is_shallow(clone)
     assert not is_shallow(repository)
-    with pytest.raises(DataError, match="a shallow clone lacks"):
+    with pytest.raises(DataError, match="a shallow clone fetches it"):
         read_log(clone)
 
 

@@ -336,7 +336,7 @@ def test_the_page_is_whole_and_accessible(made, planted):
     assert all(b - a <= 1 for a, b in zip(page.headings, page.headings[1:], strict=False))
     assert text.count("<script>") == 1  # the page's own, none out of a heading
     assert "LR1: holds" in text
-    assert text.count("<tr data-scheme=") == 3
+    assert text.count("<tr data-kind=") == 3
     assert "LR1" in text
     assert json.loads((results / "learning_rates/verdicts.json").read_text())[0]["verdict"] == "holds"
     assert "http" not in text.replace("http-equiv", "")

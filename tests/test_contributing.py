@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.campaign  # four starts of a process
 @pytest.mark.slow
 def test_the_scheme_of_the_guide_runs(tmp_path):
     if not (ROOT / "CONTRIBUTING.md").is_file():

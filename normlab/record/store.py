@@ -138,7 +138,8 @@ def _read_kept(file: Path, _changed: int, _size: int) -> tuple[Stored, ...]:
                 continue
             entry |= {field: named[entry[field]] for field in NAMED if field in entry}
             config = entry["config"]
-            entry["config"] = with_defaults(config | {part: named[config[part]] for part in NAMED_PARTS})
+            parts = {part: named[config[part]] for part in NAMED_PARTS if isinstance(config.get(part), str)}
+            entry["config"] = with_defaults(config | parts)
             kept.append(Stored(upgrade({"schema": 2, "study": file.parent.name, **entry}), file.parent))
     except (OSError, ValueError, KeyError, TypeError, NormlabError) as error:
         raise DataError(f"{file} is damaged ({error}): restore it, or delete it and make its runs again") from None

@@ -63,6 +63,7 @@ assert set(torchmetrics.__all__) <= set(vars(torchmetrics))
 """
 
 
+@pytest.mark.campaign  # a process that imports everything
 def test_the_metrics_are_there_for_whoever_asks():
     subprocess.run([sys.executable, "-c", METRICS], check=True, timeout=300)
 
@@ -81,5 +82,6 @@ assert "torchmetrics.classification" in sys.modules
 """
 
 
+@pytest.mark.campaign  # a process that imports everything
 def test_lightning_is_imported_as_always_where_torchmetrics_is_made_in_another_way():
     subprocess.run([sys.executable, "-c", ANOTHER_RELEASE], check=True, timeout=300)

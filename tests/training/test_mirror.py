@@ -238,6 +238,7 @@ def test_the_table_of_a_sweep_arrives(call, tmp_path):
     assert len(list(tmp_path.glob("runs/sweeps/*/wandb"))) == 1
 
 
+@pytest.mark.campaign  # a process that imports everything
 @pytest.mark.slow
 def test_an_agent_of_wandb_starts_runs(tmp_path):
     """The command of the sweep file with one combination of its parameters, as an agent calls it."""

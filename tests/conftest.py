@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_limits
 
 from normlab import __main__ as command
 from normlab import inspect
-from normlab.config import CONFIGS, GROUPS, defaults, parse
+from normlab.config import CONFIGS, GROUPS, choices, defaults, parse
 from normlab.data import dataset
 
 # pytest runs as many workers as there are cores. Where threads outnumber free cores, each operation of torch ends in
@@ -23,6 +23,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # How long an example takes is the machine's affair.
 settings.register_profile("normlab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("normlab")
+
+# Schemes that take images; a difference in time is for series alone.
+OF_IMAGES = [name for name in choices("norm") if name != "difference"]
 
 
 @pytest.fixture(scope="session")

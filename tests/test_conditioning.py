@@ -4,13 +4,13 @@ import pandas as pd
 import pytest
 
 from normlab import conditioning
-from normlab.config import choices
+from tests.conftest import OF_IMAGES
 
 
 def test_the_table_of_all_schemes(here, capsys):
     conditioning.main(["data=digits", "data.limit=300"])
     frame = pd.read_csv(here / "runs/conditioning/digits/conditioning.csv")
-    assert frame.scheme.tolist() == [name for name in choices("norm") if name != "difference"]  # which is for series
+    assert frame.scheme.tolist() == OF_IMAGES
     assert (frame.condition_number >= 1).all()
     assert (frame.stable_rate * frame.lambda_max).tolist() == pytest.approx([2] * len(frame))
     spectra = pd.read_csv(here / "runs/conditioning/digits/spectra.csv.gz")

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from normlab import normalization
-from normlab.config import choices
 from normlab.errors import ConfigError, DataError
 from normlab.norms import Affine
+from tests.conftest import OF_IMAGES
 
-NAMES = [name for name in choices("norm") if name != "difference"]  # which is for series, see test_contract
+NAMES = OF_IMAGES
 AFFINE = [name for name in NAMES if isinstance(normalization(name), Affine)]
 
 

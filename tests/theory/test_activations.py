@@ -10,7 +10,7 @@ from torch import nn
 
 import normlab
 from normlab.archs.layers import first_layer
-from normlab.config import choices, choose
+from normlab.config import choose
 from normlab.theory.activations import (
     layer_statistics,
     log_spread,
@@ -19,6 +19,7 @@ from normlab.theory.activations import (
     predicted_output_variance,
     second_moments,
 )
+from tests.conftest import OF_IMAGES
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def test_output_variance_over_many_draws_of_the_weights(make, shape, padding):
     assert measured == pytest.approx(predicted, rel=0.06)
 
 
-@pytest.mark.parametrize("name", [name for name in choices("norm") if name != "difference"])
+@pytest.mark.parametrize("name", OF_IMAGES)
 def test_the_first_layer_of_a_cnn_under_every_scheme(name, digits):
     norm = normlab.normalization(name).fit(digits.training_images())
     with torch.no_grad():

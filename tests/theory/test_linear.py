@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import normlab
-from normlab.config import choices
 from normlab.errors import DataError
 from normlab.theory.descent import descent, iterations_by_condition_number
 from normlab.theory.moments import is_affine, moments_under, raw_moments, streamed_moments
 from normlab.theory.spectrum import image_moments, spectrum
+from tests.conftest import OF_IMAGES
 
-NAMES = [name for name in choices("norm") if name != "difference"]  # which is for series
+NAMES = OF_IMAGES
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ import normlab
 from normlab import record
 from normlab.archs import Network
 from normlab.archs.losses import squared_error
-from normlab.config import choices
 from normlab.data import MemorySplit, load
 from normlab.errors import CheckpointError, ConfigError
 from normlab.record import Curve
@@ -21,13 +20,12 @@ from normlab.run import run
 from normlab.training import Training, probe, trainer
 from normlab.training.probe import MEASURED
 from normlab.training.trainer import has_loopback
+from tests.conftest import OF_IMAGES
 
 # Two trainings are compared in double precision: there rounding, which threads and processors decide, stays far below
 # 1e-9 over these few steps, and anything else that differs shows.
 DOUBLE = {"trainer.precision": "64"}
 SAME = 1e-9
-
-OF_IMAGES = [name for name in choices("norm") if name != "difference"]  # which is for series
 
 
 def losses(result):

@@ -32,7 +32,7 @@ def next_steps(scores: Mapping[int, float], most_steps: int = MOST_STEPS) -> lis
 
     >>> next_steps({}), next_steps({-1: 0.3, 0: 0.5, 1: 0.4}), next_steps({-1: 0.3, 0: 0.4, 1: 0.5})
     ([-1, 0, 1], [], [2])
-    >>> next_steps({-1: 0.1, 0: 0.1, 1: 0.1}), next_steps({-1: 0.1 + 0.2, 0: 0.3, 1: 0.1})
+    >>> next_steps({-1: 0.1, 0: 0.1, 1: 0.1}), next_steps({-1: 0.3, 0: 0.1 + 0.2, 1: 0.1})
     ([-2, 2], [-2])
 
     Args:
@@ -49,7 +49,11 @@ def next_steps(scores: Mapping[int, float], most_steps: int = MOST_STEPS) -> lis
 
 
 def best_step(scores: Mapping[int, float]) -> int:
-    """The step with the highest score; of several the lowest, as in :attr:`normlab.report.study.Study.best_rates`."""
+    """The step with the highest score; of several the lowest, as in :attr:`normlab.report.study.Study.best_rates`.
+
+    >>> best_step({-1: 0.3, 0: 0.1 + 0.2, 1: 0.1}), best_step({-1: 0.3, 0: 0.31, 1: 0.1})
+    (-1, 0)
+    """
     best = max(scores.values())
     return min(step for step, score in scores.items() if score >= best - SAME_SCORE)
 

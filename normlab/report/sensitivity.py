@@ -26,6 +26,15 @@ def conclude(low: float, high: float, margin: float) -> str:
     return WITHIN if low > -margin and high < margin else OPEN
 
 
+def outcome(before: str, after: str) -> str:
+    """What became of a conclusion: ``stays``, ``changes``, or ``open`` where one of the two is.
+
+    >>> outcome(BELOW, BELOW), outcome(BELOW, WITHIN), outcome(OPEN, BELOW), outcome(BELOW, OPEN)
+    ('stays', 'changes', 'open', 'open')
+    """
+    return OPEN if OPEN in (before, after) else "stays" if before == after else "changes"
+
+
 def compare(study: Study, variants: Mapping[str, Study]) -> pd.DataFrame:
     """The differences from the reference as the study has them, and with each change.
 
@@ -52,11 +61,7 @@ def compare(study: Study, variants: Mapping[str, Study]) -> pd.DataFrame:
     margin = study.plan.margin
     before = [conclude(low, high, margin) for low, high in zip(frame.low, frame.high, strict=True)]
     after = [conclude(low, high, margin) for low, high in zip(frame.changed_low, frame.changed_high, strict=True)]
-    said = [
-        "open" if OPEN in both else "stays" if len(set(both)) == 1 else "changes"
-        for both in zip(before, after, strict=True)
-    ]
-    return frame.assign(conclusion=said)
+    return frame.assign(conclusion=list(map(outcome, before, after)))
 
 
 def judge_changed(study: Study, variants: Mapping[str, Study]) -> dict[str, dict[str, str]]:

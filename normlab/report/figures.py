@@ -28,7 +28,7 @@ FAMILIES = {
     "#0072B2": ("unit", "yolo"),
     "#56B4E9": ("centered", "inception", "vit"),
     "#D55E00": ("imagenet", "clip"),
-    "#CC79A7": ("dataset", "dataset_mean", "standard", "dataset_all"),
+    "#CC79A7": ("dataset", "dataset_mean", "standard", "dataset_all", "per_channel"),
     "#E69F00": ("feature", "mean_image"),
     "#009E73": ("per_image", "per_image_channel", "min_max", "min_max_channel"),
     "#882255": ("zca", "pca"),
@@ -36,6 +36,7 @@ FAMILIES = {
     "#332288": ("robust", "percentile", "quantile", "power"),
     "#999933": ("min_max_dataset", "max_abs", "normalizer"),
     "#661100": ("peak", "rms", "cmn", "cmvn"),
+    "#DDAA33": ("revin", "difference"),
 }
 LINES = ("-", "--", ":", "-.")
 MARKERS = "osD^v>P"
@@ -50,7 +51,7 @@ def look(scheme: str) -> dict[str, Any]:
             place = members.index(scheme)
             return {
                 "color": colour,
-                "linestyle": LINES[place],
+                "linestyle": LINES[place % len(LINES)],
                 "marker": MARKERS[(family + 3 * place) % len(MARKERS)],
             }
     place = choices("norm").index(scheme) if scheme in choices("norm") else 0
@@ -368,6 +369,7 @@ def rates(
     column = f"test_{score}"
     means = [frame[frame.status == "finished"].groupby(["norm", "lr"])[column].mean() for _, frame in cells]
     highest = max((part.max() for part in means if len(part)), default=1.0)
+    lowest = min((part.min() for part in means if len(part)), default=0.0)  # R2 may be below 0
     diverged = any((frame.status == "diverged").any() for _, frame in cells)
     with panels(path, cells) as drawn:
         for axes, name, frame in drawn:
@@ -386,7 +388,7 @@ def rates(
                 xscale="log",
                 xlabel="learning rate" + "\n(crosses: runs diverged)" * diverged,
                 ylabel=f"test {SCORES[score]}",
-                ylim=(0, min(1.0, 1.15 * highest)),
+                ylim=(max(-1.0, min(0.0, 1.15 * lowest)), min(1.0, 1.15 * highest)),
             )
 
 

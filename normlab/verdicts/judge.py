@@ -384,7 +384,7 @@ def _over_images(rule: Compared | Interaction, sides: tuple[np.ndarray, np.ndarr
 
     p_for = max(above(mean - low), above(high - mean))
     if math.isinf(high):
-        p_against = above(low - mean)
+        p_against = above(low + _matters(rule) - mean)
     else:  # as in outside_test
         beyond, half = abs(mean - (low + high) / 2), (high - low) / 2
         p_against = min(1.0, above(beyond - half) + above(beyond + half))
@@ -396,6 +396,10 @@ def _over_images(rule: Compared | Interaction, sides: tuple[np.ndarray, np.ndarr
         p_against=p_against,
         deviation=error * math.sqrt(cell.interval.n),  # what seeds alone would have to vary by, for the same error
     )
+
+
+def _matters(rule: Compared | Interaction) -> float:
+    return rule.matters if isinstance(rule, Superior | Interaction) else 0.0
 
 
 NOTHING = Interval(math.nan, math.nan, math.nan, 0)
@@ -448,7 +452,8 @@ def _p_values(
 ) -> tuple[float, float]:
     """One-sided p of a rule with one bound or a margin, and of its opposite."""
     if isinstance(rule, Superior | Interaction):
-        against = non_inferiority_test(second, first, rule.margin) if rule.margin else superiority_test(second, first)
+        enough = rule.margin + rule.matters
+        against = non_inferiority_test(second, first, enough) if enough else superiority_test(second, first)
         return superiority_test(first, second, rule.margin), against
     if isinstance(rule, NonInferior):
         return non_inferiority_test(first, second, rule.margin), superiority_test(second, first, rule.margin)
@@ -460,15 +465,20 @@ def _compared(rule: Compared | Interaction) -> str:
     about = "" if rule.metric == "test_accuracy" else f" in {rule.metric}"
     less = f"{_told(rule.first)} - {_told(rule.second)}"
     if isinstance(rule, Superior):
-        return f"{less} > {rule.margin:g}{about}"
+        return f"{less} > {rule.margin:g}{about}{_mattering(rule)}"
     if isinstance(rule, NonInferior):
         return f"{less} > -{rule.margin:g}{about}"
     if isinstance(rule, Equivalent):
         return f"|{less}| < {rule.margin:g}{about}"
     if isinstance(rule, Interaction):
-        return f"({less} | {_told(rule.under)}) - ({less} | {_told(rule.than)}) > {rule.margin:g}{about}"
+        gain = f"({less} | {_told(rule.under)}) - ({less} | {_told(rule.than)})"
+        return f"{gain} > {rule.margin:g}{about}{_mattering(rule)}"
     less = f"{_told(rule.first)} / {_told(rule.second)}" if rule.ratio else less
     return f"{rule.low:g} < {less} < {rule.high:g}{about}"
+
+
+def _mattering(rule: Superior | Interaction) -> str:
+    return f" where {rule.matters:g} matters" if rule.matters else ""
 
 
 def _estimated(rule: Estimated, rows: pd.DataFrame, nothing: Cell) -> Cell:

@@ -21,6 +21,7 @@ Behind it stand clauses, in any order:
     for each data, arch of cnn, vit         the cells, of all values or of these; also once a claim, ``over: [data]``
     from spreads[norm=raw]                  rows of a measurement, which are those of this function
     for learned                             rows of one scheme
+    where 0.02 matters                      a gain shown to be smaller refutes it; also once a claim, ``matters: 0.02``
     by construction                         it is true whatever the data are, and is told so
     diverged as 0.1                         what a diverged run counts; once for a study, ``chance: 0.1``
 """
@@ -195,6 +196,9 @@ class _Reader:
             fields["where"] = self._side("call" if word == "from" else "norm")
             if word == "from":
                 fields["at"] = "measured"
+        elif word == "where" and "matters" not in fields and fields["kind"] in ("superior", "interaction"):
+            fields["matters"] = self._number()
+            self._expect("matters")
         elif word == "by" and "by_construction" not in fields:
             self._expect("construction")
             fields["by_construction"] = True
@@ -317,6 +321,8 @@ def write(fields: Mapping[str, Any]) -> str:
         text += "".join(f" of {', '.join(map(_quoted, values))}" for values in fields.get("among", {}).values())
     if at != "all" and "call" not in where:
         text += f" at {at}"
+    if fields.get("matters"):
+        text += f" where {fields['matters']:g} matters"
     if fields.get("diverged_as") is not None:
         text += f" diverged as {fields['diverged_as']:g}"
     text += " by construction" * bool(fields.get("by_construction"))

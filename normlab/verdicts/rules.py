@@ -29,12 +29,18 @@ class _Rule(Section):
 
 
 class Superior(_Rule):
-    """The mean of ``metric`` is larger for ``first`` than for ``second``, by more than ``margin``."""
+    """The mean of ``metric`` is larger for ``first`` than for ``second``, by more than ``margin``.
+
+    ``matters`` is the smallest effect size of interest: a gain beyond ``margin`` that is shown to be smaller refutes the
+    rule too, so that a tie that many seeds have seen is an answer (Lakens et al. 2018, Adv. Methods Pract. Psychol. Sci.
+    1:259-269).
+    """
 
     kind: Literal["superior"]
     first: Where
     second: Where
     margin: NonNegativeFloat = 0.0
+    matters: NonNegativeFloat = 0.0
 
 
 class NonInferior(_Rule):
@@ -70,7 +76,10 @@ class Between(_Rule):
 
 
 class Interaction(_Rule):
-    """What ``first`` gains over ``second`` is larger ``under`` one condition ``than`` under another, by ``margin``."""
+    """What ``first`` gains over ``second`` is larger ``under`` one condition ``than`` under another, by ``margin``.
+
+    ``matters`` as for :class:`Superior`.
+    """
 
     kind: Literal["interaction"]
     first: Where
@@ -78,6 +87,7 @@ class Interaction(_Rule):
     under: Where
     than: Where
     margin: NonNegativeFloat = 0.0
+    matters: NonNegativeFloat = 0.0
 
 
 class Within(_Rule):
@@ -111,8 +121,9 @@ ACCURACIES = ("test_accuracy", "validation_accuracy")  # metrics of which a run 
 class Claim(Section):
     """One statement under test.
 
-    In a study's file a rule is text, and ``at`` and ``over`` may stand once for all rules of a claim, ``chance`` once
-    for all claims of a study; :attr:`rules` have them each. With several ``at``, all rules are made at the first, then
+    In a study's file a rule is text, and ``at``, ``over`` and ``matters`` may stand once for all rules of a claim,
+    ``chance`` once for all claims of a study; :attr:`rules` have them each. ``matters`` is for rules that an accuracy is
+    larger. With several ``at``, all rules are made at the first, then
     all at the next.
     """
 
@@ -131,7 +142,7 @@ class Claim(Section):
         if not isinstance(values, Mapping):
             return values
         own = dict(values)
-        rates, over, chance = own.pop("at", None), own.pop("over", None), own.pop("chance", None)
+        rates, over, chance, matters = (own.pop(key, None) for key in ("at", "over", "chance", "matters"))
         rules = own.get("rules")
         if not isinstance(rules, list | tuple):
             return own
@@ -148,8 +159,16 @@ class Claim(Section):
         ]
         if isinstance(rates, list | tuple) and len(rates) > 1:
             own["rates"] = tuple(rates)
+        made = made if matters is None else [_with_matters(rule, matters) for rule in made]
         own["rules"] = made if chance is None else [_with_chance(rule, chance) for rule in made]
         return own
+
+
+def _with_matters(rule: Any, matters: float) -> Any:
+    """A rule that an accuracy is larger gets the smallest gain that matters."""
+    if not isinstance(rule, Mapping) or rule.get("kind") not in ("superior", "interaction"):
+        return rule
+    return {"matters": matters, **rule} if rule.get("metric", ACCURACIES[0]) in ACCURACIES else rule
 
 
 def _with_chance(rule: Any, chance: float) -> Any:

@@ -366,11 +366,9 @@ def crossed(rule: Compared | Interaction, runs: pd.DataFrame) -> tuple[np.ndarra
     count = {int(images) for part in parts for images in part.test_images}
     if len(count) != 1:
         return None
-    seeds = sorted(set.intersection(*(set(part.seed) for part in parts)))
-    sides = [
-        np.stack([unpack(part.set_index("seed").correct[seed], *count) for seed in seeds]).astype(float)
-        for part in parts
-    ]
+    kept = [dict(zip(part.seed, part.correct, strict=True)) for part in parts]
+    seeds = sorted(set.intersection(*map(set, kept)))
+    sides = [np.stack([unpack(side[seed], *count) for seed in seeds]).astype(float) for side in kept]
     return (sides[0], sides[1]) if len(sides) == 2 else (sides[0] - sides[1], sides[2] - sides[3])
 
 

@@ -252,6 +252,7 @@ def test_names_at_the_top_of_the_package():
         package.nothing  # noqa: B018
 
 
+@pytest.mark.campaign
 @pytest.mark.skipif(not has_loopback(), reason="no loopback network")
 def test_two_processes_by_the_command(call, tmp_path):
     status, _, err = call("+norm=unit", "data=digits", "trainer.devices=2", "trainer.max_epochs=3")

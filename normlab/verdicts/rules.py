@@ -31,9 +31,9 @@ class _Rule(Section):
 class Superior(_Rule):
     """The mean of ``metric`` is larger for ``first`` than for ``second``, by more than ``margin``.
 
-    ``matters`` is the smallest effect size of interest: a gain beyond ``margin`` that is shown to be smaller refutes the
-    rule too, so that a tie that many seeds have seen is an answer (Lakens et al. 2018, Adv. Methods Pract. Psychol. Sci.
-    1:259-269).
+    ``matters`` is the smallest effect size of interest: a gain beyond ``margin`` that is shown to be smaller refutes
+    the rule too, so that a tie that many seeds have seen is an answer (Lakens et al. 2018, Adv. Methods Pract. Psychol.
+    Sci. 1:259-269).
     """
 
     kind: Literal["superior"]
@@ -122,9 +122,8 @@ class Claim(Section):
     """One statement under test.
 
     In a study's file a rule is text, and ``at``, ``over`` and ``matters`` may stand once for all rules of a claim,
-    ``chance`` once for all claims of a study; :attr:`rules` have them each. ``matters`` is for rules that an accuracy is
-    larger. With several ``at``, all rules are made at the first, then
-    all at the next.
+    ``chance`` once for all claims of a study; :attr:`rules` have them each. ``matters`` is for rules that an accuracy
+    is larger. With several ``at``, all rules are made at the first, then all at the next.
     """
 
     id: str

@@ -11,7 +11,7 @@ import pytest
 from normlab.commandline.grid import load
 from normlab.config import check
 from normlab.errors import ConfigError
-from normlab.report import study, tables
+from normlab.report import study
 from normlab.report.findings import (
     accuracy_at,
     average,

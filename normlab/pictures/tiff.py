@@ -6,7 +6,7 @@ import json
 import math
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,14 +28,17 @@ ASSOCIATED, UNASSOCIATED = 1, 2  # kinds of alpha among the extra samples
 
 def read(path: Path, reading: Reading, page: int) -> Picture:
     """One page of a TIFF file. White is the largest value of the declared bits; where 0 is white, it is inverted."""
-    plain = _plain(path, reading)
-    if plain is not None:
-        return plain
+    with path.open("rb") as opened:  # once; and with a path tifffile looks up each folder above it
+        plain = _plain(path, opened)
+        return _by_tifffile(path, opened, reading, page) if plain is None else plain
+
+
+def _by_tifffile(path: Path, opened: BinaryIO, reading: Reading, page: int) -> Picture:
     import tifffile  # here, because most folders do not need it
 
+    opened.seek(0)
     try:
-        # An open file, because with a path tifffile looks up each folder above it.
-        with path.open("rb") as opened, tifffile.TiffFile(opened) as file:
+        with tifffile.TiffFile(opened) as file:
             places = _places(file)
             several = check_pages(path, len(places), reading, "pages")
             series, index, count = places[page]
@@ -64,10 +67,10 @@ def read(path: Path, reading: Reading, page: int) -> Picture:
     return oriented(picture, orientation, reading).with_note(*notes)
 
 
-def _plain(path: Path, reading: Reading) -> Picture | None:
+def _plain(path: Path, file: BinaryIO) -> Picture | None:
     """The picture if it is one page of 8 bits, gray or RGB, without anything else; None otherwise."""
     try:
-        if _first_bits(path) not in (8, None):
+        if _first_bits(file) not in (8, None):
             return None  # without Pillow's reading of the header, which takes as long as tifffile's
         with Image.open(path) as opened:
             if opened.mode not in ("L", "RGB") or getattr(opened, "n_frames", 1) > 1:
@@ -88,26 +91,25 @@ def _plain(path: Path, reading: Reading) -> Picture | None:
         return None
 
 
-def _first_bits(path: Path) -> int | None:
+def _first_bits(file: BinaryIO) -> int | None:
     """Bits of the first sample that the first page declares; None where the file does not say so in the usual way.
 
     TIFF 6.0 (1992), sections 2 and 8: BitsPerSample is tag 258, of the type 3, 16 bits.
     """
-    with path.open("rb") as file:
-        start = file.read(8)
-        order = {b"II*\0": "<", b"MM\0*": ">"}.get(start[:4])
-        if order is None:
-            return None
-        file.seek(struct.unpack(order + "I", start[4:])[0])
-        (count,) = struct.unpack(order + "H", file.read(2))
-        for tag, kind, values, content in struct.iter_unpack(order + "HHI4s", file.read(12 * count)):
-            if tag == BITS_PER_SAMPLE:
-                if kind != 3:
-                    return None
-                if values > 2:  # the content is then the place of the values
-                    file.seek(struct.unpack(order + "I", content)[0])
-                    content = file.read(2)
-                return struct.unpack(order + "H", content[:2])[0]
+    start = file.read(8)
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(start[:4])
+    if order is None:
+        return None
+    file.seek(struct.unpack(order + "I", start[4:])[0])
+    (count,) = struct.unpack(order + "H", file.read(2))
+    for tag, kind, values, content in struct.iter_unpack(order + "HHI4s", file.read(12 * count)):
+        if tag == BITS_PER_SAMPLE:
+            if kind != 3:
+                return None
+            if values > 2:  # the content is then the place of the values
+                file.seek(struct.unpack(order + "I", content)[0])
+                content = file.read(2)
+            return struct.unpack(order + "H", content[:2])[0]
     return None
 
 

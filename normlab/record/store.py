@@ -1,10 +1,17 @@
 """The committed records of studies: RESULTS/STUDY/records.jsonl and curves.csv.gz.
 
 Each run is stored once, with the study that made it first. Every study lists in runs.txt the fingerprints of all runs
-that it rests on; some of them may be stored with other studies. A line of records.jsonl is a record. Its configuration
-is stored as the differences from the versioned defaults. What many runs share stands once, in a line of its own, and
-the record has its name: provenance, what normalized inputs are like, and the parts of the configuration. Curves are
-thinned. There are no paths and no host names, and the same runs give the same bytes.
+that it rests on; some of them may be stored with other studies. Curves are thinned. There are no paths and no host
+names, and the same runs give the same bytes.
+
+records.jsonl is a table, whose lines are JSON:
+
+    {"9b1c05fe": {"commit": ..., "versions": ...}}                      what many runs share, by a name
+    {"columns": ["fingerprint", "norm", "metrics/test_accuracy", ...]}  of the runs after it, until the next such line
+    ["0f3a...", "unit", 0.8912, ...]                                    a run
+
+A configuration is stored as its differences from the versioned defaults. Provenance, what normalized inputs are like,
+and the parts of the configuration stand once, and runs have their names.
 """
 
 from __future__ import annotations
@@ -13,7 +20,7 @@ import functools
 import gzip
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,12 +138,18 @@ def _read_kept(file: Path, _changed: int, _size: int) -> tuple[Stored, ...]:
     kept: list[Stored] = []
     named: dict[str, Any] = {}
     try:
+        columns: list[str] = []
         for line in file.read_text().splitlines():
             entry = json.loads(line)
-            if "fingerprint" not in entry:
+            if isinstance(entry, list):
+                entry = _nested(dict(zip(columns, entry, strict=True)))
+            elif "columns" in entry:
+                columns = entry["columns"]
+                continue
+            elif "fingerprint" not in entry:
                 named |= entry
                 continue
-            entry |= {field: named[entry[field]] for field in NAMED if field in entry}
+            entry |= {field: named[entry[field]] for field in NAMED if isinstance(entry.get(field), str)}
             config = entry["config"]
             parts = {part: named[config[part]] for part in NAMED_PARTS if isinstance(config.get(part), str)}
             entry["config"] = with_defaults(config | parts)
@@ -191,28 +204,69 @@ def keep(study: Path, runs: Iterable[Stored]) -> None:
         write_whole(study / LIST, listed)
         return  # nothing is new
     ordered = sorted(kept, key=lambda stored: key(stored.record["config"]))
-    lines: dict[str, None] = {}
-    for stored in ordered:
-        lines |= dict.fromkeys(_lines(stored.record))
-    records = "\n".join(lines) + "\n"
+    records = "".join(f"{line}\n" for line in _lines(stored.record for stored in ordered))
     # In this order every record has its curve, and what is listed has its record, also after a kill in between.
     write_all_whole({study / CURVES: _packed(ordered), study / RECORDS: records, study / LIST: listed})
 
 
-def _lines(record: Mapping[str, Any]) -> list[str]:
-    """A record as it is stored, after the lines that it names.
+def _lines(records: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Records as they are stored: those with the same columns one after the other."""
+    tables: dict[tuple[str, ...], list[list[Any]]] = {}
+    shared: dict[str, Any] = {}
+    for record in records:
+        flat = _flat(_compact(record, shared))
+        tables.setdefault(tuple(flat), []).append([*flat.values()])
+    for name, content in shared.items():
+        yield _json({name: content})
+    for columns, rows in tables.items():
+        yield _json({"columns": columns})
+        yield from map(_json, rows)
 
-    Without defaults and durations of stages, measurements to nine digits.
+
+def _compact(record: Mapping[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
+    """A record without defaults and durations of stages, its measurements to nine digits.
+
+    What it has in common with other records goes to ``shared``, and its name is left.
     """
     kept = {name: value for name, value in record.items() if name not in NOT_KEPT and value is not None}
     kept = {**_measured(kept), "config": differences(record["config"])}
-    lines = []
     for whole, name in [(kept, field) for field in NAMED] + [(kept["config"], part) for part in NAMED_PARTS]:
         if name in whole:
-            text = json.dumps(whole[name], separators=(",", ":"))
-            whole[name] = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
-            lines.append(f'{{"{whole[name]}":{text}}}')
-    return [*lines, json.dumps(kept, separators=(",", ":"))]
+            hashed = hashlib.blake2b(_json(whole[name]).encode(), digest_size=4).hexdigest()
+            shared[hashed] = whole[name]
+            whole[name] = hashed
+    return kept
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _flat(values: Mapping[str, Any], place: str = "") -> dict[str, Any]:
+    """Nested values by their whole names.
+
+    >>> _flat({"seed": 0, "metrics": {"epochs_to": {"0.5": 3.0}, "layers": {}}})
+    {'seed': 0, 'metrics/epochs_to/0.5': 3.0, 'metrics/layers': {}}
+    """
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict) and value and not any("/" in key for key in value):
+            flat |= _flat(value, f"{place}{name}/")
+        else:
+            flat[place + name] = value
+    return flat
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Flat values as they were nested."""
+    nested: dict[str, Any] = {}
+    for name, value in flat.items():
+        *path, last = name.split("/")
+        part = nested
+        for key_ in path:
+            part = part.setdefault(key_, {})
+        part[last] = value
+    return nested
 
 
 def _measured(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 import normlab
 from normlab import record
 from normlab.record import folders
+from normlab.record.store import read_kept
 
 ROWS = [
     {"path": "a", "seed": 0, "config": {"optim": {"lr": 0.1, "name": "sgd"}, "seed": 0}, "metrics": {"epochs_to": {}}},
@@ -28,7 +29,7 @@ def test_a_frame_is_what_pandas_makes_of_the_nested_records(rows):
 def test_committed_records_as_pandas_makes_them():
     results = Path(__file__).parent.parent.parent / "results"
     for path in sorted(results.glob("*/records.jsonl"))[:5]:
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        rows = [stored.record for stored in read_kept(path.parent)]
         flat = [
             {**{key: value for key, value in row.items() if key != "metrics"}, **row.get("metrics", {})} for row in rows
         ]

@@ -50,6 +50,30 @@ def test_what_is_kept_reads_back_as_it_was(tmp_path):
         pd.testing.assert_frame_equal(curve.reset_index(drop=True), stored.curve(), rtol=1e-5, check_dtype=False)
 
 
+def test_records_that_are_stored_as_objects_are_read(tmp_path):
+    """As until November 2026: a line an object."""
+    plant(tmp_path / "runs", range(3))
+    record.keep(tmp_path / "new" / "study", find(tmp_path / "runs"))
+    kept = store.read_kept(tmp_path / "new" / "study")
+    (tmp_path / "old" / "study").mkdir(parents=True)
+    lines = "".join(json.dumps(stored.record) + "\n" for stored in kept)
+    (tmp_path / "old" / "study" / "records.jsonl").write_text(lines)
+    found = store.read_kept(tmp_path / "old" / "study")
+    assert [json.dumps(one.record) for one in found] == [json.dumps(one.record) for one in kept]
+
+
+def test_a_run_with_other_columns_has_a_table_of_its_own(tmp_path):
+    plant(tmp_path / "runs", range(4))
+    found = sorted(find(tmp_path / "runs"), key=lambda stored: stored.record["seed"])
+    found[2].record["metrics"]["layers"] = {"a/b": 1.0, "c": {}}  # a name with a slash is not taken apart
+    record.keep(tmp_path / "results" / "study", found)
+    kept = {one.record["seed"]: one.record["metrics"] for one in store.read_kept(tmp_path / "results/study")}
+    assert [json.dumps(kept[one.record["seed"]]) for one in found] == [
+        json.dumps(one.record["metrics"]) for one in found
+    ]
+    assert (tmp_path / "results/study/records.jsonl").read_text().count('"columns"') == 2
+
+
 def test_no_path_of_the_machine_is_kept(tmp_path):
     plant(tmp_path / "runs", range(2))
     record.keep(tmp_path / "results" / "study", find(tmp_path / "runs"))

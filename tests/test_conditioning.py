@@ -22,6 +22,7 @@ def test_the_table_of_all_schemes(here, capsys):
     assert "condition number" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_measured_iterations_stand_beside_predicted_ones(here):
     conditioning.main(["data=planted", "norms=dataset_mean,feature,learned", "steps=1000", "out=out"])
     frame = pd.read_csv(here / "out/conditioning.csv").set_index("scheme")

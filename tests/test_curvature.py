@@ -7,6 +7,7 @@ import normlab
 from normlab import curvature
 
 
+@pytest.mark.slow
 def test_the_linear_model_agrees_with_its_exact_theory(here, capsys):
     curvature.main(["data=digits", "data.limit=200", "images=1000", "arch=linear", "norms=raw,feature", "out=out"])
     frame = pd.read_csv(here / "out/curvature.csv").set_index("scheme")
@@ -28,6 +29,7 @@ def test_layers_of_a_vit(here):
     assert (layers.activation_rms > 0).all()
 
 
+@pytest.mark.slow
 def test_a_scheme_that_does_not_fit_is_named(here, capsys):
     curvature.main(
         ["data=digits", "data.limit=50", "data.image_size=128", "arch=mlp", "norms=unit,zca", "density=false"]

@@ -34,6 +34,7 @@ def test_every_reason_is_that_of_a_printed_command():
     assert documented.REASONS.keys() | documented.LONG <= {command.text for command in COMMANDS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", READ, ids=str)
 def test_a_printed_command_can_be_read(command):
     """Its module, its keys and its choices exist; the jobs of the main command are composed and checked."""

@@ -120,6 +120,7 @@ def unsorted(root, places):
     return other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("places", [["."], ["cat", "dog"], ["cat"], [".", "cat/2024", "train/cat", "test"]])
 def test_images_without_the_networks_classes_have_everything_but_accuracy(folder, here, capsys, places):
     root, count = folder

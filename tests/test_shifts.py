@@ -122,6 +122,7 @@ def test_a_run_refuses_a_color_cast_of_gray_images_before_it_trains(here, make, 
 DOUBLE = {"trainer.precision": "64"}
 
 
+@pytest.mark.slow
 def test_a_run_records_the_accuracy_of_its_network_under_each(here, make):
     config = make(data="photos", **{**DOUBLE, "data.limit": 200, "trainer.shifts": ("contrast", "color_cast")})
     result = run(config)

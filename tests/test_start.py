@@ -29,6 +29,7 @@ def test_the_package_imports_nothing_heavy(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_run_imports_lightning_and_none_of_its_metrics(tmp_path):
     arguments = ["+norm=unit", "data=digits", "arch=linear", "trainer.max_epochs=1", "logger=none"]
     names = imported(RUN.format(arguments=arguments), tmp_path)

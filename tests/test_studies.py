@@ -43,6 +43,7 @@ def test_a_study_has_a_readme_and_claims_that_somebody_made(name):
                 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", study.names())
 def test_a_verdict_needs_five_seeds(name):
     """Of those that compare runs: the seeds that confirm, else those of the grid. What is exact needs none."""
@@ -66,6 +67,7 @@ def loaded():
     return read
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WITH_RUNS)
 def test_every_value_of_the_grid_builds_a_network_that_answers(here, monkeypatch, loaded, name):
     """Data, normalization, network and optimizer of the quick version, without training."""
@@ -102,6 +104,7 @@ def test_two_runs_end_in_tables_and_verdicts(here, monkeypatch, name):
     assert (here / "results" / name / "README.md").is_file()
 
 
+@pytest.mark.slow
 def test_the_full_imagenet_study_composes_and_makes_a_step(here):
     """On a folder of ImageNet's shape, two classes of six photographs; on one device, with four images a batch."""
     generator = np.random.default_rng(0)

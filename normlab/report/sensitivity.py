@@ -67,15 +67,17 @@ def compare(study: Study, variants: Mapping[str, Study]) -> pd.DataFrame:
 def judge_changed(study: Study, variants: Mapping[str, Study]) -> dict[str, dict[str, str]]:
     """What the study's claims come to, by the rules as they stand: answers by change, of each claim about runs.
 
-    The study's own answer has the empty name.
+    The study's own answer has the empty name. A claim that no change has runs for is left out.
     """
     claims = [claim for claim in study.plan.claims if all(rule.at != "measured" for rule in claim.rules)]
     answers: dict[str, dict[str, str]] = {claim.id: {} for claim in claims}
+    asked = dict.fromkeys(answers, False)
     for change, one in {"": study, **variants}.items():
         by_rate: dict[Rate, pd.DataFrame] = {"measured": pd.DataFrame(), **tables.at_rates(one)}
         for verdict in judge(claims, by_rate, study.plan.margin):
             answers[verdict.claim.id][change] = verdict.conclusion.text
-    return answers
+            asked[verdict.claim.id] |= change != "" and verdict.result != "not tested"
+    return {id_: found for id_, found in answers.items() if asked[id_]}
 
 
 def section(study: Study, variants: Mapping[str, Study]) -> list[str]:
@@ -121,6 +123,8 @@ def section(study: Study, variants: Mapping[str, Study]) -> list[str]:
         columns = {"": "as studied"} | {change: words[change] for change in complete}
         shown = {name: [judged[id_][change] for id_ in judged] for change, name in columns.items()}
         lines += [tables.render({"claim": list(judged), **shown}, "github"), ""]
+        others = [claim.id for claim in study.plan.claims if claim.id not in judged]
+        lines += [f"Not asked by these changes: {', '.join(others)}.", ""] * bool(others)
     for change in [name for name in asked.changes if name not in complete]:
         found = variants.get(change)
         count = f"{found.missing} of {found.expected} runs are missing" if found else "not run"

@@ -371,6 +371,7 @@ def test_timm_unknown_model():
         build("timm", (3, 32, 32), model="gibberish")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "shape"), [("convnext_atto", (1, 28, 28)), ("vit_tiny_patch16_224", (1, 8, 8)), ("vgg11", (1, 28, 28))]
 )

@@ -317,6 +317,7 @@ def test_greyscale_is_refused():
         pretrained((1, 32, 32), 5)
 
 
+@pytest.mark.slow
 def test_a_run_says_when_the_normalization_is_another(make, caplog):
     options = {"data": "photos", "arch": "pretrained", "data.limit": 40, "data.batch_size": 20, "trainer.max_epochs": 1}
     told = {}

@@ -40,6 +40,7 @@ def only_record(folder):
     return json.loads(path.read_text()), path.parent
 
 
+@pytest.mark.slow
 def test_the_first_command(tmp_path):
     """The README's first line, shortened to one epoch: status 0, a table, a record, a W&B file; no account asked."""
     status, out, err = normlab(tmp_path, "+norm=imagenet", "trainer.max_epochs=1")
@@ -185,6 +186,7 @@ def test_a_failing_wandb_does_not_stop_a_run(call, tmp_path, monkeypatch):
     assert only_record(tmp_path)[0]["status"] == "finished"
 
 
+@pytest.mark.slow
 def test_interrupting_leaves_no_record(tmp_path):
     process = spawn(
         tmp_path, "+norm=unit", "data=digits", "trainer.max_epochs=100000", "logger=none",
@@ -205,6 +207,7 @@ def test_interrupting_leaves_no_record(tmp_path):
     assert not list(tmp_path.rglob("record.json"))
 
 
+@pytest.mark.slow
 def test_killing_leaves_no_record_and_repeating_completes_it(tmp_path):
     arguments = ["+norm=unit", "data=digits", "logger=none", "trainer.progress=lines"]
     process = spawn(tmp_path, *arguments, "trainer.max_epochs=60")
@@ -223,6 +226,7 @@ def test_killing_leaves_no_record_and_repeating_completes_it(tmp_path):
     assert len(steps) == 60 * 11
 
 
+@pytest.mark.slow
 def test_nothing_is_imported_that_a_run_does_not_use(tmp_path):
     """A mistake in the configuration is answered without PyTorch; a run without W&B does not import it."""
     code = (
@@ -263,6 +267,7 @@ def test_two_processes_by_the_command(call, tmp_path):
     assert "less than the current step" not in err
 
 
+@pytest.mark.slow
 def test_jobs_of_a_sweep_are_runs_of_their_own_in_wandb(call, tmp_path):
     status, _, err = call("-m", "+norm=unit,raw", "data=digits", "trainer.max_epochs=1")
     assert status == 0, err
@@ -276,6 +281,7 @@ def test_keys_that_change_no_result_do_not_split_the_table(call):
     assert [line.split()[:2] for line in out.splitlines()[2:3]] == [["unit", "2"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["checkout", "wheel"])
 def test_a_study_is_found_by_its_name_whatever_folders_lie_beside_it(tmp_path, layout):
     """In a checkout in which a first run was made, and in a wheel: no folder becomes a config group of its own."""
@@ -311,6 +317,7 @@ def test_a_study_is_found_by_its_name_whatever_folders_lie_beside_it(tmp_path, l
     assert {(found["study"], found["norm"]) for found in stored} == {("input_ranges", "raw"), ("input_ranges", "unit")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("study", ["experiment=ordering", "+experiment=ordering"])
 def test_confirming_before_the_runs_that_choose_ends_with_one_line(call, study):
     status, out, err = call("-m", study, "confirm=true")

@@ -184,6 +184,7 @@ def rates_of(runs=Path("runs")):
     return {norm: {lr: sum(each) / len(each) for lr, each in sorted(rates.items())} for norm, rates in found.items()}
 
 
+@pytest.mark.slow
 def test_a_searched_study_ends_with_the_best_rates_inside_and_confirms_them(searched, call):
     status, out, err = call("-m", "+experiment=searched", "confirm=true")
     assert (status, out) == (2, "")  # nothing to choose by yet
@@ -227,6 +228,7 @@ def test_a_searched_study_ends_with_the_best_rates_inside_and_confirms_them(sear
     assert kept.missing == 0
 
 
+@pytest.mark.slow
 def test_a_change_of_a_plan_is_searched_confirmed_and_compared(searched, call):
     for arguments in ([], ["confirm=true"], ["sensitivity=wide"], ["sensitivity=wide", "confirm=true"]):
         status, out, err = call("-m", "+experiment=searched", *arguments)
@@ -276,6 +278,7 @@ def test_a_rate_that_is_given_is_not_searched(searched, call):
     assert len(expected("searched", ["optim.lr=1,2"])) == 8
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_ends_the_search_in_its_cell_alone(searched, call, tmp_path, monkeypatch):
     import normlab.run as running
 

@@ -43,6 +43,7 @@ class Options(Section):
     out: Path | None = None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", LOOK_LIKE_SOMETHING_ELSE)
 def test_text_that_looks_like_something_else_is_a_path(text, monkeypatch):
     monkeypatch.setenv("HOME", "/home/somebody")
@@ -55,6 +56,7 @@ def test_text_that_looks_like_something_else_is_a_path(text, monkeypatch):
     assert options.out == Path(wanted)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(TEXTS)
 @example("a\\'${b}\\\\")
@@ -66,6 +68,7 @@ def test_any_path_without_a_comma_goes_through_the_command_line(text):
     assert groups["data"]["root"] == text
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(st.lists(TEXTS, min_size=1, max_size=3))
 def test_any_paths_in_quotes_go_through_a_sweep(texts):

@@ -129,6 +129,7 @@ def test_progress_counts_and_foretells(tmp_path):
     assert found == "5 of 10 done: 2 finished, 1 diverged, 2 skipped, 1 running, about 2 min left"
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_has_its_traceback_and_leaves_the_others(call, tmp_path, monkeypatch):
     train = running.train
 
@@ -152,6 +153,7 @@ def test_a_job_that_fails_has_its_traceback_and_leaves_the_others(call, tmp_path
     assert "3 jobs: 1 finished, 2 skipped" in out
 
 
+@pytest.mark.slow
 def test_hydra_composes_no_job_a_second_time(call, monkeypatch, tmp_path):
     """Unless it does something around a job that only its own launcher does."""
     composed, compose = [], ConfigLoaderImpl.load_sweep_config
@@ -197,6 +199,7 @@ def test_a_job_that_cannot_be_composed_leaves_the_others(call):
     assert "3 jobs: 2 skipped, 1 refused" in out
 
 
+@pytest.mark.slow
 def test_the_status_does_not_depend_on_what_can_be_printed_or_written_down(call, monkeypatch, tmp_path):
     """A full standard output, and a disk that takes records but no word of the jobs; then a record that is damaged."""
 
@@ -225,6 +228,7 @@ def damaged(_):
     raise ValueError("cut")
 
 
+@pytest.mark.slow
 def test_what_changes_the_result_is_run_again_and_what_does_not_is_not(call, tmp_path):
     def counts(*more):
         return call("-m", "+norm=unit", "seed=0,1", *QUICK, *more)[1].splitlines()[-1]
@@ -236,6 +240,7 @@ def test_what_changes_the_result_is_run_again_and_what_does_not_is_not(call, tmp
         assert "finished" in counts(change), change
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -325,6 +330,7 @@ def test_a_sweep_that_cannot_write_ends_with_status_2(call, tmp_path):
     assert out == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("jobs", "names"),
     [

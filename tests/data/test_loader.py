@@ -15,6 +15,7 @@ def epoch(loader, number=0):
     return torch.cat([labels for _, labels in loader]).tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_streamed_images_equal_those_in_memory(make_folder, workers):
     root = make_folder({"a": 9, "b": 12, "c": 15}, size=(12, 9))
@@ -58,6 +59,7 @@ def test_streamed_images_that_do_not_fit_are_refused(make_folder):
     assert sum(len(images) for images in data.training_images(3)) == len(data.train)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_streaming_leaves_out_what_it_cannot_read(make_folder, workers):
     """Training must know beforehand how many images there are, so the unreadable ones are found when loading."""

@@ -174,6 +174,7 @@ def test_patchwise_whitening_whitens_patches(photos):
     torch.testing.assert_close(torch.cov(patches.T, correction=0), torch.eye(192).double(), atol=1e-3, rtol=0)
 
 
+@pytest.mark.slow
 def test_whitening_more_features_than_images(photos, caplog):
     few = photos.train.images[::60]
     assert normalization("zca").fit([few])(few).isfinite().all()

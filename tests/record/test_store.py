@@ -112,6 +112,7 @@ def test_a_damaged_store_is_named(tmp_path):
         store.read_kept(file.parent)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not RESULTS.is_dir(), reason="an installed package has no results")
 def test_every_committed_run_has_the_fingerprint_of_its_configuration():
     """So that a changed default, a renamed key or an edit of the versioned defaults is noticed."""

@@ -26,6 +26,7 @@ def _seed():
     torch.manual_seed(0)
 
 
+@pytest.mark.slow
 def test_it_has_no_line_of_the_harness():
     files = sorted(FOLDER.glob("*.py"))
     assert len(files) > 5
@@ -283,6 +284,7 @@ def test_interval_is_students():
     assert summary.percent([0.5]) == "50.0"  # nothing that looks like an interval
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("contrast", "options", "cells"),
     [
@@ -343,6 +345,7 @@ def test_too_many_images_are_refused(tmp_path):
         least_squares.main([str(tmp_path)])
 
 
+@pytest.mark.slow
 def test_the_batch_is_an_option(tmp_path):
     options = ["--quick", "--adam", "0.001", "--optimizers", "adam", "--json", str(tmp_path / "result.json")]
     accuracies = [

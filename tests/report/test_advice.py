@@ -21,6 +21,7 @@ def made(tmp_path_factory):
     return tables.make("learning_rates", runs, runs.parent / "results", OVERRIDES)
 
 
+@pytest.mark.slow
 def test_numbers_are_those_of_the_tables(made):
     of, frames = Numbers([made]), at_rates(made[0])
     best = wide(made[0], frames["best"]).set_index("norm")

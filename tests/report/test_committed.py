@@ -52,6 +52,7 @@ def test_pages_link_to_what_is_kept(kept):
                 assert (page.parent / target).resolve() in there, f"{page.relative_to(ROOT)}: {target}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["input_ranges", "descent_steps"])
 def test_committed_pages_follow_from_committed_records(name, tmp_path, monkeypatch):
     """A study of runs and one of measurements; .ci/rebuild does the same with all."""
@@ -67,6 +68,7 @@ def test_committed_pages_follow_from_committed_records(name, tmp_path, monkeypat
             assert (tmp_path / name / file).read_bytes() == committed.read_bytes(), file
 
 
+@pytest.mark.slow
 def test_a_study_that_was_confirmed_misses_none_of_the_runs_that_chose_its_rates(kept):
     """Rounded records must not send a search for rates to other rates than those that were run."""
     results, searched = ROOT / "results", 0

@@ -76,6 +76,7 @@ def test_forms_of_a_number(judged):
     assert (points(cell, sign=True), number(cell, 3)) == ("+3.1 points", "0.031")
 
 
+@pytest.mark.slow
 def test_where_runs_are_missing_the_words_say_it(judged):
     none = Study("one", check(Plan, {"question": "", "budget": ""}), (), 5)
     text = 'b gains {{ points("X", "b - a", arch="cnn") }}.'

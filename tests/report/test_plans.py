@@ -124,6 +124,7 @@ def test_what_code_and_plans_say():
         assert added.startswith(changed[0])
 
 
+@pytest.mark.slow
 def test_every_deviation_of_this_repository_has_an_entry():
     """It fails if a rule, a margin, the level or the decision code is newer than the records that it judges."""
     if is_shallow():

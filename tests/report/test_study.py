@@ -47,6 +47,7 @@ def made(planted):
     return tables.make("learning_rates", planted, planted.parent / "results", OVERRIDES)
 
 
+@pytest.mark.slow
 def test_the_best_rate_is_chosen_for_each_scheme_on_validation(made):
     found = at_rates(made[0])
     assert len(found["all"]) == 72
@@ -165,6 +166,7 @@ def test_the_origin_names_each_version_once(made):
     assert text.count(about["processor"]) == 1
 
 
+@pytest.mark.slow
 def test_results_alone_make_the_same_again(planted, made, tmp_path):
     """From records.jsonl and curves.csv.gz, without a run: the same bytes; without drawing, the same page."""
     first, again = planted.parent / "results/learning_rates", tmp_path / "results/learning_rates"
@@ -184,6 +186,7 @@ def test_results_alone_make_the_same_again(planted, made, tmp_path):
         assert (again / name).read_bytes() == (first / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_new_runs_are_kept_beside_older_ones(planted, made, tmp_path):
     results = planted.parent / "results"
     narrow = [RATES, "seed=range(0,2)", "trainer.max_epochs=4"]
@@ -205,6 +208,7 @@ def test_kept_records_hold_no_path_and_few_points(planted, made):
     assert normlab.records(planted).shape[0] == 72
 
 
+@pytest.mark.slow
 def test_missing_runs_and_a_single_seed(planted, tmp_path):
     runs = tmp_path / "runs"
     shutil.copytree(planted, runs)
@@ -263,6 +267,7 @@ def test_pictures_and_claims_of_a_study_name_what_there_is(name):
             assert getattr(rule, "where", {}).get("call", "training") in calls | {"training"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", study.names())
 def test_every_study_has_a_plan_and_a_header(name):
     plan = study.plan(name)
@@ -343,6 +348,7 @@ def test_the_page_is_whole_and_accessible(made, planted):
     assert Path(results / "index.html").is_file()
 
 
+@pytest.mark.slow
 def test_the_ledger_has_every_claim_once_with_its_verdict(made, planted, tmp_path, monkeypatch):
     text = ledger.write_ledger([], tmp_path).read_text()
     known = ledger.entries()
@@ -462,6 +468,7 @@ def test_only_complete_rates_are_compared(planted, tmp_path):
     assert len(at_rates(found)["common"]) == 0
 
 
+@pytest.mark.slow
 def test_kept_records_of_a_larger_grid_stay(planted, made, tmp_path):
     results = tmp_path / "results"
     shutil.copytree(planted.parent / "results", results)
@@ -472,6 +479,7 @@ def test_kept_records_of_a_larger_grid_stay(planted, made, tmp_path):
     assert (len(found.records), found.expected) == (72, 72)
 
 
+@pytest.mark.slow
 def test_damaged_results_are_named(planted, made, tmp_path):
     results = tmp_path / "results/learning_rates"
     shutil.copytree(planted.parent / "results/learning_rates", results)
@@ -480,6 +488,7 @@ def test_damaged_results_are_named(planted, made, tmp_path):
         _ = load("learning_rates", tmp_path / "none", results, OVERRIDES).curves
 
 
+@pytest.mark.slow
 def test_what_a_sweep_varies_besides_makes_cells(tmp_path):
     """Groups, a key that is null in half of the runs, and a list; chosen on the command line."""
     overrides = ["optim.lr=1e-2", "seed=range(0,2)", "arch=cnn,vit", "augment=none,crop_flip", "data.limit=null,100"]
@@ -517,6 +526,7 @@ def small(here, monkeypatch):
         monkeypatch.setattr(module, "EXPERIMENTS", here / "experiments")
 
 
+@pytest.mark.slow
 def test_seeds_that_confirm_are_run_at_the_best_rates_alone(small, call):
     assert call("-m", "+experiment=small")[1].endswith("8 jobs: 8 finished\n")
     chosen = load("small", Path("runs"), Path("results/small"))
@@ -541,6 +551,7 @@ def test_seeds_that_confirm_are_run_at_the_best_rates_alone(small, call):
     assert len(at_rates(again)["best"]) == 6
 
 
+@pytest.mark.slow
 def test_with_one_rate_the_seeds_that_confirm_are_a_second_sample(small, call, here):
     file = here / "experiments/small/study.yaml"
     file.write_text(CONFIRMED.replace('optim.lr: "1e-3,1e-1"', 'optim.lr: "1e-1"'))
@@ -552,6 +563,7 @@ def test_with_one_rate_the_seeds_that_confirm_are_a_second_sample(small, call, h
     assert set(at_rates(found)["all"].seed) == {0, 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -57,6 +57,7 @@ def test_p_lies_between_0_and_1_and_is_that_of_scipy_and_statsmodels(values, mar
         assert 0 <= test(first, second, margin) <= 1
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(pairs, margins)
 def test_the_order_of_the_pair_and_what_is_common_do_not_count(values, margin):
@@ -179,6 +180,7 @@ def test_holm_by_hand():
 p_values = arrays(np.float64, st.integers(1, 12), elements=st.floats(0, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("m", [1, 2, 5, 20])
 def test_holm_is_that_of_statsmodels(m):
     values = np.random.default_rng(m).random(m) ** 4

@@ -48,6 +48,7 @@ def covered(interval, truth):
     return interval.low <= truth <= interval.high
 
 
+@pytest.mark.slow
 def test_no_difference_among_six_schemes_is_found_in_one_study_of_twenty():
     """Five schemes against a reference, 5 seeds: 5.1% after Holm; uncorrected 19.4%, beyond the bound."""
     p = np.array([[t_test(scheme, study[0]) for scheme in study[1:]] for study in studies(1, schemes=6, n=5)])
@@ -87,6 +88,7 @@ def equivalence_power(n, difference, margin):
     return integrate.quad(given, 0, margin / quantile)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n", "difference", "margin"),
     [

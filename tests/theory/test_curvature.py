@@ -52,6 +52,7 @@ def by_autograd(curvature):
         return torch.autograd.functional.hessian(*functional(curvature))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [F.cross_entropy, squared_error])
 @pytest.mark.parametrize("name", SMALL)
 def test_products_and_the_largest_eigenvalue(name, loss, batch):

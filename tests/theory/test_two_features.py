@@ -82,6 +82,7 @@ def test_the_harness(levels, scheme, tmp_path):
     assert json.loads((Path(found["path"]) / "record.json").read_text())["status"] == "finished"
 
 
+@pytest.mark.slow
 def test_the_path_of_descent_is_drawn(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     conditioning.main(["data=two_features", "bias=false", "out=out"])

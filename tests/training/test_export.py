@@ -32,6 +32,7 @@ def fitted(make, **changes):
     return network, data.test.images
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", FOLDS)
 @pytest.mark.parametrize(
     "arch",

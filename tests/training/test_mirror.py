@@ -221,6 +221,7 @@ SWEEP = ["-m", "+norm=unit,raw", "study=mine", "data=digits", "data.limit=60", "
 SWEEP += ["trainer.max_epochs=1", "trainer.progress=none"]
 
 
+@pytest.mark.slow
 def test_the_table_of_a_sweep_arrives(call, tmp_path):
     """As it is printed, in a run of its own; a sweep that runs nothing sends nothing."""
     status, out, err = call(*SWEEP)

@@ -23,6 +23,7 @@ assert state() == before, state()
 """
 
 
+@pytest.mark.slow
 def test_importing_changes_no_log_level_and_no_warning_filter():
     subprocess.run([sys.executable, "-c", IMPORTS % (LOGGERS,)], check=True)
 

@@ -25,6 +25,7 @@ def trained(call):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ["cnn", "vit"])
 def test_the_front_end_is_saved_and_exported(trained, arch):
     """cmvn of log-mel by the formula, then the body of the checkpoint: the scores of the loaded network."""
@@ -52,6 +53,7 @@ def test_a_waveform_goes_into_a_network_of_series(trained):
     assert network.front.name == "none"
 
 
+@pytest.mark.slow
 def test_a_level_and_training_statistics(trained):
     record, network = trained("+norm=dataset", "data=tones", "arch=linear", "data.level=peak")
     assert record["normalized"]["std"] == pytest.approx(1, rel=1e-3)

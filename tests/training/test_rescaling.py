@@ -45,6 +45,7 @@ def test_a_factor_of_zero_is_refused(make):
         make(**{"optim.first_layer_lr": 0})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [4.0, 3.0])
 def test_compensated_sgd_traces_the_same_function(here, scale):
     """To rounding in double precision; and neither factor is enough alone."""

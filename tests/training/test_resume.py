@@ -60,6 +60,7 @@ CASES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", CASES.values(), ids=CASES.keys())
 def test_a_killed_run_goes_on_and_ends_as_one_that_was_never_killed(make, tmp_path, monkeypatch, caplog, changes):
     monkeypatch.setattr("normlab.training.resume.MOST", 1e9)  # keep the state after every epoch

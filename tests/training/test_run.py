@@ -157,6 +157,7 @@ def test_schemes_start_from_the_same_weights_and_batches(make):
     assert learned == pytest.approx(unit, rel=1e-5)  # log sigma is kept in single precision
 
 
+@pytest.mark.slow
 def test_test_images_never_enter_a_fit(make, monkeypatch):
     """With other test images everything stays but the test metrics; adaptive and learned schemes included."""
     from normlab import run as module
@@ -245,6 +246,7 @@ def test_max_steps(make):
     assert result["metrics"]["steps"] == 7
 
 
+@pytest.mark.slow
 def test_clipping_bounds_the_step(make):
     """With a tiny norm allowed, one step of plain descent moves the weights by lr times that norm."""
     config = make(optim="gd", **{"optim.lr": 1.0, "optim.clip_norm": 1e-3, "trainer.max_epochs": 1})
@@ -337,6 +339,7 @@ def test_a_mistake_leaves_no_record(make):
     assert not record.folder(config).exists()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_carries_its_normalization(make):
     for norm in OF_IMAGES:
         config = make(norm=norm, arch="linear", **DOUBLE, **{"optim.lr": 1e-6, "trainer.max_epochs": 1})
@@ -419,6 +422,7 @@ def test_two_processes_have_the_curve_of_one(make):
     assert len(losses(two)) == len(losses(one)) > 0
 
 
+@pytest.mark.slow
 def test_a_linear_run_carries_its_prediction(make):
     """Planted data in float64, 1,000 steps: the measured curve is the predicted one to 1e-6 relative."""
     config = make(
@@ -440,6 +444,7 @@ def test_a_linear_run_carries_its_prediction(make):
     assert metrics["curve_deviation"] < 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_descent_is_stable_below_the_predicted_rate_and_not_above(make, momentum):
     def final(share):

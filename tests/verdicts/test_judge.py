@@ -74,6 +74,7 @@ def test_a_gain_smaller_than_what_matters_is_refuted(difference, expected):
     assert (cell.result, cell.name) == (expected, "b - a > 0 where 0.05 matters")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("truth", "wrong"), [(0.0, "holds"), (0.01, "refuted")])
 def test_the_level_of_a_gain_that_matters_is_five_percent_at_either_end(truth, wrong):
     """Wrong in at most 5% of 150 planted studies of 6 seeds, without a gain and with one that just matters."""
@@ -136,6 +137,7 @@ def test_what_is_undecided_says_its_power_and_the_seeds_that_it_takes():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "bound"), [("superior", {}), ("equivalent", {"margin": 0.02}), ("between", {"low": -0.03, "high": 0.01})]
 )
@@ -266,6 +268,7 @@ def test_a_miss_counts_as_the_horizon():
     assert found.cells[0].interval.estimate == pytest.approx(7.5)
 
 
+@pytest.mark.slow
 def test_a_claim_of_many_parts_without_any_truth_is_rarely_decided():
     """Six schemes without any difference, against one that they share: 150 studies, at most 5% decide a cell."""
     claim = check(Claim, {"id": "X", "rules": [f"{norm} > a + 0.001" for norm in "bcdefg"]})

@@ -34,7 +34,7 @@ def test_the_power_is_that_of_the_pilots_deviation_at_the_planned_seeds():
 def test_the_command_reads_the_committed_records(capsys):
     main(["half_or_standard"])
     text = capsys.readouterr().out
-    assert "Planned: 10 seeds; variances of half_or_standard" in text
+    assert "Planned: 25 seeds; variances of half_or_standard" in text
     assert text.count("| C02 ") == 2
     assert planned_seeds("learning_rates") == 5
 

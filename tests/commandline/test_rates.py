@@ -160,7 +160,9 @@ experiment:
   quick: {optim.lr: 0.1}
   budget: none
   reference: unit
-  claims: [{id: SR1, statement: It does., at: best, rules: [unit > raw]}]
+  claims:
+    - {id: SR1, statement: It does., at: best, rules: [unit > raw]}
+    - {id: SR2, statement: It is as good., at: best, rules: [unit = dataset ± 0.1]} # no run has dataset
 """
 
 
@@ -254,6 +256,7 @@ def test_a_change_of_a_plan_is_searched_confirmed_and_compared(searched, call):
     (row,) = [line for line in page.splitlines() if line.startswith("| SR1 ")]
     assert "3 pairs, a verdict needs 5" in row.split("|")[2]
     assert "2 pairs, a verdict needs 5" in row.split("|")[3]
+    assert "Not asked by these changes: SR2.\n" in page
 
 
 @pytest.mark.parametrize(

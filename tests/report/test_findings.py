@@ -81,7 +81,7 @@ def test_where_runs_are_missing_the_words_say_it(judged):
     none = Study("one", check(Plan, {"question": "", "budget": ""}), (), 5)
     text = 'b gains {{ points("X", "b - a", arch="cnn") }}.'
     assert say(none, judged, text) == "Nothing is said yet: 5 of the grid's 5 runs are missing."
-    whole = load("domain_training", Path("runs"), Path("results/domain_training"))
+    whole = load("unit_range", Path("runs"), Path("results/unit_range"))
     part = replace(whole, stored=whole.stored[:5], expected=7)
     assert say(part, judged, text) == "b gains 3.1 points. (2 of the grid's 7 runs are missing.)"
     absent = '{{ accuracy_at("dataset", 0.5) }}'
@@ -106,20 +106,18 @@ def test_measured_numbers_are_looked_up():
 
 
 def test_numbers_of_runs_are_looked_up():
-    found = load("domain_training", Path("runs"), Path("results/domain_training"))
+    found = load("activations", Path("runs"), Path("results/activations"))
     runs = found.runs
-    chosen = runs[(runs.norm == "imagenet") & (runs.data == "digits") & (runs.lr == 0.03)].test_accuracy
+    chosen = runs[(runs.norm == "unit") & (runs["config.arch.activation"] == "tanh") & (runs.lr == 0.03)].test_accuracy
     deviation = (((chosen - chosen.mean()) ** 2).sum() / (len(chosen) - 1)) ** 0.5
     expected = f"{100 * chosen.mean():.1f}% +- {100 * deviation:.1f} over {len(chosen)} seeds"
-    assert accuracy_at(found, "imagenet", 0.03, data="digits") == expected
+    assert accuracy_at(found, "unit", 0.03, activation="tanh") == expected
     with pytest.raises(ConfigError, match="no factor arch"):
-        accuracy_at(found, "imagenet", 0.03, arch="cnn")
+        accuracy_at(found, "unit", 0.03, arch="cnn")
     with pytest.raises(ConfigError, match="0 runs"):
-        accuracy_at(found, "imagenet", 0.5)
-    assert (
-        Numbers([(found, [])]).conditions("domain_training")
-        == "cnn, init he, sgd, constant rate, 1,295 or 2,000 training images, 10 epochs"
-    )
+        accuracy_at(found, "unit", 0.5)
+    conditions = Numbers([(found, [])]).conditions("activations")
+    assert conditions == "cnn, init he, sgd, constant rate, 2,000 training images, 10 epochs"
 
 
 def typed(text):

@@ -67,17 +67,7 @@ def run(
         clock.lap("fit")
         # Seeded after the fit, so that the initial weights are the same under every scheme.
         torch.manual_seed(config.seed)
-        network = Network(
-            norm,
-            config.arch,
-            data.shape,
-            data.classes,
-            input_type=data.input_type,
-            tokenizer=data.tokenizer,
-            target=data.target,
-            front=data.front,
-            forecasts=data.forecasts,
-        )
+        network = Network.for_data(norm, config.arch, data)
         if config.weights:
             start_from(network, config.weights)
         warn_of_mismatch(config.norm.name, network)

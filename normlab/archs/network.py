@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,9 @@ from normlab.data.tokens import encode, restore
 from normlab.errors import ConfigError, DataError
 from normlab.inputs import Target
 from normlab.norms import Front, Normalization
+
+if TYPE_CHECKING:
+    from normlab.data import Dataset
 
 
 class Network(nn.Module):
@@ -62,6 +66,25 @@ class Network(nn.Module):
         self.channels_last = bool(getattr(self.body, "channels_last", False))
         if self.channels_last:
             self.body.to(memory_format=torch.channels_last)
+
+    @classmethod
+    def for_data(cls, norm: Normalization, arch: Arch, data: Dataset) -> Network:
+        """The network for a data set: what it takes and gives is what the data have.
+
+        Raises:
+            ConfigError: if the architecture cannot take such inputs.
+        """
+        return cls(
+            norm,
+            arch,
+            data.shape,
+            data.classes,
+            input_type=data.input_type,
+            tokenizer=data.tokenizer,
+            target=data.target,
+            front=data.front,
+            forecasts=data.forecasts,
+        )
 
     def _try(self, name: str) -> None:
         """Refuse images that the architecture cannot take, before training starts."""

@@ -89,17 +89,7 @@ def network_at_start(data: Dataset, norm: Normalization, arch: Arch | dict[str, 
     """
     torch.manual_seed(seed)
     chosen = choose("arch", **arch) if isinstance(arch, dict) else arch
-    return Network(
-        norm,
-        chosen,
-        data.shape,
-        data.classes,
-        input_type=data.input_type,
-        tokenizer=data.tokenizer,
-        target=data.target,
-        front=data.front,
-        forecasts=data.forecasts,
-    )
+    return Network.for_data(norm, chosen, data)
 
 
 def arch_label(arch: dict[str, Any]) -> str:

@@ -36,7 +36,7 @@ PANELS = (
     "vision transformer",
     "pretrained, fine-tuned",
 )
-LEFT = -26.0  # points: effects below are drawn at the edge, with an arrow
+LEFT, RIGHT = -26.0, 5.0  # points: effects beyond are drawn at the edge, with an arrow
 MARKERS = {"he": "o", "torch": "s", "zeros": "o", "-": "o"}
 # What normalizes inside the networks that have no choice of it.
 INSIDE = {"vit": "layer", "pretrained": "batch"}
@@ -201,7 +201,7 @@ def draw(frame: pd.DataFrame, path: Path) -> None:
                 for offset, cell in zip(offsets, cells.itertuples(), strict=True):
                     _mark(axes, cell, row + offset)
             axes.set(
-                xlim=(LEFT - 1, 5), ylim=(-0.6, len(schemes) - 0.4), title=name,
+                xlim=(LEFT - 1, RIGHT + 1), ylim=(-0.6, len(schemes) - 0.4), title=name,
                 xlabel=f"points of test accuracy minus {REFERENCE}" if place >= len(panels) - columns else "",
             )  # fmt: skip
             axes.set_yticks(range(len(schemes)), schemes if place % columns == 0 else [""] * len(schemes))
@@ -212,11 +212,15 @@ def draw(frame: pd.DataFrame, path: Path) -> None:
 def _mark(axes: Axes, cell: Any, height: float) -> None:
     color = DATA.get(cell.data, OTHER_DATA)
     style: dict[str, Any] = {"color": color, "ms": 4.5, "mfc": color if cell.schedule == "cosine" else "white", "lw": 1}
-    if cell.difference < LEFT:
-        axes.plot(LEFT, height, "<", **style)
-        axes.annotate(f"{cell.difference:.0f}", (LEFT + 0.8, height), va="center", fontsize=6.5, color=color)
+    if not LEFT <= cell.difference <= RIGHT:
+        edge, arrow, inward = (LEFT, "<", 0.8) if cell.difference < LEFT else (RIGHT, ">", -0.8)
+        axes.plot(edge, height, arrow, **style)
+        axes.annotate(
+            f"{cell.difference:+.0f}", (edge + inward, height), va="center", ha="left" if inward > 0 else "right",
+            fontsize=6.5, color=color,
+        )  # fmt: skip
         return
-    axes.plot((max(cell.low, LEFT), cell.high), (height, height), color=color, lw=1)
+    axes.plot((max(cell.low, LEFT), min(cell.high, RIGHT)), (height, height), color=color, lw=1)
     axes.plot(cell.difference, height, MARKERS.get(cell.init, "o") if cell.optimizer != "adam" else "D", **style)
 
 

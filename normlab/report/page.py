@@ -26,7 +26,7 @@ from normlab.config import choices, defaults
 from normlab.files import write_whole
 from normlab.record import provenance
 from normlab.report.advice import answer
-from normlab.report.effects import LEFT, MATTERS, effects
+from normlab.report.effects import LEFT, MATTERS, RIGHT, effects
 from normlab.report.ledger import entries, judged_by, verdict_of
 from normlab.report.numbers import Numbers
 from normlab.report.study import Study
@@ -41,7 +41,6 @@ FIGURE = (
     "What each scheme costs or gains against standardizing by the data set's own statistics, each at its best rate, by "
     "network, data, optimizer and initial weights"
 )
-RIGHT = 5.0  # points: the end of a drawn effect, as LEFT
 EDGE = 8.0  # of the 240 units of a drawn effect: room for a whole mark at each end
 LONG = 33  # characters, from which the text of a table's cell may break
 WIDE = 700  # pixels; a wider figure keeps its size on a narrow screen, and is moved sideways

@@ -1,14 +1,16 @@
 """The page for practitioners quotes what the tables say."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
+from matplotlib.figure import Figure
 
 from normlab import tables
 from normlab.errors import ConfigError
 from normlab.report import advice, study
 from normlab.report.advice import write_advice
-from normlab.report.effects import effects, write_effects
+from normlab.report.effects import LEFT, RIGHT, _mark, effects, write_effects
 from normlab.report.numbers import Numbers
 from normlab.report.tables import at_rates, differences, wide
 from tests.report.planted_records import OVERRIDES, plant
@@ -58,6 +60,17 @@ def test_effects_are_the_differences_from_the_data_sets_own_statistics(made, tmp
     assert len([line for line in path.read_text().splitlines() if line.startswith("| cnn")]) == 3
     assert (tmp_path / "effects.png").stat().st_size > 5_000
     assert write_effects([], tmp_path) is None
+
+
+@pytest.mark.parametrize(("points", "place", "text"), [(21.9, RIGHT, ["+22"]), (-26.6, LEFT, ["-27"]), (4.9, 4.9, [])])
+def test_an_effect_beyond_the_figure_is_drawn_at_its_edge_with_its_number(points, place, text):
+    axes = Figure().subplots()
+    cell = {"data": "photos", "schedule": "cosine", "init": "he", "optimizer": "sgd"}
+    _mark(axes, SimpleNamespace(**cell, difference=points, low=points - 9, high=points + 9), 0.0)
+    drawn = [x for line in axes.lines for x in line.get_xdata()]
+    assert place in drawn
+    assert all(LEFT <= x <= RIGHT for x in drawn)
+    assert [one.get_text() for one in axes.texts] == text
 
 
 def test_the_page_waits_for_its_studies_and_quotes_them(made, tmp_path, monkeypatch):

@@ -10,8 +10,8 @@ import pytest
 
 from normlab import tables
 from normlab.errors import NormlabError
-from normlab.report.effects import LEFT, effects
-from normlab.report.page import FILTERS, OTHERS, RIGHT, write_page
+from normlab.report.effects import LEFT, RIGHT, effects
+from normlab.report.page import FILTERS, OTHERS, write_page
 from normlab.report.study import names
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="pip install -e '.[browser]'")

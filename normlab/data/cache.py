@@ -16,7 +16,7 @@ from normlab.files import replacing
 
 log = logging.getLogger(__name__)
 
-FORMAT = 3  # part of every key; increase it when the decoding changes
+FORMAT = 4  # part of every key; increase it when the decoding changes
 
 
 def folder() -> Path:

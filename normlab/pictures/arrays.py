@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from normlab.pictures.common_formats import check_pages
 from normlab.pictures.picture import CorruptImageError, Picture, Reading, as_type
 
+MOST_BANDS = 16  # that an array has whose axes are not declared; a stack of gray images has more
+
 
 def read(path: Path, reading: Reading, page: int) -> Picture:
     """An array [H, W], [C, H, W] or [H, W, C], or one of a stack of such arrays with four dimensions."""
@@ -74,6 +76,11 @@ def _as_picture(array: NDArray[Any], path: Path, reading: Reading) -> Picture:
                     f"data.axes=chw or data.axes=hwc"
                 )
             axes = "chw" if array.shape[0] < array.shape[2] else "hwc"
+            if min(array.shape[0], array.shape[2]) > MOST_BANDS:
+                raise CorruptImageError(
+                    f"{path}: an array of shape {list(array.shape)}: many bands, or many gray images? Give "
+                    f"data.axes=chw or data.axes=hwc for bands, or save images as [N, 1, H, W]"
+                )
         array = array if axes == "chw" else array.transpose(2, 0, 1)
     values, notes = as_type(array, path)
     return Picture(values, notes=notes)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from normlab.pictures.picture import CorruptImageError, Picture, Reading, SeveralPagesError, as_type, oriented
+from normlab.pictures import png
+from normlab.pictures.picture import (
+    CorruptImageError,
+    Picture,
+    Reading,
+    SeveralPagesError,
+    alpha_note,
+    as_type,
+    oriented,
+)
 
 ORIENTATION = 0x0112
+HOLD_ORIENTATION = {"exif", "xmp", "XML:com.adobe.xmp"}
 CODECS = "pip install 'normlab[codecs]'"
 
 
@@ -26,8 +35,10 @@ def read(path: Path, reading: Reading, page: int, whole: bool = True) -> Picture
         whole: decode the pixels; False: one black pixel in their place, for what the header says.
     """
     with Image.open(path) as opened:
+        if (other := _reader_of(opened)) is not None:
+            return other.read(path, reading, page)
         several = check_pages(path, frames(opened), reading, "frames")
-        deep = _deep(opened, path)
+        deep = _deep(opened, path, reading, page)
         if deep is not None:
             picture = deep
         else:
@@ -38,13 +49,26 @@ def read(path: Path, reading: Reading, page: int, whole: bool = True) -> Picture
             picture = from_pillow(
                 opened if whole else _blank(opened), path, reading, in_color=several and reading.pages == "all"
             )
-        notes = _profile(opened)
+        notes = _color(opened)
         if opened.format == "MPO":
             notes += ("several pictures in one JPEG (MPO), the first read",)
         elif several and reading.pages == "first":
             notes += ("several frames, the first read",)
-        orientation = opened.getexif().get(ORIENTATION, 1) if "exif" in opened.info else 1
+        orientation = opened.getexif().get(ORIENTATION, 1) if HOLD_ORIENTATION & opened.info.keys() else 1
     return oriented(picture, orientation, reading).with_note(*notes) if notes or orientation != 1 else picture
+
+
+def _reader_of(opened: Image.Image) -> ModuleType | None:
+    """The module for a file whose content is of a format that its name does not say; Pillow would cut it to 8 bits."""
+    from normlab.pictures import pnm, tiff  # here, because they import this module
+
+    if opened.format == "TIFF":
+        return tiff
+    if opened.format != "PPM" or opened.mode == "1":
+        return None
+    # What pnm.read leaves to Pillow is 8 bits of 0..255, which are read as they are ("raw").
+    decoder = opened.tile[0][0]  # type: ignore[attr-defined]
+    return None if opened.mode in ("L", "RGB") and decoder == "raw" else pnm
 
 
 def _blank(opened: Image.Image) -> Image.Image:
@@ -62,6 +86,8 @@ def frames(opened: Image.Image) -> int:
 def count_frames(path: Path, reading: Reading) -> int:
     """Number of frames of a file."""
     with Image.open(path) as opened:
+        if (other := _reader_of(opened)) is not None:
+            return getattr(other, "count_pages", lambda *_: 1)(path, reading)
         return frames(opened)
 
 
@@ -80,7 +106,10 @@ def from_pillow(picture: Image.Image, path: Path, reading: Reading, in_color: bo
     """A loaded Pillow image as a picture."""
     mode = picture.mode
     if mode == "RGB" or (mode == "L" and not in_color):
-        return Picture(picture)
+        if "transparency" not in picture.info:
+            return Picture(picture)
+        mask, told = _alpha(picture, reading)  # of the color that stands for transparency
+        return Picture(picture, notes=told, mask=mask)
     if mode == "1":
         return Picture(picture.convert("L"), notes=("1 bit, converted to grayscale",))
     if mode.startswith("I;16"):
@@ -89,93 +118,50 @@ def from_pillow(picture: Image.Image, path: Path, reading: Reading, in_color: bo
         array, notes = as_type(np.asarray(picture)[None], path)
         return Picture(array, notes=notes)
     has_alpha = mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in picture.info
-    mask, alpha_note = None, "alpha channel, dropped"
-    if has_alpha and reading.mask == "alpha":
-        alpha = np.asarray(picture.convert("RGBA").getchannel("A"))
-        mask, alpha_note = alpha > 0, "alpha channel, used as a mask"
+    mask, told = _alpha(picture, reading) if has_alpha else (None, ())
     if mode in ("LA", "La"):
-        return Picture(picture.convert("L"), notes=(alpha_note,), mask=mask)
+        return Picture(picture.convert("L"), notes=told, mask=mask)
     if mode in ("RGBA", "RGBa"):
-        return Picture(picture.convert("RGB"), notes=(alpha_note,), mask=mask)
+        return Picture(picture.convert("RGB"), notes=told, mask=mask)
     if "transparency" in picture.info:
         picture = picture.convert("RGBA")  # PIL warns if it converts to RGB directly
     name = "palette" if mode == "P" else "grayscale" if mode == "L" else mode
-    return Picture(picture.convert("RGB"), notes=(f"{name}, converted to RGB",), mask=mask)
+    return Picture(picture.convert("RGB"), notes=(f"{name}, converted to RGB", *told), mask=mask)
 
 
-def _profile(opened: Image.Image) -> tuple[str, ...]:
-    profile = opened.info.get("icc_profile")
-    if not profile or b"sRGB" in profile or b"s\0R\0G\0B" in profile or opened.mode == "CMYK":
-        return ()
-    return ("ICC profile other than sRGB, ignored",)
+def _alpha(picture: Image.Image, reading: Reading) -> tuple[NDArray[np.bool_] | None, tuple[str, ...]]:
+    """The mask of what is not transparent, if it is asked for, and a note."""
+    if reading.mask != "alpha":
+        return None, alpha_note(reading)
+    return np.asarray(picture.convert("RGBA").getchannel("A")) > 0, alpha_note(reading)
 
 
-def _deep(opened: Image.Image, path: Path) -> Picture | None:
+def _color(opened: Image.Image) -> tuple[str, ...]:
+    """What the file says of its colors that no library applies when it reads pixels."""
+    notes = profile_note(opened.info.get("icc_profile") if opened.mode != "CMYK" else None)
+    gamma = opened.info.get("gamma")  # of the chunk gAMA; 1/2.2 is what sRGB is written with
+    if gamma and not {"icc_profile", "srgb"} & opened.info.keys() and not 0.44 < gamma < 0.47:
+        notes += ("gamma other than that of sRGB, ignored",)
+    return notes
+
+
+def profile_note(profile: bytes | None) -> tuple[str, ...]:
+    """A note on an ICC profile unless it is that of sRGB."""
+    is_srgb = not profile or b"sRGB" in profile or b"s\0R\0G\0B" in profile
+    return () if is_srgb else ("ICC profile other than sRGB, ignored",)
+
+
+def _deep(opened: Image.Image, path: Path, reading: Reading, page: int) -> Picture | None:
     """The picture, if the file is deeper than Pillow would read it; else None."""
     if opened.format == "PNG":
-        tile = getattr(opened, "tile", None)
-        raw = tile[0][3] if tile else ""
-        raw = raw if isinstance(raw, str) else ""
-        if not raw.endswith(";16B") and raw != "I;16B":
-            return None
-        return _png_of_16_bits(opened, path, raw)
+        return png.read(opened, path, reading, page) if png.is_deep(opened) else None
     if opened.format == "JPEG2000":
         bits = _bits_of_jpeg_2000(path)
-        return None if bits <= 8 else _by_imagecodecs("jpeg2k_decode", path, bits, f"JPEG 2000 of {bits} bits")
+        return None if bits <= 8 else _by_imagecodecs("jpeg2k_decode", path, reading, bits, f"JPEG 2000 of {bits} bits")
     if opened.format == "AVIF":
         bits = _bits_of_avif(path)
-        return None if bits <= 8 else _by_imagecodecs("avif_decode", path, bits, f"AVIF of {bits} bits")
+        return None if bits <= 8 else _by_imagecodecs("avif_decode", path, reading, bits, f"AVIF of {bits} bits")
     return None
-
-
-def _png_of_16_bits(opened: Image.Image, path: Path, raw: str) -> Picture:
-    if opened.mode.startswith("I"):
-        opened.load()
-        array = np.asarray(opened).astype(np.uint16)[None]
-    else:  # Pillow cuts 16-bit color to 8 bits
-        array = _decode_png(path)
-    notes: tuple[str, ...] = ()
-    mask = None
-    if len(array) in (2, 4):
-        notes, mask = ("alpha channel, dropped",), array[-1] > 0
-        array = np.ascontiguousarray(array[:-1])
-    return Picture(array, white=_white_by_sbit(path, array), notes=notes, mask=mask)
-
-
-def _decode_png(path: Path) -> NDArray[Any]:
-    try:
-        import imagecodecs
-
-        array = imagecodecs.png_decode(path.read_bytes())
-        return np.ascontiguousarray(array.transpose(2, 0, 1) if array.ndim == 3 else array[None])
-    except ImportError:
-        from torchvision.io import ImageReadMode, decode_image  # here, because it imports PyTorch
-
-        return decode_image(str(path), mode=ImageReadMode.UNCHANGED).numpy()
-
-
-def _white_by_sbit(path: Path, array: NDArray[Any]) -> float | None:
-    """White by the chunk sBIT (significant bits), if the values are not spread over 16 bits as the standard asks.
-
-    PNG (ISO 15948, 11.3.2.8): samples of fewer bits are scaled up to the full depth, by shifting or by repeating their
-    upper bits, and then white is 65535. Some programs write sBIT with values that are not scaled: then none is above
-    2^bits - 1, and the lower bits are in use, which scaled values as small as these would have at zero.
-    """
-    bits = 16
-    with path.open("rb") as file:
-        file.seek(8)
-        while len(head := file.read(8)) == 8:
-            length, name = struct.unpack(">I4s", head)
-            if name == b"IDAT":
-                break
-            if name == b"sBIT":
-                bits = max(file.read(length)[: len(array)])
-                break
-            file.seek(length + 4, 1)
-    if not 0 < bits < 16:
-        return None
-    spread = (array & ((1 << (16 - bits)) - 1)).any()
-    return float(2**bits - 1) if spread and array.max() < 2**bits else None
 
 
 def _bits_of_jpeg_2000(path: Path) -> int:
@@ -193,7 +179,7 @@ def _bits_of_avif(path: Path) -> int:
     return (12 if flags & 0x20 else 10) if flags & 0x40 else 8
 
 
-def _by_imagecodecs(decoder: str, path: Path, bits: int, what: str) -> Picture:
+def _by_imagecodecs(decoder: str, path: Path, reading: Reading, bits: int, what: str) -> Picture:
     try:
         import imagecodecs
     except ImportError:
@@ -205,7 +191,7 @@ def _by_imagecodecs(decoder: str, path: Path, bits: int, what: str) -> Picture:
     notes: tuple[str, ...] = ()
     mask = None
     if len(array) in (2, 4):
-        notes, mask = ("alpha channel, dropped",), array[-1] > 0
+        notes, mask = alpha_note(reading), array[-1] > 0
         array = array[:-1]
     values, more = as_type(array, path)
     return Picture(

@@ -81,6 +81,11 @@ class Reading:
         return self.mask if self.mask_folder is None else "folder"
 
 
+def alpha_note(reading: Reading) -> tuple[str]:
+    """What becomes of an alpha channel, or of a color that stands for transparency."""
+    return (f"alpha channel, {'used as a mask' if reading.mask == 'alpha' else 'dropped'}",)
+
+
 @dataclass(frozen=True)
 class Picture:
     """One image as it is stored.
@@ -184,21 +189,29 @@ UPRIGHT = {
 }
 
 
+UNDO = {5: 5, 6: 8, 7: 7, 8: 6, 2: 2, 3: 3, 4: 4}  # the orientation that turns an upright image back
+
+
 def oriented(picture: Picture, orientation: int, reading: Reading) -> Picture:
     """The picture turned upright, or with a note that it was not."""
     if orientation not in UPRIGHT:
         return picture
     if reading.exif == "ignore":
         return picture.with_note("EXIF orientation, ignored (data.exif=apply turns the image)")
+    return turned(picture, orientation).with_note("EXIF orientation, applied")
+
+
+def turned(picture: Picture, orientation: int) -> Picture:
+    """The picture turned as an EXIF orientation asks for."""
     turn = UPRIGHT[orientation]
     if isinstance(picture.pixels, Image.Image):
         array = np.array(picture.pixels)
-        turned: Any = turn(array if array.ndim == 2 else array.transpose(2, 0, 1))
-        turned = Image.fromarray(np.ascontiguousarray(turned if array.ndim == 2 else turned.transpose(1, 2, 0)))
+        upright: Any = turn(array if array.ndim == 2 else array.transpose(2, 0, 1))
+        upright = Image.fromarray(np.ascontiguousarray(upright if array.ndim == 2 else upright.transpose(1, 2, 0)))
     else:
-        turned = np.ascontiguousarray(turn(picture.pixels))
+        upright = np.ascontiguousarray(turn(picture.pixels))
     mask = None if picture.mask is None else np.ascontiguousarray(turn(picture.mask))
-    return replace(picture, pixels=turned, mask=mask).with_note("EXIF orientation, applied")
+    return replace(picture, pixels=upright, mask=mask)
 
 
 def resized(picture: Picture, size: int) -> Picture:

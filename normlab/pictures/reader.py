@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -33,8 +34,8 @@ PAGES: dict[str, Callable[[Path, Reading], int]] = {
     **dict.fromkeys((".npy", ".npz"), arrays.count_pages),
     **dict.fromkeys((".dcm", ".dicom"), medical.count_frames),
     **dict.fromkeys((".nii", ".nii.gz"), medical.count_slices),
-    **dict.fromkeys((".gif", ".png", ".apng", ".webp", ".avif"), common_formats.count_frames),
 }
+PAGES |= {suffix: common_formats.count_frames for suffix, reader in READERS.items() if reader is common_formats.read}
 SUFFIXES = frozenset(READERS)
 
 
@@ -109,6 +110,8 @@ def _refuse_special(path: Path) -> None:
 
 
 def _reason(path: Path, error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ELOOP:
+        return "a link that leads to itself"
     if isinstance(error, FileNotFoundError):
         return "a link to a file that is not there" if path.is_symlink() else "no such file"
     if isinstance(error, PermissionError):  # reading the size needs permission, too
@@ -121,8 +124,19 @@ def _reason(path: Path, error: Exception) -> str:
     if path.stat().st_size == 0:
         return "the file is empty"
     if isinstance(error, UnidentifiedImageError):
-        return "not an image, or broken at its beginning"
+        return "not an image, or broken at its beginning" + _what_else(path)
     return first_line(error)
+
+
+def _what_else(path: Path) -> str:
+    """What a file that is no image begins like, in brackets, if that is known."""
+    with path.open("rb") as file:
+        start = file.read(200).lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        return " (a web page)"
+    if start.startswith(b"version https://git-lfs"):
+        return " (a pointer of Git LFS: git lfs pull brings the file)"
+    return " (HEIF, which is not read)" if start[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc") else ""
 
 
 def _with_mask(picture: Picture, path: Path, reading: Reading) -> Picture:

@@ -15,10 +15,20 @@ from PIL import Image
 from normlab.errors import first_line
 from normlab.pictures import common_formats
 from normlab.pictures.common_formats import CODECS, ORIENTATION, check_pages, from_pillow
-from normlab.pictures.picture import CorruptImageError, Picture, Reading, as_type, oriented
+from normlab.pictures.picture import (
+    UNDO,
+    UPRIGHT,
+    CorruptImageError,
+    Picture,
+    Reading,
+    alpha_note,
+    as_type,
+    oriented,
+    turned,
+)
 
-WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
-BITS_PER_SAMPLE, GDAL_NODATA = 258, 42113
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, MASK = 0, 1, 2, 4
+BITS_PER_SAMPLE, ICC_PROFILE, GDAL_NODATA = 258, 34675, 42113
 # Width and height, samples, compression, strips and tiles, resolution, software, extra samples, sample format, GDAL's
 # and the positions of GeoTIFF (TIFF 6.0, 1992, appendix A; OGC GeoTIFF 1.1).
 BASELINE = {254, *range(256, 260), 262, 266, *range(269, 275), *range(277, 285), 296, 305, 306, 315, 317}
@@ -29,8 +39,17 @@ ASSOCIATED, UNASSOCIATED = 1, 2  # kinds of alpha among the extra samples
 def read(path: Path, reading: Reading, page: int) -> Picture:
     """One page of a TIFF file. White is the largest value of the declared bits; where 0 is white, it is inverted."""
     with path.open("rb") as opened:  # once; and with a path tifffile looks up each folder above it
+        if not _is_tiff(opened):
+            return common_formats.read(path, reading, page)  # PNG under this name, say; or what says that it is none
         plain = _plain(path, opened)
         return _by_tifffile(path, opened, reading, page) if plain is None else plain
+
+
+def _is_tiff(file: BinaryIO) -> bool:
+    """Whether a file begins as Pillow and tifffile take for TIFF, or is empty."""
+    start = file.read(4)
+    file.seek(0)
+    return start in (b"", b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0", b"MM\0+")
 
 
 def _by_tifffile(path: Path, opened: BinaryIO, reading: Reading, page: int) -> Picture:
@@ -46,6 +65,8 @@ def _by_tifffile(path: Path, opened: BinaryIO, reading: Reading, page: int) -> P
             notes: tuple[str, ...] = ("several pages, the first read",) if several and reading.pages == "first" else ()
             if len(file.pages) > 1 and len(file.series) > 1 and any(one.keyframe.is_reduced for one in file.series):
                 notes += ("a reduced copy (thumbnail) in the file, left out",)
+            if len(file.pages) > 1 and key.photometric != MASK and any(_is_mask(one) for one in file.series):
+                notes += ("a mask in the file, not used",)
             nodata = key.tags.get(GDAL_NODATA)
             if nodata is not None and reading.mask is None:
                 value = str(nodata.value).strip("\0 ")
@@ -53,11 +74,13 @@ def _by_tifffile(path: Path, opened: BinaryIO, reading: Reading, page: int) -> P
                     f"declares nodata {value}, which counts as pixels (data.mask=nodata={value} leaves them out)",
                 )
             orientation = int(key.tags[ORIENTATION].value) if ORIENTATION in key.tags else 1
+            if ICC_PROFILE in key.tags:
+                notes += common_formats.profile_note(key.tags[ICC_PROFILE].value)
             if key.photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB) or key.bitspersample == 1:
-                picture = _converted(path, reading, page)
+                picture = _converted(path, key, reading, page)
             else:
                 picture = _picture(path, series, index, count, reading)
-    except tifffile.TiffFileError as error:
+    except (tifffile.TiffFileError, struct.error, IndexError) as error:
         reason = (
             "the file is empty"
             if path.stat().st_size == 0
@@ -84,7 +107,7 @@ def _plain(path: Path, file: BinaryIO) -> Picture | None:
             if tags.get(ORIENTATION, 1) != 1 or GDAL_NODATA in tags:
                 return None
             opened.load()
-            return Picture(opened, notes=common_formats._profile(opened))
+            return Picture(opened, notes=common_formats.profile_note(opened.info.get("icc_profile")))
     except FileNotFoundError:
         raise
     except Exception:  # tifffile reads more, and says more about what is wrong
@@ -117,6 +140,9 @@ def count_pages(path: Path, reading: Reading) -> int:
     """Number of pages of a TIFF file."""
     import tifffile
 
+    with path.open("rb") as opened:
+        if not _is_tiff(opened):
+            return common_formats.count_frames(path, reading)
     with tifffile.TiffFile(path) as file:
         return len(_places(file))
 
@@ -128,13 +154,17 @@ def _places(file: Any) -> list[tuple[Any, int, int]]:
 
         page = file.pages[0]
         return [(TiffPageSeries([page], page.shape, page.dtype, page.axes), 0, 1)]
-    whole = [one for one in file.series if not one.keyframe.is_reduced] or list(file.series)
+    whole = [one for one in file.series if not (one.keyframe.is_reduced or _is_mask(one))] or list(file.series)
     return [
         (one, index, count)
         for one in whole
         for count in [math.prod(n for axis, n in zip(one.axes, one.shape, strict=True) if axis not in "YXSC")]
         for index in range(count)
     ]
+
+
+def _is_mask(series: Any) -> bool:
+    return series.keyframe.photometric == MASK or bool(series.keyframe.subfiletype & 4)
 
 
 def _is_simple(file: Any) -> bool:
@@ -158,12 +188,10 @@ def _picture(path: Path, series: Any, index: int, count: int, reading: Reading) 
     notes: tuple[str, ...] = ()
     mask = None
     extra = tuple(int(kind) for kind in (key.extrasamples or ()))
-    if extra and extra[-1] in (ASSOCIATED, UNASSOCIATED) and len(array) > 1 and "S" in series.axes:
-        # The alpha channel is the last of the extra samples here; other places are not in use.
-        notes, mask = ("alpha channel, dropped",), array[-1] > 0
-        if reading.mask == "alpha":
-            notes = ("alpha channel, used as a mask",)
-        array = array[:-1]
+    alphas = [place for place, kind in enumerate(extra, -len(extra)) if kind in (ASSOCIATED, UNASSOCIATED)]
+    if alphas and len(array) > len(extra) and "S" in series.axes:
+        notes, mask = alpha_note(reading), array[alphas[-1]] > 0
+        array = np.delete(array, alphas, axis=0)
     values, more = as_type(array, path)
     white = float(2**bits - 1) if values.dtype.kind == "u" and bits not in (8, 16) else None
     if key.photometric == WHITE_IS_ZERO:
@@ -212,10 +240,12 @@ def _without_codec(path: Path, series: Any, index: int) -> NDArray[Any]:
             opened.seek(index)
         depth = {"L": 8, "RGB": 8, "RGBA": 8, "I;16": 16, "I;16B": 16}.get(opened.mode)
         if depth == key.bitspersample and len(opened.getbands()) == key.samplesperpixel:
+            orientation = opened.tag_v2.get(ORIENTATION, 1)  # type: ignore[attr-defined]
             array = np.asarray(opened)
             if key.photometric == WHITE_IS_ZERO and opened.mode == "L":  # Pillow has inverted it
                 array = 255 - array
-            return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+            array = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+            return UPRIGHT[UNDO[orientation]](array) if orientation in UNDO else array  # Pillow turns TIFF upright
     raise CorruptImageError(
         f"{path}: TIFF with the compression {key.compression.name} needs the package imagecodecs: {CODECS}"
     )
@@ -244,10 +274,21 @@ def _unpack(path: Path, page: Any, key: Any) -> NDArray[Any]:
     return values.reshape(key.imagelength, key.imagewidth, samples).transpose(2, 0, 1)
 
 
-def _converted(path: Path, reading: Reading, page: int) -> Picture:
+def _converted(path: Path, key: Any, reading: Reading, page: int) -> Picture:
     """Palettes, CMYK, YCbCr, Lab and single bits, as Pillow converts them."""
-    with Image.open(path) as opened:
+    bits = key.bitspersample if isinstance(key.bitspersample, int) else max(key.bitspersample)
+    if bits > 8:
+        raise CorruptImageError(
+            f"{path}: TIFF of {key.photometric.name} with {bits} bits, of which Pillow would keep 8; save it as RGB"
+        )
+    # Pillow 13 mixes up the rows of a file that it maps into memory and that has an orientation; so give it no path.
+    with path.open("rb") as file, Image.open(file) as opened:
         if page:
             opened.seek(page)
+        orientation = opened.tag_v2.get(ORIENTATION, 1)  # type: ignore[attr-defined]
         opened.load()
-        return from_pillow(opened, path, reading)
+        picture = from_pillow(opened, path, reading)
+        if bits == 1 and key.photometric == WHITE_IS_ZERO:
+            picture = picture.with_note("white is 0 in the file, inverted")
+        # Pillow turns TIFF alone upright.
+        return turned(picture, UNDO[orientation]) if orientation in UNDO else picture

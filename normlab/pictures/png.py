@@ -1,0 +1,113 @@
+"""PNG of 16 bits: gray by Pillow, color, which Pillow would cut to 8, by imagecodecs or torchvision."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from normlab.pictures.picture import CorruptImageError, Picture, Reading, alpha_note
+
+CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # by the color type (ISO 15948, table 11.1)
+WHOLE = ((0, 0, 1, 1),)
+# Of an interlaced image, each pass: its first column and row, and the steps to the next ones (ISO 15948, 8.2).
+PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+
+
+def is_deep(opened: Image.Image) -> bool:
+    """Whether a PNG that Pillow has opened has 16 bits."""
+    tile = getattr(opened, "tile", None)
+    raw = tile[0][3] if tile else ""
+    return isinstance(raw, str) and (raw.endswith(";16B") or raw == "I;16B")
+
+
+def read(opened: Image.Image, path: Path, reading: Reading, page: int) -> Picture:
+    """The picture of 16 bits."""
+    if page:  # no decoder of 16 bits reads the frames of an animation
+        raise CorruptImageError(f"{path}: an animation of 16 bits; only its first frame is read: data.pages=first")
+    if opened.mode.startswith("I"):
+        opened.load()
+        array = np.asarray(opened).astype(np.uint16)[None]
+    else:
+        array = _decode(path)
+    notes: tuple[str, ...] = ()
+    mask = None
+    if len(array) in (2, 4):
+        notes, mask = alpha_note(reading), array[-1] > 0
+        array = np.ascontiguousarray(array[:-1])
+    elif (color := opened.info.get("transparency")) is not None:  # one value of gray, or three
+        notes, mask = alpha_note(reading), (array != np.reshape(color, (-1, 1, 1))).any(0)
+    return Picture(array, white=_white_by_sbit(path, array), notes=notes, mask=mask)
+
+
+def _decode(path: Path) -> NDArray[Any]:
+    try:
+        import imagecodecs
+
+        array = imagecodecs.png_decode(path.read_bytes())
+        return np.ascontiguousarray(array.transpose(2, 0, 1) if array.ndim == 3 else array[None])
+    except ImportError:
+        from torchvision.io import ImageReadMode, decode_image  # here, because it imports PyTorch
+
+        _check(path)  # because torchvision 0.29 ends the whole process (SIGSEGV) at damaged data
+        return decode_image(str(path), mode=ImageReadMode.UNCHANGED).numpy()
+
+
+def _check(path: Path) -> None:
+    """Refuse a PNG whose data are damaged: checksums, compression, number of bytes, types of the rows' filters."""
+    content = path.read_bytes()
+    header, compressed, place = b"", [], 8
+    while len(content) - place >= 12:
+        length, name = struct.unpack_from(">I4s", content, place)
+        data = content[place + 8 : place + 8 + length]
+        checksum = content[place + 8 + length : place + 12 + length]
+        if name in (b"IHDR", b"IDAT") and checksum != struct.pack(">I", zlib.crc32(name + data)):
+            raise CorruptImageError(f"{path}: truncated, or damaged: a checksum does not match its data")
+        if name == b"IHDR":
+            header = data
+        elif name == b"IDAT":
+            compressed.append(data)
+        place += 12 + length
+    width, height, bits, color, _, _, is_interlaced = struct.unpack(">IIBBBBB", header)
+    try:
+        rows_of_bytes = np.frombuffer(zlib.decompress(b"".join(compressed)), np.uint8)
+    except zlib.error as error:
+        raise CorruptImageError(f"{path}: truncated or damaged ({error})") from None
+    place = 0
+    for column, row, right, down in PASSES if is_interlaced else WHOLE:
+        rows, columns = -(-(height - row) // down), -(-(width - column) // right)
+        if rows > 0 and columns > 0:
+            length = 1 + -(-columns * CHANNELS[color] * bits // 8)
+            filters = rows_of_bytes[place : place + rows * length : length]
+            place += rows * length
+            if place > len(rows_of_bytes) or filters.max(initial=0) > 4:
+                raise CorruptImageError(f"{path}: truncated or damaged: {len(rows_of_bytes):,} bytes of pixels")
+
+
+def _white_by_sbit(path: Path, array: NDArray[Any]) -> float | None:
+    """White by the chunk sBIT (significant bits), if the values are not spread over 16 bits as the standard asks.
+
+    PNG (ISO 15948, 11.3.2.8): samples of fewer bits are scaled up to the full depth, by shifting or by repeating their
+    upper bits, and then white is 65535. Some programs write sBIT with values that are not scaled: then none is above
+    2^bits - 1, and the lower bits are in use, which scaled values as small as these would have at zero.
+    """
+    bits = 16
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length, name = struct.unpack(">I4s", head)
+            if name == b"IDAT":
+                break
+            if name == b"sBIT":
+                bits = max(file.read(length)[: len(array)])
+                break
+            file.seek(length + 4, 1)
+    if not 0 < bits < 16:
+        return None
+    spread = (array & ((1 << (16 - bits)) - 1)).any()
+    return float(2**bits - 1) if spread and array.max() < 2**bits else None

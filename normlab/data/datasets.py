@@ -349,14 +349,14 @@ def _files(part: Part) -> Files:
 def _decode(parts: dict[str, Part], config: Data) -> tuple[dict[str, MemorySplit], list[str], Format]:
     """Decode all splits together, so that they agree on size, type and bands, or take them from the cache."""
     first = _files(parts["train"])
-    skip, reading = first.skip_corrupt, first.reading
+    skip, reading, of_range = first.skip_corrupt, first.reading, _of_range(config)
     # Sorted, so that another split of the same files gets the same key of the cache.
     all_files = [_files(part) for part in parts.values()]
     contents = {item: one for files in all_files for item, one in zip(files.items, files.content, strict=True)}
     items = sorted(contents)
 
     def make() -> dict[str, Any]:
-        decoded = decode(items, config.image_size, skip, reading)
+        decoded = decode(items, config.image_size, skip, reading, **of_range)
         return {
             "images": decoded.images,
             "kept": torch.tensor(decoded.kept),
@@ -365,7 +365,7 @@ def _decode(parts: dict[str, Part], config: Data) -> tuple[dict[str, MemorySplit
         }
 
     if config.cache:
-        options = {"image_size": config.image_size, "skip_corrupt": skip, **reading.options}
+        options = {"image_size": config.image_size, "skip_corrupt": skip, **reading.options, **of_range}
         kinds = {"images": Tensor, "kept": Tensor, "notes": dict, "format": dict}
         entry = cache.remember(cache.key([contents[item] for item in items], **options), make, kinds)
     else:
@@ -380,6 +380,11 @@ def _decode(parts: dict[str, Part], config: Data) -> tuple[dict[str, MemorySplit
         kept[name] = part.take((rows >= 0).nonzero().flatten())
     notes = [_note(count, what) for what, count in entry["notes"].items()]
     return splits, [*notes, *repeated(kept)], Format(**entry["format"])
+
+
+def _of_range(config: Data) -> dict[str, bool]:
+    """What the user's range changes when files are decoded; empty without one, as are the keys of the cache."""
+    return {} if config.white is None else {"one_range": True}
 
 
 def _note(count: int, what: str) -> str:
@@ -436,16 +441,16 @@ def _stream(parts: dict[str, Part], source: Source, config: Data) -> Dataset:
 def _survey(parts: dict[str, Part], config: Data) -> tuple[Survey, list[str]]:
     """The format of all images, in one pass over the files before training, or from the cache."""
     all_files = [_files(part) for part in parts.values()]
-    skip, reading = all_files[0].skip_corrupt, all_files[0].reading
+    skip, reading, of_range = all_files[0].skip_corrupt, all_files[0].reading, _of_range(config)
     items = [item for files in all_files for item in files.items]
 
     def make() -> dict[str, Any]:
-        return asdict(survey(items, skip, reading, config.image_size))
+        return asdict(survey(items, skip, reading, config.image_size, **of_range))
 
     if config.cache:
         kinds = {"is_kept": list, "notes": dict, "format": dict}
         contents = [content for files in all_files for content in files.content]
-        options = {"skip_corrupt": skip, **reading.options}
+        options = {"skip_corrupt": skip, **reading.options, **of_range}
         if reading.mask is not None:  # whose pixels are counted at this size
             options["image_size"] = config.image_size
         entry = cache.remember("survey-" + cache.key(contents, **options), make, kinds)

@@ -32,6 +32,7 @@ from normlab.pictures import (
 
 log = logging.getLogger(__name__)
 
+AS_16_BITS = "8 bits, as 16 (x * 257)"  # the note on such images
 Item = tuple[Path, int]  # a file and the number of a page in it
 
 
@@ -44,6 +45,7 @@ class Format:
         bands: number of bands.
         black, white: the range that the files declare; None: they declare none.
         masked: whether masks leave out pixels: images are then float32, with NaN in these.
+        one_range: whether the user gives one range for all files, so that those of one type may declare different ones.
     """
 
     type: str = "uint8"
@@ -51,6 +53,7 @@ class Format:
     black: float | None = None
     white: float | None = None
     masked: bool = False
+    one_range: bool = False
 
     @property
     def input_type(self) -> str:
@@ -71,13 +74,16 @@ def format_of(picture: Picture, reading: Reading | None = None) -> Format:
 
 
 def joined(one: Format, other: Format) -> Format | None:
-    """The format that holds images of both without a loss; None if there is none.
+    """The format of a data set, ``one``, as it holds another format without a loss, too; None if it cannot.
 
     Gray images repeat their band beside images of three bands. 8 bits become 16 by x * 257, where neither declares a
     range: 255 becomes 65535, so u is the same.
     """
     if one == other:
         return one
+    if one.one_range and one.type == other.type:
+        white = max((white for white in (one.white, other.white) if white is not None), default=None)
+        one, other = (replace(format, black=one.black, white=white) for format in (one, other))
     bands = {one.bands, other.bands}
     if (one.black, one.white) != (other.black, other.white) or (len(bands) > 1 and bands != {1, 3}):
         return None
@@ -151,7 +157,7 @@ def read(
     array = picture.array
     if to is not None:
         own = format_of(picture, reading)
-        if joined(own, to) != to:
+        if joined(to, own) != to:
             raise DataError(misfit(Path("the data set"), to, path, own))
         array = converted(array, to)
         if to.masked:
@@ -232,7 +238,11 @@ class Decoded:
 
 
 def decode(
-    items: Sequence[Path | Item], image_size: int | None, skip_corrupt: bool, reading: Reading | None = None
+    items: Sequence[Path | Item],
+    image_size: int | None,
+    skip_corrupt: bool,
+    reading: Reading | None = None,
+    one_range: bool = False,
 ) -> Decoded:
     """Decode many files on all cores.
 
@@ -241,6 +251,7 @@ def decode(
         image_size: see :func:`read`.
         skip_corrupt: leave out files that cannot be read or are of another type, instead of raising an error.
         reading: how files become images.
+        one_range: whether the user gives a range, whatever the files declare.
 
     Raises:
         CorruptImageError: naming the first file that cannot be read, unless ``skip_corrupt``.
@@ -261,7 +272,7 @@ def decode(
             continue
         own, array = format_of(picture, reading), picture.array
         if store is None:
-            common, first = own, path
+            common, first = replace(own, one_range=one_range), path
             store = np.empty((len(places), *array.shape), dtype=own.input_type)
         both = joined(common, own)
         if both is None:
@@ -279,10 +290,10 @@ def decode(
         grays += own.bands == 1
         if both != common:  # the first color image after gray ones, or the first of 16 bits after those of 8
             store = _widened(store, len(kept), common, both)
-            notes["8 bits, as 16 (x * 257)"] += len(kept) * (both.type != common.type)
+            notes[AS_16_BITS] += len(kept) * (both.type != common.type)
             common = both
         elif own.type != common.type:
-            notes["8 bits, as 16 (x * 257)"] += 1
+            notes[AS_16_BITS] += 1
         array = converted(array, common)
         store[len(kept)] = with_gaps(array, picture.mask, path) if common.masked else array
         gaps.add(*Gaps.of(picture))
@@ -339,7 +350,11 @@ class Survey:
 
 
 def survey(
-    items: Sequence[Item], skip_corrupt: bool, reading: Reading | None = None, image_size: int | None = None
+    items: Sequence[Item],
+    skip_corrupt: bool,
+    reading: Reading | None = None,
+    image_size: int | None = None,
+    one_range: bool = False,
 ) -> Survey:
     """The common format of many files, from their headers, on all cores; with a mask, from all their pixels.
 
@@ -348,6 +363,7 @@ def survey(
         skip_corrupt: decode each file, and leave out those that cannot be read or are of another type.
         reading: how files become images.
         image_size: of the images of the run, by which the pixels that a mask leaves out are counted.
+        one_range: whether the user gives a range, whatever the files declare.
 
     Raises:
         DataError: if types differ, unless ``skip_corrupt``.
@@ -368,7 +384,7 @@ def survey(
     notes: Counter[str] = Counter()
     is_kept: list[bool] = []
     common: Format | None = None
-    first, grays = Path(), 0
+    first, grays, narrow = Path(), 0, 0
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
         warnings.simplefilter("ignore")
         for (path, _), outcome in zip(items, pool.map(attempt, items), strict=True):
@@ -380,7 +396,7 @@ def survey(
                 continue
             own, how, counted = outcome
             if common is None:
-                common, first = own, path
+                common, first = replace(own, one_range=one_range), path
             both = joined(common, own)
             if both is None:
                 if not skip_corrupt:
@@ -390,11 +406,14 @@ def survey(
             else:
                 common = both
                 grays += own.bands == 1
+                narrow += own.type == "uint8"
                 notes.update(how)
                 gaps.add(*counted)
             is_kept.append(both is not None)
     if common is not None and common.bands == 3 and grays:
         notes["grayscale, repeated to RGB"] += grays
+    if common is not None and common.type == "uint16" and narrow:
+        notes[AS_16_BITS] += narrow
     if masked:
         notes.update(gaps.note)
     return Survey(is_kept, dict(notes), common or Format())

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from normlab.errors import DataError, first_line
 from normlab.inputs import check_range, range_of_type
-from normlab.inspection.tally import PartTally, Tally, merged, tally, tally_files, unified
+from normlab.inspection.tally import PartTally, Tally, merged, of_one_range, tally, tally_files, unified
 from normlab.pictures import Picture, Reading
 from normlab.statistics.channels import ESTIMATORS, Estimator, ImageSums, sample_for
 
@@ -235,7 +235,7 @@ def combine(tallies: Iterable[PartTally], black: End = None, white: End = None) 
         left_out += part.left_out
     if not all_tallies:
         raise DataError(f"none of {len(unreadable):,} files could be read; the first: {unreadable[0]}")
-    chosen, others = unified(all_tallies)
+    chosen, others = unified(all_tallies if white is None else of_one_range(all_tallies))
     kind, _, declared_black, declared_white = chosen[0].key
     unreadable += [_other_type(one, chosen[0]) for one in others]
     grayscale = sum(one.grayscale for one in chosen)

@@ -341,6 +341,17 @@ def in_three_bands(tally: Tally) -> Tally:
     return tally
 
 
+def of_one_range(tallies: Sequence[Tally]) -> Sequence[Tally]:
+    """The tallies as if all of a type declared the same range, because the user gives one for all of them."""
+    largest: dict[str, float] = {}
+    for one in tallies:
+        if (white := one.key[3]) is not None:
+            largest[one.key[0]] = max(white, largest.get(one.key[0], white))
+    for one in tallies:
+        one.key = (*one.key[:3], largest.get(one.key[0]))
+    return tallies
+
+
 def unified(tallies: Sequence[Tally]) -> tuple[list[Tally], list[Tally]]:
     """The tallies that count together, in one type and number of bands, and those of another type.
 

@@ -13,8 +13,18 @@ import torch
 from pydantic import Field
 
 from normlab.config import Place, PositiveInt
-from normlab.data.layout import Walk, find_masks, find_splits, printable, sub_folders, unreadable_folder, walk
-from normlab.data.lists import Rows, read_lists
+from normlab.data.layout import (
+    Walk,
+    doubts,
+    find_masks,
+    find_splits,
+    named,
+    printable,
+    sub_folders,
+    unreadable_folder,
+    walk,
+)
+from normlab.data.lists import Rows, read_lists, unlisted
 from normlab.data.splits import Files, Part, Source
 from normlab.errors import DataError
 from normlab.pictures import SUFFIXES, Reading, count_pages, suffix_of
@@ -186,21 +196,20 @@ def _from_folder(root: Path, skip_corrupt: bool, splits: dict[str, str] | str | 
         where = next((path for path in (names, root / names) if path.exists()), None)
         if where is None:
             raise DataError(f"data.splits={names}: there is no such file or folder, neither here nor in {root}")
-        return _from_lists(read_lists(where, root), where, skip_corrupt)
-    if masks := find_masks(root):
-        raise DataError(
-            f"{root}: {masks[0].name}/ and {', '.join(masks[1])}/ are images and their masks; a run trains a "
-            f"classifier, so give a folder with one sub-folder for each class, or inspect these with python -m "
-            f"normlab.inspect {root}"
-        )
+        lists = read_lists(where, root)
+        return _from_lists(lists, where, skip_corrupt, unlisted(lists, root))
+    _refuse_masks(root, root)
     folders = find_splits(root, names)
     skipped = Walk()
     if not folders:
         classes, train = _part(root, None, skip_corrupt, skipped)
-        return Source(tuple(map(printable, classes)), train, notes=tuple(skipped.notes()))
+        notes = [*doubts(root, _paths(train), names == "none"), *skipped.notes()]
+        return Source(tuple(map(printable, classes)), train, notes=tuple(notes))
+    for path in folders.values():
+        _refuse_masks(path, root)
     _count_beside(root, folders, skipped)
     classes, train = _part(folders["train"], None, skip_corrupt, skipped)
-    notes = [f"{printable(path.name)}/ is the {split} split" for split, path in folders.items() if path.name != split]
+    notes = [f"{where}/ is the {split} split" for split, where in named(root, folders)]
     test, validation = folders.get("test"), folders.get("validation")
     if test is None and validation is not None:
         test, validation = validation, None
@@ -216,8 +225,22 @@ def _from_folder(root: Path, skip_corrupt: bool, splits: dict[str, str] | str | 
         train,
         parts.get("validation"),
         parts.get("test"),
-        notes=(*notes, *skipped.notes()),
+        notes=(*notes, *doubts(folders["train"], _paths(train), True), *skipped.notes()),
     )
+
+
+def _refuse_masks(folder: Path, root: Path) -> None:
+    if masks := find_masks(folder):
+        raise DataError(
+            f"{folder}: {masks[0].name}/ and {', '.join(masks[1])}/ are images and their masks; a run trains a "
+            f"classifier, so give a folder with one sub-folder for each class, or inspect these with python -m "
+            f"normlab.inspect {root}"
+        )
+
+
+def _paths(part: Part) -> tuple[Path, ...]:
+    assert isinstance(part.pictures, Files)
+    return part.pictures.paths
 
 
 def _count_beside(root: Path, folders: dict[str, Path], skipped: Walk) -> None:
@@ -225,11 +248,11 @@ def _count_beside(root: Path, folders: dict[str, Path], skipped: Walk) -> None:
     top = walk(root, deep=False)
     skipped.add(top)
     skipped.outside[printable(str(root))] += len(top.images)
-    for name in set(sub_folders(root)) - {path.name for path in folders.values()}:
+    for name in sorted(set(sub_folders(root)) - {path.relative_to(root).parts[0] for path in folders.values()}):
         skipped.outside[printable(str(root / name))] += len(walk(root / name).images)
 
 
-def _from_lists(lists: dict[str, Rows], where: Path, skip_corrupt: bool) -> Source:
+def _from_lists(lists: dict[str, Rows], where: Path, skip_corrupt: bool, notes: list[str]) -> Source:
     classes = sorted({label for _, label in lists["train"]})
     if len(classes) < 2:
         raise DataError(f"data.splits={where}: only one class, {classes[0]!r}; a classifier needs at least two")
@@ -251,7 +274,7 @@ def _from_lists(lists: dict[str, Rows], where: Path, skip_corrupt: bool) -> Sour
         parts["train"],
         parts.get("validation"),
         parts.get("test"),
-        notes=(f"splits from {printable(where.name)}: {counts}",),
+        notes=(f"splits from {printable(where.name)}: {counts}", *notes),
     )
 
 
@@ -270,8 +293,10 @@ def _part(
     if classes is None:
         classes = names
         if len(classes) < 2:
-            inner = find_splits(root / names[0]) or sub_folders(root / names[0])
+            inner = sub_folders(root / names[0])
             hint = f"; if its sub-folders are the classes, give data.root={root / names[0]}" if inner else ""
+            if lists := [name for name in skipped.by_ending if name in (".csv", ".tsv")]:
+                hint += f"; a {lists[0]} file beside it may have them: data.splits=FILE{lists[0]}"
             raise DataError(
                 f"{root}: only one class, {classes[0]!r}; a classifier needs at least two sub-folders{hint}"
             )

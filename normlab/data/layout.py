@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from normlab import display
 from normlab.errors import DataError
 from normlab.pictures import suffix_of
 
@@ -22,6 +23,19 @@ SPLIT_NAMES = {
     "test": ("test", "testing", "tst", "eval", "evaluation", "holdout", "heldout", "hold_out", "held_out"),
 }
 SPLIT_OF = {name: split for split, names in SPLIT_NAMES.items() for name in names}
+# Of image folders alone: in other sources, trainval may lie beside train.
+MORE_NAMES = {
+    "train": ("trainval",),
+    "validation": ("validate", "minival"),
+    "test": ("tests", "unseen", "hold-out", "held-out", "hold out", "held out"),
+}
+FOLDER_OF = SPLIT_OF | {name: split for split, names in MORE_NAMES.items() for name in names}
+# Words that occur in longer names alone: imagesTr/ and imagesTs/ of nnU-Net.
+SPLIT_WORDS = FOLDER_OF | {"tr": "train", "ts": "test"}
+# What is written behind a split's name without a space: trainset/, testdata/, Trainingsdaten/.
+ENDING = re.compile(r"(s|sets?|s?data|s?daten|images?|imgs?|dirs?|folders?|files?|splits?|samples?)$")
+FOLD = re.compile(r"(k?folds?|cv|splits?|partitions?)[ _-]?[0-9]+", re.IGNORECASE)
+MOST_LOOKED_INTO = 20  # classes whose sub-folders are listed to see whether they are classes
 
 # Folders that file servers, archives, notebooks and operating systems make; hidden folders begin with a dot.
 GENERATED = frozenset(
@@ -30,7 +44,9 @@ GENERATED = frozenset(
         "__macosx",
         "__pycache__",
         "#recycle",
+        "@recently-snapshot",
         "@recycle",
+        "@sharebin",
         "#snapshot",
         "@tmp",
         "$recycle.bin",
@@ -39,23 +55,13 @@ GENERATED = frozenset(
     }
 )
 IMAGE_FOLDERS = frozenset({"image", "images", "img", "imgs", "jpegimages", "pictures"})
-MASK_FOLDERS = frozenset(
-    {
-        "mask",
-        "masks",
-        "label",
-        "labels",
-        "annotation",
-        "annotations",
-        "gt",
-        "groundtruth",
-        "ground_truth",
-        "segmentation",
-        "segmentations",
-        "segmentationclass",
-        "segmentationobject",
-    }
+# A folder of masks has one of these words in its name: masks/, SegmentationClass/, ground_truth/.
+MASK_WORDS = frozenset(
+    {"mask", "masks", "label", "labels", "annotation", "annotations", "annot", "annots", "trimap", "trimaps"}
+    | {"gt", "gts", "groundtruth", "truth", "seg", "segs", "segmentation", "segmentations"}
 )
+# A mask beside its image: X_mask.png beside X.png.
+MASK_OF = re.compile(r"(.+)[_ -](masks?|seg|segmentation|gt|groundtruth)([_ -]?[0-9]+)?", re.IGNORECASE)
 
 
 @dataclass
@@ -66,12 +72,18 @@ class Walk:
         images: files with the ending of an image, in the order of names.
         by_ending: number of the other files by their ending.
         by_folder: number of the files in hidden and generated folders, by the name of that folder.
+        hidden: number of the hidden files by their name.
+        masks: number of masks beside images, by their folder, or by the rule of their names.
+        links: number of links to folders that count already, by the name of the link.
         outside: number of images that belong to no split or class, by the folder that they lie in.
     """
 
     images: list[Path] = field(default_factory=list)
     by_ending: Counter[str] = field(default_factory=Counter)
     by_folder: Counter[str] = field(default_factory=Counter)
+    hidden: Counter[str] = field(default_factory=Counter)
+    masks: Counter[str] = field(default_factory=Counter)
+    links: Counter[str] = field(default_factory=Counter)
     outside: Counter[str] = field(default_factory=Counter)
 
     def notes(self) -> list[str]:
@@ -84,6 +96,15 @@ class Walk:
         if self.by_folder:
             which = ", ".join(f"{count:,} in {printable(name)}" for name, count in _sorted(self.by_folder))
             sentences.append(f"left out {_files(self.by_folder)} in hidden or generated folders ({which})")
+        if self.hidden:
+            sentences.append(f"left out {_files(self.hidden, 'hidden file')} ({_names(self.hidden)})")
+        if self.masks:
+            sentences.append(f"left out {_files(self.masks, 'mask')} beside images ({_names(self.masks)})")
+        if self.links:
+            sentences.append(
+                f"left out {_files(self.links, 'link')} to folders that count already, or lie above "
+                f"({_names(self.links)})"
+            )
         sentences += [
             f"left out {count:,} image{'s' * (count != 1)} in {where}: they belong to no split or class"
             for where, count in self.outside.items()
@@ -93,16 +114,21 @@ class Walk:
 
     def add(self, other: Walk) -> None:
         """Count what another walk left out, too."""
-        self.by_ending.update(other.by_ending)
-        self.by_folder.update(other.by_folder)
+        for name in ("by_ending", "by_folder", "hidden", "masks", "links"):
+            getattr(self, name).update(getattr(other, name))
 
 
 def _sorted(counts: Counter[str], most: int = 8) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:most]
 
 
-def _files(counts: Counter[str]) -> str:
-    return f"{counts.total():,} file{'s' * (counts.total() != 1)}"
+def _files(counts: Counter[str], noun: str = "file") -> str:
+    return f"{counts.total():,} {noun}{'s' * (counts.total() != 1)}"
+
+
+def _names(counts: Counter[str], most: int = 4) -> str:
+    more = f" and {len(counts) - most} more" if len(counts) > most else ""
+    return ", ".join(printable(name) for name, _ in _sorted(counts, most)) + more
 
 
 def is_left_out(name: str) -> bool:
@@ -113,8 +139,9 @@ def is_left_out(name: str) -> bool:
 def walk(root: Path, on_error: Callable[[OSError], object] | None = None, deep: bool = True) -> Walk:
     """Every image below a folder, and a count of what else lies there.
 
-    Hidden and generated folders are left out. Links to folders are followed. A folder that is linked several times
-    counts once. A link to a folder above ``root`` is ignored, because it would add the images of other classes.
+    Hidden files, hidden and generated folders, and masks beside images are left out. Links to folders are followed. A
+    folder that is linked several times counts once. A link to a folder above ``root`` is left out, because it would
+    add the images of other classes.
 
     Args:
         root: the folder.
@@ -125,23 +152,37 @@ def walk(root: Path, on_error: Callable[[OSError], object] | None = None, deep: 
     seen = {str(above) for above in Path(os.path.realpath(root)).parents}
     for parent, folders, names in os.walk(root, onerror=on_error, followlinks=True):
         if (real := os.path.realpath(parent)) in seen:
+            result.links[os.path.basename(parent)] += 1
             folders.clear()
             continue
         seen.add(real)
+        masks = _mask_folders(folders) if deep else []
+        for name in masks:
+            if count := len(walk(Path(parent, name)).images):
+                result.masks[f"{os.path.basename(parent)}/{name}/"] += count
         for name in filter(is_left_out, folders):
             count = sum(len(files) for _, _, files in os.walk(Path(parent, name)))
             if count:
                 result.by_folder[name] += count
-        folders[:] = sorted(name for name in folders if not is_left_out(name)) if deep else []
+        folders[:] = sorted(name for name in folders if not is_left_out(name) and name not in masks) if deep else []
+        stems = {_stem(name) for name in names}
         for name in sorted(names):
-            if name.startswith("."):
-                continue
             suffix = suffix_of(name)
-            if suffix is not None:
+            if name.startswith("."):
+                result.hidden[name] += 1
+            elif suffix is not None and (mask := MASK_OF.fullmatch(_stem(name))) and mask[1] in stems:
+                result.masks[f"X_{mask[2]} beside X"] += 1
+            elif suffix is not None:
                 result.images.append(Path(parent, name))
             else:
                 result.by_ending[printable(Path(name).suffix.lower()) or "without an ending"] += 1
     return result
+
+
+def _stem(name: str) -> str:
+    """A file's name without the ending of an image."""
+    suffix = suffix_of(name)
+    return name if suffix is None else name[: -len(suffix)]
 
 
 def find_splits(root: Path, names: Mapping[str, str] | str | None = None, needs_train: bool = True) -> dict[str, Path]:
@@ -163,19 +204,22 @@ def find_splits(root: Path, names: Mapping[str, str] | str | None = None, needs_
                 raise DataError(f"data.splits: {split} is to be {name!r}, but {root} has no such folder")
         return {split: root / name for split, name in names.items()}
     folders = sub_folders(root)
-    exact = {name: SPLIT_OF[name.casefold()] for name in folders if name.casefold() in SPLIT_OF}
-    similar = {name: likely for name in folders if (likely := resembling(name)) is not None}
-    # training_set/ and test_set/ are splits if every folder resembles one; otherwise only exact names are.
-    is_similar = (
-        not exact and len(similar) == len(folders) and "train" in similar.values() and len(set(similar.values())) > 1
-    )
-    chosen = similar if is_similar else exact
+    chosen = {name: FOLDER_OF[name.strip().casefold()] for name in folders if name.strip().casefold() in FOLDER_OF}
+    similar = {name: likely for name in folders if (likely := chosen.get(name) or resembling(name)) is not None}
+    choose = _how_to_choose(folders, similar)
+    several = "train" in similar.values() and len(set(similar.values())) > 1
+    if not chosen and several and len(similar) < len(folders):
+        beside = next(name for name in folders if name not in similar)
+        raise DataError(
+            f"{root}: {' and '.join(map(repr, similar))} resemble the names of splits, but {beside!r} lies beside "
+            f"them; {choose}"
+        )
+    # training_set/ and test_set/ are splits if every folder resembles one, or if they complete train/ and val/.
+    if several and (len(similar) == len(folders) or ("train" in chosen.values() and len(chosen) > 1)):
+        chosen |= {name: split for name, split in similar.items() if split not in chosen.values()}
     if not chosen:
+        _refuse_other_splits(root, folders)
         return {}
-    choose = (
-        f"choose with data.splits=none (every folder is a class) or by name, such as data.splits={{train: "
-        f"{_first(chosen, 'train') or folders[0]}}}"
-    )
     for part in SPLIT_NAMES:
         if len(same := [name for name, one in chosen.items() if one == part]) > 1:
             raise DataError(f"{root}: {' and '.join(map(repr, same))} are both names of the {part} split; {choose}")
@@ -191,20 +235,111 @@ def find_splits(root: Path, names: Mapping[str, str] | str | None = None, needs_
         if not needs_train:
             return {}
         raise DataError(f"{root}: {' and '.join(map(repr, chosen))} named as a split, but there is no train/; {choose}")
-    return {
-        split: root / name for name, split in sorted(chosen.items(), key=lambda item: list(SPLIT_NAMES).index(item[1]))
-    }
+    in_order = sorted(chosen.items(), key=lambda item: list(SPLIT_NAMES).index(item[1]))
+    return {split: _innermost(root / name, split) for name, split in in_order}
+
+
+def named(root: Path, folders: Mapping[str, Path]) -> list[tuple[str, str]]:
+    """The splits that lie in folders of other names, with the path below ``root``, as text."""
+    below = {split: printable(str(path.relative_to(root))) for split, path in folders.items()}
+    return [(split, where) for split, where in below.items() if split != where]
+
+
+def _how_to_choose(folders: Sequence[str], similar: Mapping[str, str]) -> str:
+    train = _first(similar, "train") or next((name for name in folders if name not in similar), folders[:1])
+    test = _first(similar, "test") or _first(similar, "validation")
+    names = f"train: {train}" + f", test: {test}" * (test not in (None, train))
+    return f"choose with data.splits=none (every folder is a class) or by name, such as data.splits={{{names}}}"
+
+
+def _innermost(folder: Path, split: str) -> Path:
+    """The folder itself, or seg_train/ in seg_train/, as archives are unpacked, if there is nothing else in it."""
+    inner = sub_folders(folder)
+    while len(inner) == 1 and resembling(inner[0]) == split and not walk(folder, deep=False).images:
+        folder = folder / inner[0]
+        inner = sub_folders(folder)
+    return folder
+
+
+def _refuse_other_splits(root: Path, folders: Sequence[str]) -> None:
+    """Refuse folds, and folders that hold splits, as classes."""
+    if len(folders) > 1 and all(map(FOLD.fullmatch, folders)):
+        raise DataError(
+            f"{root}: {', '.join(map(repr, folders[:3]))}{', ...' * (len(folders) > 3)} look like folds of a "
+            f"cross-validation, not like classes; {_how_to_choose(folders, {folders[1]: 'test'})}"
+        )
+    for name in folders[:MOST_LOOKED_INTO]:
+        inner = {one: likely for one in _inner(root / name) if (likely := resembling(one)) is not None}
+        if "train" in inner.values() and len(set(inner.values())) > 1:
+            raise DataError(
+                f"{root}: {name!r} holds splits ({', '.join(map(repr, inner))}), which would count as one class: give "
+                f"data.root={root / name} to use them, or data.splits=none (every folder is a class)"
+            )
+
+
+def _inner(folder: Path) -> tuple[str, ...]:
+    try:
+        with os.scandir(folder) as entries:
+            return tuple(sorted(entry.name for entry in entries if entry.is_dir() and not is_left_out(entry.name)))
+    except OSError:  # the walk will say so
+        return ()
+
+
+def doubts(root: Path, images: Sequence[Path], are_splits: bool) -> list[str]:
+    """A sentence on each thing that speaks against the meaning that the layout of a folder was given.
+
+    Args:
+        root: of the classes.
+        images: all that lie below it.
+        are_splits: whether the folder is the training split of several.
+    """
+    sentences = []
+    folders = sub_folders(root)
+    inner = {_inner(root / name) for name in folders[:MOST_LOOKED_INTO]}
+    if not are_splits and len(folders) > 1 and len(inner) == 1 and len(same := inner.pop()) > 1:
+        names = f"data.splits={{train: {folders[0]}, test: {folders[1]}}}"
+        sentences.append(
+            f"SAME SUB-FOLDERS: {folders[0]!r}, {folders[1]!r} are taken as classes, but each holds {same[0]!r}, "
+            f"{same[1]!r}; if those are the classes, name the splits, as {names}"
+        )
+    words: Counter[str] = Counter()
+    places: dict[str, Counter[str]] = {}
+    for path in images:
+        word = re.match("[a-z]*", path.name.casefold())
+        words[SPLIT_OF.get(word[0] if word else "", "")] += 1
+        first, *between = path.relative_to(root).parts[:-1] or ("",)
+        places.setdefault(first, Counter())["/".join((first, *between[:1]))] += 1
+    if not are_splits and "" not in words and words["train"] and len(words) > 1:
+        counts = ", ".join(f"{count:,} of {split}" for split, count in words.items() if split)
+        sentences.append(
+            f"SPLITS IN NAMES: the names of files begin with those of splits ({counts}), which are not used; "
+            f"data.splits=FILE.csv gives splits"
+        )
+    mixed = [(name, count) for first, by in places.items() if by[first] for name, count in by.items() if name != first]
+    if mixed and "" not in places:
+        shown = ", ".join(f"{printable(name)}/ {count:,}" for name, count in mixed[:4]) + ", ..." * (len(mixed) > 4)
+        sentences.append(f"images in sub-folders of classes, beside other images, count like those ({shown})")
+    return sentences
 
 
 def resembling(name: str) -> str | None:
     """The split that a folder's name contains as a word, if it contains exactly one.
 
-    >>> resembling("training_set"), resembling("val2017"), resembling("contest"), resembling("train_test")
-    ('train', 'validation', None, None)
+    >>> resembling("training_set"), resembling("val2017"), resembling("TestImages"), resembling("trainset")
+    ('train', 'validation', 'test', 'train')
+    >>> resembling("contest"), resembling("train_test"), resembling("latestdata")
+    (None, None, None)
     """
-    words = re.split(r"[^a-z]+", name.casefold())
-    found = {SPLIT_OF[word] for word in words if word in SPLIT_OF}
+    if (exact := FOLDER_OF.get(name.strip().casefold())) is not None:
+        return exact
+    found = {split for word in _words(name) if (split := SPLIT_WORDS.get(word) or FOLDER_OF.get(ENDING.sub("", word)))}
     return found.pop() if len(found) == 1 else None
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name, in lower case: of train_set, Train Set and TrainSet, train and set."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return re.findall(r"[^\W\d_]+", apart.casefold())
 
 
 def _first(chosen: Mapping[str, str], split: str) -> str | None:
@@ -214,9 +349,19 @@ def _first(chosen: Mapping[str, str], split: str) -> str | None:
 def find_masks(root: Path) -> tuple[Path, list[str]] | None:
     """The folder of images beside folders of masks or labels, and the names of those; None for another layout."""
     folders = sub_folders(root)
+    masks = _mask_folders(folders)
     images = [name for name in folders if name.casefold() in IMAGE_FOLDERS]
-    masks = [name for name in folders if name.casefold() in MASK_FOLDERS]
-    return (root / images[0], masks) if len(images) == 1 and masks and len(folders) == 1 + len(masks) else None
+    others = set(folders) - {*images, *masks}
+    if not masks or any(walk(root / name).images for name in others):
+        return None
+    return root / images[0], masks
+
+
+def _mask_folders(folders: Sequence[str]) -> list[str]:
+    """The folders of masks or labels beside one folder of images; empty for another layout."""
+    images = [name for name in folders if name.casefold() in IMAGE_FOLDERS]
+    masks = [name for name in folders if name not in images and MASK_WORDS.intersection(_words(name))]
+    return masks if len(images) == 1 else []
 
 
 def sub_folders(root: Path) -> tuple[str, ...]:
@@ -237,9 +382,9 @@ def unreadable_folder(error: OSError) -> str:
 
 
 def printable(name: str) -> str:
-    r"""A name as text, also where its bytes are not UTF-8.
+    r"""A name as text on one line, also where its bytes are not UTF-8.
 
-    >>> printable("caf\udce9"), printable("café")
-    ('caf\\xe9', 'café')
+    >>> printable("caf\udce9"), printable("café"), printable("a\nb")
+    ('caf\\xe9', 'café', 'a\\nb')
     """
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return display.printable(os.fsencode(name).decode("utf-8", "backslashreplace"))

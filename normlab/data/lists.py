@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Any
 
-from normlab.data.layout import SPLIT_OF
+from normlab.data.layout import printable, resembling, walk
 from normlab.errors import DataError, first_line
 
-PATHS = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img", "name", "id")
+PATHS: tuple[str, ...] = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path")
+PATHS += (
+    "img",
+    "name",
+    "id",
+    "paths",
+    "filepaths",
+    "filenames",
+    "image_file",
+    "image_name",
+    "image_id",
+    "img_path",
+    "img_name",
+)
 SPLITS = ("split", "set", "subset", "fold", "partition", "phase", "usage")
 LABELS = ("label", "class", "category", "target", "class_name", "y")
 
@@ -28,11 +43,7 @@ def read_lists(where: Path, root: Path) -> dict[str, Rows]:
         DataError: if the list cannot be read, names no column of paths, an unknown split or a file that is not there.
     """
     if where.is_dir():
-        lists = {
-            path: SPLIT_OF[path.stem.casefold()]
-            for path in sorted(where.glob("*.txt"))
-            if path.stem.casefold() in SPLIT_OF
-        }
+        lists = {path: split for path in sorted(where.glob("*.txt")) if (split := resembling(path.stem)) is not None}
         if "train" not in lists.values():
             raise DataError(
                 f"data.splits={where}: expected train.txt in this folder, and val.txt and test.txt if there are any"
@@ -43,12 +54,32 @@ def read_lists(where: Path, root: Path) -> dict[str, Rows]:
                 raise DataError(f"data.splits={where}: two lists of the {split} split; remove {path.name}")
             lines = [line.strip() for line in path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()]
             rows[split] = [_row(line, root, path, number) for number, line in enumerate(lines, 1) if line]
-        return rows
-    return _read_table(where, root)
+    else:
+        rows = _read_table(where, root)
+    for split, listed in rows.items():
+        known: set[Path] = set()
+        for file, _ in listed:
+            if file in known:
+                raise DataError(f"data.splits={where}: {file} is listed twice for {split}; list each image once")
+            known.add(file)
+    return rows
+
+
+def unlisted(lists: dict[str, Rows], root: Path) -> list[str]:
+    """A sentence on the images below a folder that are in no list, if there are any."""
+    listed = {os.path.realpath(file) for rows in lists.values() for file, _ in rows}
+    others = [path for path in walk(root).images if os.path.realpath(path) not in listed]
+    if not others:
+        return []
+    return [
+        f"left out {len(others):,} image{'s' * (len(others) != 1)} in {printable(str(root))} that no list names (such "
+        f"as {printable(str(others[0].relative_to(root)))})"
+    ]
 
 
 def _row(line: str, root: Path, where: Path, number: int) -> tuple[Path, str]:
-    name, _, label = line.rpartition(" ")
+    separator = max("\t", ",", " ", key=line.rfind)  # the last in the line
+    name, _, label = (part.strip() for part in line.rpartition(separator))
     file = _file(line, root, where.parent)  # a path with a space in it
     if file is None and name:
         file = _file(name, root, where.parent)
@@ -70,7 +101,7 @@ def _read_table(where: Path, root: Path) -> dict[str, Rows]:
         frame = pd.read_csv(where, sep=separator, dtype=str, keep_default_na=False, **options)
     except Exception as error:  # pandas raises many kinds
         raise DataError(f"data.splits={where}: not readable as a table ({first_line(error)})") from None
-    columns = {str(name).strip().casefold(): name for name in frame.columns}
+    columns = {"_".join(re.split(r"[\s_-]+", str(name).strip().casefold())): name for name in frame.columns}
     path, split, label = (
         next((columns[name] for name in names if name in columns), None) for names in (PATHS, SPLITS, LABELS)
     )
@@ -81,7 +112,7 @@ def _read_table(where: Path, root: Path) -> dict[str, Rows]:
         )
     rows: dict[str, Rows] = {}
     for number, row in enumerate(frame.to_dict("records"), 2):
-        part = "train" if split is None else SPLIT_OF.get(row[split].strip().casefold())
+        part = "train" if split is None else resembling(row[split])
         if part is None:
             raise DataError(f"{where}, line {number}: {split} is {row[split]!r}; expected train, val or test")
         image = _file(row[path], root, where.parent)
@@ -96,4 +127,5 @@ def _read_table(where: Path, root: Path) -> dict[str, Rows]:
 
 
 def _file(name: str, root: Path, beside: Path) -> Path | None:
-    return next((path for path in (root / name, beside / name) if path.is_file()), None)
+    names = (name, name.replace("\\", "/"))  # the latter of a list that Windows wrote
+    return next((path for one in names for path in (root / one, beside / one) if path.is_file()), None)

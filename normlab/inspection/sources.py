@@ -16,10 +16,11 @@ from torch import Tensor
 from normlab.config import Data
 from normlab.data import Files, Part
 from normlab.data.datasets import hardly_used_of, repeated
+from normlab.data.digests import digest_files
 from normlab.data.folder import split_names
 from normlab.data.images import Item, resize
-from normlab.data.layout import Walk, find_masks, find_splits, printable, unreadable_folder, walk
-from normlab.data.lists import read_lists
+from normlab.data.layout import Walk, doubts, find_masks, find_splits, named, printable, unreadable_folder, walk
+from normlab.data.lists import read_lists, unlisted
 from normlab.data.splits import split
 from normlab.data.tokens import Texts
 from normlab.errors import DataError
@@ -129,6 +130,7 @@ def inspect_folder(folder: Path, config: Data, limit: int | None = None, small: 
         found[name] = (inspect_with_progress(items, limit, small, config, reading, label), len(items))
     inspections = {name: inspection for name, (inspection, _) in found.items()}
     warnings = [*repeated(parts), *copies(parts, inspections)] if len(parts) > 1 else []
+    warnings += equal_bytes(next(iter(inspections.values())), reading)
     train, total = found.pop(next(iter(found)))
     train = replace(train, unreadable=(*map(unreadable_folder, errors), *train.unreadable))
     others = {name: inspection for name, (inspection, _) in found.items()}
@@ -173,6 +175,27 @@ def copies(parts: dict[str, Part], found: dict[str, Inspection]) -> list[str]:
     return sentences
 
 
+def equal_bytes(found: Inspection, reading: Reading) -> list[str]:
+    """A sentence on training images whose files have equal bytes; only files of equal sums are read again."""
+    by_sums: dict[tuple[float, ...], list[str]] = {}
+    if reading.pages == "all":  # of one file
+        return []
+    for file, key in zip(found.names, found.sums.rows(), strict=True):
+        by_sums.setdefault(key, []).append(file)
+    alike = [Path(file) for files in by_sums.values() if len(files) > 1 for file in files]
+    by_bytes: dict[str, list[Path]] = {}
+    for path, digest in zip(alike, digest_files(alike), strict=True):
+        by_bytes.setdefault(digest, []).append(path)
+    same = [files for files in by_bytes.values() if len(files) > 1]
+    if not same:
+        return []
+    one, other = (printable(str(file)) for file in same[0][:2])
+    return [
+        f"REPEATED: {sum(map(len, same)) - len(same):,} images have the same bytes as another training image (such as "
+        f"{one} and {other}); if they fall into different splits, results on them say nothing about new images"
+    ]
+
+
 def _same_pixels(one: str, other: str, reading: Reading) -> bool:
     a, b = (read_picture(Path(file), reading).array for file in (one, other))
     if a.shape[1:] != b.shape[1:] or (len(a) != len(b) and 1 not in (len(a), len(b))):
@@ -192,6 +215,8 @@ def _subject(
 ) -> Subject:
     unused = None if config.white is not None else hardly_used_of(train.type, int(train.largest.max()), train.white)
     found = [*([unused] if unused else []), *differences(train, others), *warnings]
+    if unit := _of_8_bits(train):
+        found.append(unit)
     if not train.sums.statistics("pooled")[1].any():
         found.insert(0, "CONSTANT: all pixels have the same value in each band; a run refuses such training images")
     if (count := train.converted.get("alpha channel, dropped")) and getattr(config, "mask", None) is None:
@@ -199,7 +224,20 @@ def _subject(
             *notes,
             f"transparent pixels of {count:,} images count like any other; data.mask=alpha leaves them out",
         ]
+    if getattr(config, "mask", None) is not None and not train.left_out:
+        notes = [*notes, "data.mask leaves out no pixel of these images"]
     return Subject(train, total, others, classes, tuple(notes), tuple(found))
+
+
+def _of_8_bits(train: Inspection) -> str | None:
+    """A warning about numbers without a declared range that look like those of 8 bits."""
+    low, high = (ends.tolist() for ends in train.range())
+    if train.is_bounded or min(low) < 0 or not 128 <= max(high) <= 255:
+        return None
+    return (
+        f"NO RANGE: {train.type} from {min(low):g} to {max(high):g} without a declared range, so that u is x itself; "
+        f"if these are values of 0..255, set data.white=255"
+    )
 
 
 def _listed(
@@ -216,7 +254,8 @@ def _listed(
         classes: dict[str, int] = {}
         for _, label in lists["train"]:
             classes[printable(label)] = classes.get(printable(label), 0) + 1
-        return {split: [path for path, _ in rows] for split, rows in lists.items()}, classes, [f"splits from {where}"]
+        notes = [f"splits from {printable(str(where))}", *unlisted(lists, root)]
+        return {split: [path for path, _ in rows] for split, rows in lists.items()}, classes, notes
     notes, skipped = [], Walk()
     if masks := find_masks(root):
         root, beside = masks
@@ -228,14 +267,12 @@ def _listed(
         top = walk(root, deep=False)
         skipped.add(top)
         skipped.outside[printable(str(root))] += len(top.images)
-        for name in sorted(set(os.listdir(root)) - {path.name for path in folders.values()}):
+        for name in sorted(set(os.listdir(root)) - {path.relative_to(root).parts[0] for path in folders.values()}):
             if (root / name).is_dir() and name[0] != ".":
                 skipped.outside[printable(str(root / name))] += len(walk(root / name).images)
         if "test" not in folders and "validation" in folders:
             folders["test"] = folders.pop("validation")
-        notes += [
-            f"{printable(path.name)}/ is the {split} split" for split, path in folders.items() if path.name != split
-        ]
+        notes += [f"{where}/ is the {split} split" for split, where in named(root, folders)]
     found, by_class = {}, {}
     for split_name, path in (folders or {"all": root}).items():
         if inner := find_masks(path) if path != root else None:
@@ -247,6 +284,14 @@ def _listed(
             found[split_name] = below.images
         if split_name in ("train", "all"):
             by_class = _by_class(path, below.images)
+            if not errors:
+                notes += doubts(path, below.images, split_name == "train" or names == "none")
+            loose = sum(image.parent == path for image in below.images)
+            if 0 < loose < len(below.images):
+                notes.append(
+                    f"{loose:,} image{'s' * (loose != 1)} directly in {printable(str(path))}, beside sub-folders: "
+                    f"counted here, but of no class in a run"
+                )
     return found, by_class, [*notes, *skipped.notes()]
 
 

@@ -14,6 +14,7 @@ from normlab.config import choose
 from normlab.data import dataset
 from normlab.errors import NormlabError
 from normlab.pictures import CorruptImageError, read_picture
+from tests.data.png_files import png
 
 NOISE = np.random.default_rng(0).integers(0, 256, (12, 12, 3)).astype(np.uint8)
 
@@ -24,6 +25,14 @@ def half(path, **options):
     else:
         Image.fromarray(np.tile(NOISE, (6, 6, 1))).save(path, **options)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def damaged(path):
+    """16 bits, color, and a byte of the pixels is another than its checksum says."""
+    png(path, np.tile(NOISE.astype(np.uint16) * 257, (4, 4, 1)))
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 2] ^= 255
+    path.write_bytes(whole)
 
 
 def frames(path):
@@ -54,6 +63,25 @@ FILES = {
     "half.bmp": (half, "truncated"),
     "half.tif": (half, "."),
     "half.pgm": (lambda p: p.write_bytes(b"P5 4 4 1000\n" + bytes(10)), "truncated, 5 of 16 values"),
+    "minus.pgm": (lambda p: p.write_bytes(b"P2 2 1 7\n3 -1\n"), "a value of -1, but its header declares 7"),
+    "word.pgm": (lambda p: p.write_bytes(b"P5 x 1 300\n" + bytes(9)), "b'x' in the place of a number"),
+    "scale.pfm": (lambda p: p.write_bytes(b"Pf\n2 1\nwhite\n" + bytes(8)), "b'white' in its header; expected a scale"),
+    "start.tif": (lambda p: p.write_bytes(b"II*\0"), NOT_AN_IMAGE),
+    "nowhere.tif": (lambda p: p.write_bytes(b"MM\0*\xff\xff\xff\xff"), NOT_AN_IMAGE),
+    "page.jpg": (lambda p: p.write_text("<!DOCTYPE html><html>not found"), rf"{NOT_AN_IMAGE} \(a web page\)"),
+    "pointer.png": (lambda p: p.write_text("version https://git-lfs.github.com/spec/v1"), "git lfs pull brings"),
+    "phone.jpg": (lambda p: p.write_bytes(b"\0\0\0\x18ftypheic" + bytes(99)), "HEIF, which is not read"),
+    "loop.png": (lambda p: p.symlink_to("loop.png"), "a link that leads to itself"),
+    "pages.jpg": (lambda p: (pages(p.with_suffix(".tif")), p.with_suffix(".tif").rename(p)), f"4 pages .*{PAGES}"),
+    "damaged.png": (damaged, "damaged"),
+    "stack_of_gray.npy": (
+        lambda p: np.save(p, np.zeros((30, 20, 24))),
+        r"or many gray images\?.* as \[N, 1, H, W",
+    ),
+    "cmyk.tif": (
+        lambda p: tifffile.imwrite(p, np.zeros((8, 8, 4), np.uint16), photometric="separated"),
+        "SEPARATED with 16 bits, of which Pillow would keep 8",
+    ),
     "header.pgm": (lambda p: p.write_bytes(b"P5 4"), "truncated in its header"),
     "above.pgm": (lambda p: p.write_bytes(b"P2 2 1 7\n3 9\n"), "a value of 9, but its header declares 7"),
     "zero.pgm": (lambda p: p.write_bytes(b"P5 2 1 0\n" + bytes(2)), r"a largest value of 0 .* expected 1\.\.65535"),
@@ -178,6 +206,30 @@ FOLDERS = [
         r"'train' is the name of a split, but 'a' lies beside it.*none",
     ),
     (lambda: classes("f/a", "f/test"), [], r"'test' is the name of a split, but 'a' lies beside it"),
+    *(
+        (lambda folders=folders: classes(*(f"f/{name}/a" for name in folders)), [], expected)
+        for folders, expected in {
+            ("x/train", "x/test"): r"'x' holds splits \('test', 'train'\).*give data\.root=f/x to use them",
+            (
+                "data/Train",
+                "data/Val",
+                "more",
+            ): r"'data' holds splits \('Train', 'Val'\), which",
+            ("cat/train", "cat/test", "dog/train", "dog/test"): r"'cat' holds splits .*data\.splits=none",
+            ("bottle/train", "bottle/test_2"): r"'bottle' holds splits",
+            ("fold_0", "fold_1", "fold_2", "fold_3"): r"'fold_0', 'fold_1', 'fold_2', \.\.\. look like folds",
+            ("Fold1", "Fold2"): r"look like folds .* data\.splits=\{train: Fold1, test: Fold2\}",
+            ("kfold-1", "kfold-2"): r"look like folds",
+            ("split1", "split2"): r"look like folds",
+            ("cv0", "cv1"): r"look like folds",
+            ("seg_train", "seg_test", "seg_pred"): r"resemble the names of splits, but 'seg_pred' lies beside them",
+            ("train", "test1", "test2"): r"'test1' and 'test2' are both names of the test split",
+            ("train_1", "train_2", "test"): r"'train_1' and 'train_2' are both names of the train split",
+            ("fit", "test"): r"'fit' lies beside it .*data\.splits=\{train: fit, test: test\}",
+            ("train", "gallery"): r"'gallery' lies beside it .*data\.splits=\{train: train\}",
+        }.items()
+    ),
+    (lambda: lists("path\na/0.png\na/1.png\na/0.png\n"), ["data.splits=list.csv"], r"a/0\.png is listed twice for"),
     (lambda: classes("f/train/a", "f/Training/a"), [], r"'Training' and 'train' are both names of the train split"),
     (lambda: classes("f/train/a", "f/test/a", "f/eval/a"), [], r"'eval' and 'test' are both names of the test split"),
     (lambda: classes("f/a", "f/b"), ["data.splits={train: c}"], r"train is to be 'c', but f has no such folder"),
@@ -232,7 +284,13 @@ ONLY_RUN = [
     (lambda: os.makedirs("f"), [], r"expected one sub-folder of images for each class, but it is empty"),
     (lambda: classes("f"), [], r"4 images lie in it directly \(data\.splits=FILE\.csv gives classes to files\)"),
     (lambda: classes("f/a"), [], r"only one class, 'a'; a classifier needs at least two"),
-    (lambda: classes("f/x/train/a", "f/x/test/a"), [], r"only one class, 'x'.*give data\.root=\S*f/x"),
+    (lambda: classes("f/x/one/a", "f/x/two/a"), [], r"only one class, 'x'.*give data\.root=\S*f/x"),
+    (
+        lambda: (classes("f/images"), open("f/list.csv", "w").close()),
+        [],
+        r"only one class, 'images'.* a \.csv file beside it may have them: data\.splits=FILE\.csv",
+    ),
+    (lambda: classes("f/train/images", "f/train/masks", "f/test/images"), [], r"images/ and masks/ are images and"),
     (lambda: classes("f/images", "f/masks"), [], r"images/ and masks/ are images and their masks"),
     (lambda: classes("f/val/a", "f/test/a"), [], r"'test' and 'val' named as a split, but there is no train/"),
     (lambda: classes("f/train/a", "f/train/b", "f/test/c"), [], r"class 'c' does not occur among the training images"),

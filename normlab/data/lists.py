@@ -78,8 +78,8 @@ def unlisted(lists: dict[str, Rows], root: Path) -> list[str]:
 
 
 def _row(line: str, root: Path, where: Path, number: int) -> tuple[Path, str]:
-    separator = max("\t", ",", " ", key=line.rfind)  # the last in the line
-    name, _, label = (part.strip() for part in line.rpartition(separator))
+    found = re.fullmatch(r"(.*[^\s,])[\s,]+([^\s,]+)", line)
+    name, label = found.groups() if found else ("", line)
     file = _file(line, root, where.parent)  # a path with a space in it
     if file is None and name:
         file = _file(name, root, where.parent)

@@ -1,4 +1,4 @@
-"""PNG of 16 bits: gray by Pillow, color, which Pillow would cut to 8, by imagecodecs or torchvision."""
+"""PNG of 16 bits, of which Pillow alone would cut color to 8."""
 
 from __future__ import annotations
 
@@ -45,17 +45,36 @@ def read(opened: Image.Image, path: Path, reading: Reading, page: int) -> Pictur
     return Picture(array, white=_white_by_sbit(path, array), notes=notes, mask=mask)
 
 
-def _decode(path: Path) -> NDArray[Any]:
+def _decode(path: Path) -> NDArray[np.uint16]:
     try:
         import imagecodecs
 
         array = imagecodecs.png_decode(path.read_bytes())
-        return np.ascontiguousarray(array.transpose(2, 0, 1) if array.ndim == 3 else array[None])
     except ImportError:
-        from torchvision.io import ImageReadMode, decode_image  # here, because it imports PyTorch
+        _check(path)  # because Pillow takes missing rows for black ones
+        array = _by_pillow(path)
+    return np.ascontiguousarray(array.transpose(2, 0, 1) if array.ndim == 3 else array[None])
 
-        _check(path)  # because torchvision 0.29 ends the whole process (SIGSEGV) at damaged data
-        return decode_image(str(path), mode=ImageReadMode.UNCHANGED).numpy()
+
+def _by_pillow(path: Path) -> NDArray[np.uint16]:
+    """Color and gray with alpha, [H, W, C]: Pillow reads the upper or the lower byte of each sample, as it is told."""
+
+    def pixels(as_bytes: str) -> NDArray[np.uint16]:
+        with Image.open(path) as image:
+            opened: Any = image
+            decoder, extents, offset, _ = opened.tile[0]
+            opened.tile, opened._mode = [(decoder, extents, offset, as_bytes)], as_bytes.partition(";")[0]
+            return np.asarray(opened).astype(np.uint16)
+
+    with Image.open(path) as image:
+        opened: Any = image
+        mode = opened.tile[0][3].partition(";")[0]
+    if mode == "LA":  # as many bytes as RGBA of 8 bits
+        both = pixels("RGBA")
+        high, low = both[..., ::2], both[..., 1::2]
+    else:
+        high, low = pixels(f"{mode};16B"), pixels(f"{mode};16L")
+    return (high << 8 | low).astype(np.uint16, copy=False)
 
 
 def _check(path: Path) -> None:
@@ -89,7 +108,7 @@ def _check(path: Path) -> None:
                 raise CorruptImageError(f"{path}: truncated or damaged: {len(rows_of_bytes):,} bytes of pixels")
 
 
-def _white_by_sbit(path: Path, array: NDArray[Any]) -> float | None:
+def _white_by_sbit(path: Path, array: NDArray[np.uint16]) -> float | None:
     """White by the chunk sBIT (significant bits), if the values are not spread over 16 bits as the standard asks.
 
     PNG (ISO 15948, 11.3.2.8): samples of fewer bits are scaled up to the full depth, by shifting or by repeating their

@@ -1,0 +1,331 @@
+"""Files as other programs write them: right values from the arrays before they were written, and what is told."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, PngImagePlugin
+
+from normlab.data import dataset
+from normlab.errors import DataError
+from normlab.inspect import inspect
+from normlab.inspection.report import report, text_of
+from normlab.pictures import CorruptImageError, Reading, count_pages, read_picture
+from tests.data.png_files import chunk, png, rows
+
+RNG = np.random.default_rng(11)
+GRAY, COLOR = (RNG.integers(0, 65536, shape).astype(np.uint16) for shape in ((20, 26), (20, 26, 3)))
+SMALL, RGB = (RNG.integers(0, 256, shape).astype(np.uint8) for shape in ((20, 26), (20, 26, 3)))
+PALETTE = RNG.integers(0, 256, (8, 3)).astype(np.uint8)
+PLACES = RNG.integers(0, 8, (20, 26)).astype(np.uint8)
+ALPHA = np.where(RNG.random((20, 26)) > 0.5, 65535, 0).astype(np.uint16)
+
+
+def seen(*arguments):
+    label, _, subject = inspect(list(map(str, arguments)))
+    content = report(subject.train, subject.total, resamples=20, with_conditioning=False, subject=subject)
+    return content, text_of(label, content)
+
+
+def palette(path, **chunks):
+    data = np.hstack([np.zeros((20, 1), np.uint8), PLACES]).tobytes()
+    before = [(b"PLTE", PALETTE.tobytes()), *((name.encode(), content) for name, content in chunks.items())]
+    png(path, PLACES, data, depth=8, color=3, before=before)
+
+
+def gray_8(path, array, **chunks):
+    data = np.hstack([np.zeros((len(array), 1), np.uint8), array]).tobytes()
+    png(path, array, data, depth=8, color=0, before=[(name.encode(), content) for name, content in chunks.items()])
+
+
+def pgm(path, values, largest=1023):
+    path.write_bytes(b"P5\n26 20\n%d\n" % largest + values.astype(">u2").tobytes())
+
+
+# A file's name, what writes it, its pixels [H, W, C] or [H, W], its white.
+VALUES = {
+    "gray.png": (lambda p: png(p, GRAY), GRAY, None),
+    "color.png": (lambda p: png(p, COLOR), COLOR, None),
+    "alpha.png": (lambda p: png(p, np.dstack([COLOR, ALPHA])), COLOR, None),
+    "gray_alpha.png": (lambda p: png(p, np.dstack([GRAY, ALPHA])), GRAY, None),
+    "sbit.png": (lambda p: png(p, COLOR >> 6, before=[(b"sBIT", b"\x0a\x0a\x0a")]), COLOR >> 6, 1023),
+    "tiff_called.png": (lambda p: tifffile.imwrite(p, COLOR, photometric="rgb"), COLOR, None),
+    "tiff_called.jpg": (lambda p: tifffile.imwrite(p, GRAY), GRAY, None),
+    "floats_called.webp": (lambda p: tifffile.imwrite(p, GRAY / np.float32(7)), GRAY / np.float32(7), None),
+    "pgm_called.png": (lambda p: pgm(p, GRAY >> 6), GRAY >> 6, 1023),
+    "ppm_called.jpg": (lambda p: p.write_bytes(b"P6 26 20 65535\n" + COLOR.astype(">u2").tobytes()), COLOR, None),
+    "plain_called.bmp": (lambda p: p.write_bytes(b"P5 26 20 255\n" + SMALL.tobytes()), SMALL, None),
+    "png_called.tif": (lambda p: png(p, COLOR), COLOR, None),
+    "bmp_called.tiff": (lambda p: Image.fromarray(RGB).save(p, "BMP"), RGB, None),
+    "png_called.pgm": (lambda p: png(p, COLOR), COLOR, None),
+    "inverted_bits.tif": (
+        lambda p: tifffile.imwrite(p, SMALL > 99, photometric="miniswhite"),
+        np.where(SMALL > 99, 0, 255),
+        None,
+    ),
+    "int8.tif": (lambda p: tifffile.imwrite(p, SMALL.view(np.int8)), SMALL.view(np.int8), None),
+    "half.tif": (lambda p: tifffile.imwrite(p, (GRAY / 9).astype("f2")), (GRAY / 9).astype("f2"), None),
+    "big_endian_tiles.tif": (
+        lambda p: tifffile.imwrite(p, COLOR.transpose(2, 0, 1), byteorder=">", photometric="rgb", tile=(16, 16)),
+        COLOR,
+        None,
+    ),
+    "ascii.ppm": (
+        lambda p: p.write_text("P3 26 20 # white:\n1023\n" + " ".join(map(str, (COLOR >> 6).ravel()))),
+        COLOR >> 6,
+        1023,
+    ),
+    "bits.pnm": (
+        lambda p: p.write_bytes(b"P4\n26 20\n" + np.packbits(SMALL > 99, axis=1).tobytes()),
+        np.where(SMALL > 99, 0, 255),
+        None,
+    ),
+    "other_end.pfm": (
+        lambda p: p.write_bytes(b"PF\n26 20\n1.0\n" + COLOR[::-1].astype(">f4").tobytes()),
+        COLOR.astype("f4"),
+        None,
+    ),
+    "fortran.npy": (lambda p: np.save(p, np.asfortranarray(COLOR)), COLOR, None),
+    "big_endian.npy": (lambda p: np.save(p, GRAY.astype(">u2")), GRAY, None),
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_pixels_are_those_that_were_written(tmp_path, name):
+    write, expected, white = VALUES[name]
+    write(tmp_path / name)
+    picture = read_picture(tmp_path / name)
+    array = picture.array.transpose(1, 2, 0)
+    assert np.array_equal(array, expected if expected.ndim == 3 else expected[..., None])
+    assert picture.white == white
+
+
+TRANSPARENT = "alpha channel, dropped"
+# What writes a PNG, and which of its pixels are not transparent.
+WITH_TRANSPARENCY = {
+    "gray, 8 bits": (lambda p: gray_8(p, SMALL, tRNS=struct.pack(">H", SMALL[0, 0])), SMALL[0, 0] != SMALL),
+    "gray, 16 bits": (lambda p: png(p, GRAY, before=[(b"tRNS", struct.pack(">H", GRAY[3, 4]))]), GRAY[3, 4] != GRAY),
+    "color, 16 bits": (
+        lambda p: png(p, COLOR, before=[(b"tRNS", struct.pack(">HHH", *COLOR[3, 4]))]),
+        (COLOR[3, 4] != COLOR).any(2),
+    ),
+    "palette": (lambda p: palette(p, tRNS=bytes([255, 0])), PLACES != 1),
+    "alpha, 16 bits": (lambda p: png(p, np.dstack([COLOR, ALPHA])), ALPHA > 0),
+}
+
+
+@pytest.mark.parametrize("name", WITH_TRANSPARENCY)
+def test_transparency_of_any_kind_is_told_and_used(tmp_path, name):
+    write, counts = WITH_TRANSPARENCY[name]
+    write(tmp_path / "x.png")
+    assert TRANSPARENT in read_picture(tmp_path / "x.png").notes
+    masked = read_picture(tmp_path / "x.png", Reading(mask="alpha"))
+    assert "alpha channel, used as a mask" in masked.notes
+    assert np.array_equal(masked.mask, counts)
+    assert any("data.mask=alpha leaves them out" in note for note in seen(tmp_path)[0]["notes"])
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_alpha_may_be_any_of_the_extra_samples(tmp_path, place):
+    extra = ["unspecified", "unspecified"]
+    extra[place] = "unassalpha"
+    array = np.dstack([COLOR, GRAY, GRAY])
+    array[..., 3 + place] = ALPHA
+    tifffile.imwrite(tmp_path / "x.tif", array, photometric="rgb", extrasamples=extra)
+    picture = read_picture(tmp_path / "x.tif", Reading(mask="alpha"))
+    assert np.array_equal(picture.array, np.delete(array, 3 + place, axis=2).transpose(2, 0, 1))
+    assert np.array_equal(picture.mask, ALPHA > 0)
+
+
+def test_a_mask_inside_a_tiff_is_no_page(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        file.write(RGB, photometric="rgb")
+        file.write(SMALL > 99, subfiletype=4, photometric="mask")
+    picture = read_picture(tmp_path / "x.tif")
+    assert np.array_equal(picture.array.transpose(1, 2, 0), RGB)
+    assert "a mask in the file, not used" in picture.notes
+
+
+def turned(array, orientation):
+    """What EXIF 2.3, table 6, says of the stored row 0 and column 0."""
+    flipped = {1: array, 2: array[:, ::-1], 3: array[::-1, ::-1], 4: array[::-1]}
+    if orientation < 5:
+        return flipped[orientation]
+    return np.swapaxes(flipped[{5: 1, 6: 4, 7: 3, 8: 2}[orientation]], 0, 1)
+
+
+TIFFS = {
+    "palette": (
+        lambda p, **options: Image.fromarray(RGB).quantize(8).save(p, tiffinfo=options["info"]),
+        lambda: np.asarray(Image.fromarray(RGB).quantize(8).convert("RGB")),
+    ),
+    "bits": (
+        lambda p, **options: Image.fromarray(SMALL > 99).save(p, tiffinfo=options["info"]),
+        lambda: np.where(SMALL > 99, 255, 0)[..., None],
+    ),
+    "LZW": (
+        lambda p, **options: Image.fromarray(RGB).save(p, tiffinfo=options["info"], compression="tiff_lzw"),
+        lambda: RGB,
+    ),
+    "16 bits": (
+        lambda p, **options: tifffile.imwrite(p, GRAY, extratags=[(274, "H", 1, options["info"][274], True)]),
+        lambda: GRAY[..., None],
+    ),
+}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", TIFFS)
+def test_tiff_is_turned_once_and_on_request_alone(tmp_path, name, orientation):
+    """Pillow turns TIFF alone, without being asked."""
+    write, stored = TIFFS[name]
+    write(tmp_path / "x.tif", info={274: orientation})
+    ignored, applied = (read_picture(tmp_path / "x.tif", Reading(exif=exif)) for exif in ("ignore", "apply"))
+    assert np.array_equal(ignored.array.transpose(1, 2, 0), stored())
+    assert np.array_equal(applied.array.transpose(1, 2, 0), turned(stored(), orientation))
+    assert any("EXIF orientation" in note for note in ignored.notes) == (orientation > 1)
+
+
+def test_an_orientation_in_xmp_counts(tmp_path):
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", '<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="6"/>')
+    Image.fromarray(RGB).save(tmp_path / "x.png", pnginfo=info)
+    assert np.array_equal(read_picture(tmp_path / "x.png", Reading(exif="apply")).array[0], turned(RGB[..., 0], 6))
+
+
+def animation(path, first, second):
+    control = struct.pack(">IIIIHHBB", 26, 20, 0, 0, 1, 10, 0, 0)
+    frames = [(b"acTL", struct.pack(">II", 2, 0)), (b"fcTL", struct.pack(">I", 0) + control)]
+    last = struct.pack(">I", 2) + zlib.compress(rows(second))
+    png(path, first, before=frames, after=[(b"fcTL", struct.pack(">I", 1) + control), (b"fdAT", last)])
+
+
+@pytest.mark.parametrize("array", [GRAY, COLOR], ids=["gray", "color"])
+def test_the_second_frame_of_16_bits_is_not_the_first_again(tmp_path, array):
+    animation(tmp_path / "x.png", array, array[::-1])
+    assert count_pages(tmp_path / "x.png", Reading(pages="all")) == 2
+    first = read_picture(tmp_path / "x.png", Reading(pages="first"))
+    assert np.array_equal(first.array.transpose(1, 2, 0).squeeze(), array)
+    with pytest.raises(CorruptImageError, match=r"an animation of 16 bits; only its first frame is read"):
+        read_picture(tmp_path / "x.png", Reading(pages="all"), page=1)
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "x.tif"])
+def test_pages_are_counted_by_what_a_file_is(tmp_path, name):
+    """TIFF under the name of a JPEG, an animated PNG under the name of TIFF."""
+    if name == "x.jpg":
+        tifffile.imwrite(tmp_path / name, np.stack([SMALL] * 4), photometric="minisblack")
+    else:
+        frames = [Image.fromarray(np.roll(RGB, n, 0)) for n in range(4)]
+        frames[0].save(tmp_path / name, "PNG", save_all=True, append_images=frames[1:])
+    assert seen(tmp_path, "data.pages=all")[0]["images"] == 4
+
+
+@pytest.mark.parametrize("part", ["checksum", "compression", "filter", "length"])
+def test_a_damaged_png_of_16_bits_is_one_line(tmp_path, part):
+    """Pillow says nothing of two of them; torchvision 0.29 ends the process with SIGSEGV at each."""
+    data = bytearray(rows(COLOR))
+    if part == "filter":
+        data[157 * 3] = 9
+    packed = bytearray(zlib.compress(bytes(data[:1000] if part == "length" else data)))
+    if part == "compression":
+        packed[-1] ^= 255
+    body = bytearray(chunk(b"IDAT", bytes(packed)))
+    if part == "checksum":
+        body[-1] ^= 255
+    png(tmp_path / "x.png", COLOR)
+    whole = (tmp_path / "x.png").read_bytes()
+    (tmp_path / "x.png").write_bytes(whole[:33] + body + whole[-12:])
+    with pytest.raises(CorruptImageError) as caught:
+        read_picture(tmp_path / "x.png")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_an_interlaced_png_of_16_bits(tmp_path):
+    passes = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+    data = b"".join(rows(COLOR[top::down, left::right]) for left, top, right, down in passes)
+    png(tmp_path / "x.png", COLOR, data)
+    whole = (tmp_path / "x.png").read_bytes()
+    head = whole[16:28] + b"\x01"
+    (tmp_path / "x.png").write_bytes(whole[:8] + chunk(b"IHDR", head) + whole[33:])
+    assert np.array_equal(read_picture(tmp_path / "x.png").array.transpose(1, 2, 0), COLOR)
+
+
+def profile():
+    from PIL import ImageCms
+
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "note"),
+    [
+        ("x.tif", lambda p: tifffile.imwrite(p, COLOR, photometric="rgb", iccprofile=profile()), "ICC profile"),
+        ("y.tif", lambda p: tifffile.imwrite(p, RGB, photometric="rgb", iccprofile=profile()), "ICC profile"),
+        ("x.png", lambda p: gray_8(p, SMALL, gAMA=struct.pack(">I", 100000)), "gamma other than that of sRGB"),
+        ("y.png", lambda p: png(p, GRAY, before=[(b"gAMA", struct.pack(">I", 55556))]), "gamma other than"),
+    ],
+)
+def test_colors_that_are_not_those_of_srgb_are_told(tmp_path, name, write, note):
+    write(tmp_path / name)
+    assert any(note in one for one in read_picture(tmp_path / name).notes)
+
+
+@pytest.mark.parametrize("chunks", [{"gAMA": struct.pack(">I", 45455)}, {"gAMA": struct.pack(">I", 1), "sRGB": b"\0"}])
+def test_srgb_is_not_worth_a_note(tmp_path, chunks):
+    gray_8(tmp_path / "x.png", SMALL, **chunks)
+    assert read_picture(tmp_path / "x.png").notes == ()
+
+
+def ranges(root):
+    for label in ("a", "b"):
+        (root / label).mkdir(parents=True)
+        for n, largest in enumerate((1023, 1023, 1023, 4095)):
+            pgm(root / label / f"{n}.pgm", RNG.integers(0, largest + 1, (20, 26)), largest)
+
+
+@pytest.mark.parametrize("options", [{}, {"stream": True, "image_size": 8, "workers": 0}])
+@pytest.mark.parametrize("cache", [False, True])
+def test_files_of_different_ranges_go_together_under_one(tmp_path, options, cache):
+    ranges(tmp_path)
+    data = dataset("folder", root=tmp_path, white=4095, cache=cache, **options)
+    assert (data.white, sum(map(len, data.splits.values()))) == (4095, 8)
+    data.train.images.float()
+    with pytest.raises(DataError, match=r"set one range with data\.white=NUMBER"):
+        dataset("folder", root=tmp_path, cache=cache, **options)
+
+
+def test_inspect_takes_files_of_different_ranges_under_one(tmp_path):
+    ranges(tmp_path)
+    content, _ = seen(tmp_path, "data.white=4095")
+    pixels = np.stack([read_picture(path).array for path in sorted(tmp_path.rglob("*.pgm"))]) / 4095
+    assert (content["images"], content["unreadable"]) == (8, [])
+    assert content["channels"][0]["mean_pooled"]["value"] == pytest.approx(pixels.mean(), rel=1e-12)
+    assert "white 4095" in seen(tmp_path)[0]["unreadable"][0]
+
+
+def test_numbers_without_a_range_that_look_like_8_bits_are_told(tmp_path):
+    (tmp_path / "8").mkdir(), (tmp_path / "unit").mkdir()
+    for n in range(3):
+        np.save(tmp_path / "8" / f"{n}.npy", np.roll(SMALL, n).astype(np.float32))
+        np.save(tmp_path / "unit" / f"{n}.npy", np.roll(SMALL, n) / np.float32(255))
+    assert any("NO RANGE: float32 from" in warning for warning in seen(tmp_path / "8")[0]["warnings"])
+    for arguments in ([tmp_path / "8", "data.white=255"], [tmp_path / "unit"]):
+        assert seen(*arguments)[0]["warnings"] == []
+
+
+def test_a_mask_that_leaves_out_nothing_is_told(tmp_path):
+    Image.fromarray(SMALL).save(tmp_path / "x.png")
+    assert "leaves out no pixel" in seen(tmp_path, "data.mask=nodata=-9999")[1]
+
+
+def test_8_bits_beside_16_are_told_in_a_stream_too(tmp_path):
+    for label in ("a", "b"):
+        (tmp_path / label).mkdir()
+        for n in range(6):
+            array = np.roll(SMALL if n % 2 else GRAY, n + 6 * (label == "b"))
+            Image.fromarray(array).save(tmp_path / label / f"{n}.png")
+    memory, streamed = (dataset("folder", root=tmp_path, image_size=8, stream=s, workers=0) for s in (False, True))
+    assert memory.notes == streamed.notes == ("6 images: 8 bits, as 16 (x * 257)",)

@@ -1,0 +1,245 @@
+"""How folders are laid out in the wild: which are splits and classes, what is no image, and what is told."""
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from normlab.data import dataset
+from normlab.data.layout import walk
+from normlab.errors import DataError
+from normlab.inspect import inspect
+from normlab.inspection.report import report, text_of
+
+RNG = np.random.default_rng(12)
+
+
+def save(folder, count, name="{}.png", mask=False):
+    folder.mkdir(parents=True, exist_ok=True)
+    for n in range(count):
+        pixels = RNG.integers(0, 256, (8, 8, 3)).astype(np.uint8)
+        Image.fromarray((pixels[..., 0] > 99).astype(np.uint8) if mask else pixels).save(folder / name.format(n))
+
+
+def classes(folder, count):
+    save(folder / "a", count), save(folder / "b", count)
+
+
+def seen(*arguments):
+    label, _, subject = inspect(list(map(str, arguments)))
+    content = report(subject.train, subject.total, resamples=20, with_conditioning=False, subject=subject)
+    return content, text_of(label, content)
+
+
+PAIRS = [
+    ("Train Set", "Test Set"),
+    ("TrainingData", "TestData"),
+    ("trainset", "testset"),
+    ("TrainImages", "TestImages"),
+    ("traindata", "valdata"),
+    ("Trainset", "Valset"),
+    ("imagesTr", "imagesTs"),
+    ("TrainFolder", "TestFolder"),
+    ("trainA", "testA"),
+    ("Trainingsdaten", "Testdaten"),
+    ("train ", "test "),
+    ("trainval", "test"),
+    ("train", "test_set"),
+    ("train", "val2017"),
+    ("train_full", "test"),
+    ("train", "validate"),
+    ("train", "hold-out"),
+    ("train", "Held Out"),
+    ("train", "unseen"),
+    ("seg_train/seg_train", "seg_test/seg_test"),
+    ("train/train", "test/test"),
+]
+
+
+@pytest.mark.parametrize(("train", "test"), PAIRS)
+def test_names_of_splits(tmp_path, train, test):
+    classes(tmp_path / train, 6), classes(tmp_path / test, 3)
+    for options in ({}, {"stream": True, "image_size": 8, "workers": 0}):
+        data = dataset("folder", root=tmp_path, cache=False, **options)
+        assert data.classes == ("a", "b")
+        assert len(data.splits["test"]) == 6
+    content, _ = seen(tmp_path)
+    assert [(row["split"], row["images"]) for row in content["splits"]] == [("train", 12), ("test", 6)]
+    named = [name for name in (train, test) if name not in ("train", "test")]
+    assert all(any(f"{name}/ is the" in note for note in content["notes"]) for name in named)
+
+
+def test_a_third_split_of_a_longer_name_is_not_left_out(tmp_path):
+    classes(tmp_path / "train", 6), classes(tmp_path / "val", 2), classes(tmp_path / "test_images", 3)
+    assert {name: len(part) for name, part in dataset("folder", root=tmp_path).splits.items()} == {
+        "train": 12,
+        "validation": 4,
+        "test": 6,
+    }
+
+
+@pytest.mark.parametrize("names", [("train_station", "bus_station"), ("test_strip", "swab"), ("valley", "devil")])
+def test_words_of_splits_in_classes(tmp_path, names):
+    for name in names:
+        save(tmp_path / name, 6)
+    assert dataset("folder", root=tmp_path).classes == tuple(sorted(names))
+
+
+def test_every_folder_is_a_class_on_request(tmp_path):
+    for name in ("fold_0", "fold_1"):
+        classes(tmp_path / name, 4)
+    with pytest.raises(DataError, match="look like folds"):
+        dataset("folder", root=tmp_path)
+    assert dataset("folder", root=tmp_path, splits="none").classes == ("fold_0", "fold_1")
+    assert dataset("folder", root=tmp_path, splits={"train": "fold_0", "test": "fold_1"}).classes == ("a", "b")
+    assert seen(tmp_path, "data.splits=none")[0]["classes"] == {"fold_0": 8, "fold_1": 8}
+
+
+def told(root, expected, **options):
+    """Both a run and inspect say it."""
+    for notes in (dataset("folder", root=root, cache=False, **options).notes, seen(root)[0]["notes"]):
+        assert any(expected in note for note in notes), notes
+
+
+def test_folders_of_the_same_classes_are_told(tmp_path):
+    classes(tmp_path / "siteA", 4), classes(tmp_path / "siteB", 4)
+    told(tmp_path, "SAME SUB-FOLDERS: 'siteA', 'siteB' are taken as classes, but each holds 'a', 'b'")
+
+
+def test_splits_in_names_of_files_are_told(tmp_path):
+    for label in ("a", "b"):
+        save(tmp_path / label, 4, "train_{}.png"), save(tmp_path / label, 4, "test_{}.png")
+    told(tmp_path, "SPLITS IN NAMES: the names of files begin with those of splits (8 of test, 8 of train)")
+
+
+def test_images_below_those_of_a_class_are_told(tmp_path):
+    classes(tmp_path, 4), save(tmp_path / "a/thumbnails", 4)
+    told(tmp_path, "images in sub-folders of classes, beside other images, count like those (a/thumbnails/ 4)")
+
+
+def test_images_beside_classes_are_told(tmp_path):
+    classes(tmp_path, 4), save(tmp_path, 1)
+    assert any("1 image directly in" in note for note in seen(tmp_path)[0]["notes"])
+
+
+# How masks lie beside the images of a class: folders or names of the images and of the masks.
+MASKS = {
+    "folders": (("images", "{}.png"), ("masks", "{}.png")),
+    "other words": (("imgs", "{}.png"), ("GroundTruth", "{}.png")),
+    "a suffix": ((".", "scan ({}).png"), (".", "scan ({})_mask.png")),
+    "several": ((".", "s{}.png"), (".", "s{}_mask_1.png")),
+    "another suffix": ((".", "ISIC_{}.jpg"), (".", "ISIC_{}_segmentation.png")),
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_masks_beside_the_images_of_a_class_are_no_images(tmp_path, name):
+    (folder, image), (beside, mask) = MASKS[name]
+    for label in ("covid", "normal"):
+        save(tmp_path / label / folder, 6, image), save(tmp_path / label / beside, 6, mask, mask=True)
+    told(tmp_path, "left out 12 masks beside images")
+    data = dataset("folder", root=tmp_path)
+    assert (data.classes, sum(map(len, data.splits.values()))) == (("covid", "normal"), 12)
+    content, _ = seen(tmp_path)
+    assert (content["images"], content["greyscale"]) == (12, 0)
+
+
+def test_a_name_like_that_of_a_mask_without_its_image_counts(tmp_path):
+    classes(tmp_path, 3), save(tmp_path / "a", 3, "face_{}_mask.png")
+    assert seen(tmp_path)[0]["images"] == 9
+
+
+def test_masks_beside_folders_without_images(tmp_path):
+    """Pascal VOC: lists and boxes beside images and two kinds of masks."""
+    save(tmp_path / "JPEGImages", 4), save(tmp_path / "SegmentationClass", 4, mask=True)
+    save(tmp_path / "SegmentationObject", 4, mask=True)
+    (tmp_path / "ImageSets").mkdir(), (tmp_path / "ImageSets/train.txt").touch()
+    (tmp_path / "Annotations").mkdir(), (tmp_path / "Annotations/0.xml").touch()
+    content, text = seen(tmp_path)
+    assert content["images"] == 4
+    assert "left out Annotations/, SegmentationClass/, SegmentationObject/" in text
+
+
+def test_masks_inside_splits(tmp_path):
+    for part in ("train", "test"):
+        save(tmp_path / part / "images", 4), save(tmp_path / part / "masks", 4, mask=True)
+    with pytest.raises(DataError, match="are images and their masks"):
+        dataset("folder", root=tmp_path)
+    assert [row["images"] for row in seen(tmp_path)[0]["splits"]] == [4, 4]
+
+
+def test_hidden_files_and_links_are_told(tmp_path):
+    classes(tmp_path, 4)
+    for name in (".DS_Store", "._0.png"):
+        (tmp_path / "a" / name).touch()
+    (tmp_path / "b" / "again").symlink_to(tmp_path / "a"), (tmp_path / "b" / "up").symlink_to("..")
+    below = walk(tmp_path)
+    assert len(below.images) == 8
+    assert below.notes() == [
+        "left out 2 hidden files (.DS_Store, ._0.png)",
+        "left out 2 links to folders that count already, or lie above (again, up)",
+    ]
+
+
+def test_control_characters_in_names_are_escaped(tmp_path):
+    for name in ("new\nline", "red\x1b[31m"):
+        save(tmp_path / name, 4)
+    (tmp_path / "x.a\nb").touch()
+    content, text = seen(tmp_path)
+    assert content["classes"] == {"new\\nline": 4, "red\\x1b[31m": 4}
+    assert "\x1b" not in text
+    assert "1 .a\\nb" in text
+    assert dataset("folder", root=tmp_path).classes == ("new\\nline", "red\\x1b[31m")
+
+
+def test_training_images_of_equal_bytes_are_told(tmp_path):
+    classes(tmp_path, 4)
+    (tmp_path / "b/copy.png").write_bytes((tmp_path / "a/0.png").read_bytes())
+    warnings = seen(tmp_path)[0]["warnings"]
+    assert any("REPEATED: 1 images have the same bytes as another training image" in one for one in warnings)
+    os.remove(tmp_path / "b/copy.png")
+    assert seen(tmp_path)[0]["warnings"] == []
+
+
+# ---- lists
+
+
+def listed(root, text, name="list.csv"):
+    classes(root, 4)
+    (root / name).parent.mkdir(exist_ok=True)
+    (root / name).write_bytes(text.encode())
+
+
+@pytest.mark.parametrize(
+    "header", ["path,label,split", "Image Path,Label,Split", "File-Name,Class,Subset", "image_id;target;fold"]
+)
+@pytest.mark.parametrize("values", [("train", "test"), ("Train ", "TEST SET"), ("training_set", "testing")])
+def test_headers_and_values_of_lists(tmp_path, header, values):
+    rows = [f"{c}/{n}.png,{c},{values[n > 2]}" for c in "ab" for n in range(4)]
+    text = "\r\n".join([header, *rows])
+    listed(tmp_path, text.replace(",", ";") if ";" in header else text)
+    data = dataset("folder", root=tmp_path, splits="list.csv", cache=False)
+    assert len(data.splits["test"]) == 2
+    assert data.classes == ("a", "b")
+
+
+def test_paths_of_windows(tmp_path):
+    listed(tmp_path, "\ufeffpath,split\r\n" + "\r\n".join(f"{c}\\{n}.png,train" for c in "ab" for n in range(4)))
+    assert sum(map(len, dataset("folder", root=tmp_path, splits="list.csv").splits.values())) == 8
+
+
+@pytest.mark.parametrize("separator", [" ", "\t", ", "])
+def test_lists_of_lines(tmp_path, separator):
+    for part, numbers in (("train_list", range(3)), ("test_list", [3])):
+        listed(tmp_path, "\n".join(f"{c}/{n}.png{separator}{c}" for c in "ab" for n in numbers), f"l/{part}.txt")
+    data = dataset("folder", root=tmp_path, splits="l", cache=False)
+    assert len(data.splits["test"]) == 2
+    assert data.classes == ("a", "b")
+
+
+def test_images_that_no_list_names_are_told(tmp_path):
+    listed(tmp_path, "path,split\n" + "\n".join(f"{c}/{n}.png,train" for c in "ab" for n in range(3)))
+    expected = "left out 2 images in"
+    assert any(expected in note for note in dataset("folder", root=tmp_path, splits="list.csv").notes)
+    assert any(expected in note for note in seen(tmp_path, "data.splits=list.csv")[0]["notes"])

@@ -61,7 +61,7 @@ MASK_WORDS = frozenset(
     | {"gt", "gts", "groundtruth", "truth", "seg", "segs", "segmentation", "segmentations"}
 )
 # A mask beside its image: X_mask.png beside X.png.
-MASK_OF = re.compile(r"(.+)[_ -](masks?|seg|segmentation|gt|groundtruth)([_ -]?[0-9]+)?", re.IGNORECASE)
+MASK_OF = re.compile(r"[_ -](masks?|seg|segmentation|gt|groundtruth)([_ -]?[0-9]+)?$", re.IGNORECASE)
 
 
 @dataclass
@@ -170,8 +170,8 @@ def walk(root: Path, on_error: Callable[[OSError], object] | None = None, deep: 
             suffix = suffix_of(name)
             if name.startswith("."):
                 result.hidden[name] += 1
-            elif suffix is not None and (mask := MASK_OF.fullmatch(_stem(name))) and mask[1] in stems:
-                result.masks[f"X_{mask[2]} beside X"] += 1
+            elif suffix is not None and (mask := MASK_OF.search(stem := _stem(name))) and stem[: mask.start()] in stems:
+                result.masks[f"X_{mask[1]} beside X"] += 1
             elif suffix is not None:
                 result.images.append(Path(parent, name))
             else:
@@ -302,14 +302,19 @@ def doubts(root: Path, images: Sequence[Path], are_splits: bool) -> list[str]:
             f"SAME SUB-FOLDERS: {folders[0]!r}, {folders[1]!r} are taken as classes, but each holds {same[0]!r}, "
             f"{same[1]!r}; if those are the classes, name the splits, as {names}"
         )
+    start = len(str(root / "x")) - 1
+    parents = Counter(str(path)[start:].rpartition(os.sep)[0] for path in images)
     words: Counter[str] = Counter()
+    for path in () if are_splits else images:
+        found = re.match("[a-z]*", path.name.casefold())
+        words[SPLIT_OF.get(found[0] if found else "", "")] += 1
+        if "" in words:
+            break
     places: dict[str, Counter[str]] = {}
-    for path in images:
-        word = re.match("[a-z]*", path.name.casefold())
-        words[SPLIT_OF.get(word[0] if word else "", "")] += 1
-        first, *between = path.relative_to(root).parts[:-1] or ("",)
-        places.setdefault(first, Counter())["/".join((first, *between[:1]))] += 1
-    if not are_splits and "" not in words and words["train"] and len(words) > 1:
+    for parent, count in parents.items():
+        first, *between = parent.split(os.sep)
+        places.setdefault(first, Counter())["/".join((first, *between[:1]))] += count
+    if "" not in words and words["train"] and len(words) > 1:
         counts = ", ".join(f"{count:,} of {split}" for split, count in words.items() if split)
         sentences.append(
             f"SPLITS IN NAMES: the names of files begin with those of splits ({counts}), which are not used; "

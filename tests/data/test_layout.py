@@ -118,6 +118,12 @@ def test_images_below_those_of_a_class_are_told(tmp_path):
     told(tmp_path, "images in sub-folders of classes, beside other images, count like those (a/thumbnails/ 4)")
 
 
+def test_what_is_told_does_not_depend_on_how_a_folder_is_named(tmp_path, monkeypatch):
+    classes(tmp_path, 4), save(tmp_path / "a/small", 4)
+    monkeypatch.chdir(tmp_path)
+    told(".", "beside other images, count like those (a/small/ 4)")
+
+
 def test_images_beside_classes_are_told(tmp_path):
     classes(tmp_path, 4), save(tmp_path, 1)
     assert any("1 image directly in" in note for note in seen(tmp_path)[0]["notes"])

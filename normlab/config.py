@@ -529,7 +529,9 @@ def check(schema: type[S], values: Any, prefix: str = "") -> S:
             path = [part for place, part in enumerate(problem["loc"]) if place == 0 or isinstance(part, int)]
             key = prefix + ".".join(map(str, path))
             problems.setdefault(key, _line(key, problem, schema))
-        raise ConfigError(*problems.values()) from None
+        # A number in a list says more than the list that it makes wrong.
+        whole = {key for key in problems if any(other.startswith(f"{key}.") for other in problems)}
+        raise ConfigError(*(line for key, line in problems.items() if key not in whole)) from None
 
 
 def _line(key: str, problem: Any, schema: type[Section]) -> str:

@@ -331,13 +331,19 @@ def test_a_bad_folder_or_key_is_refused_by_a_run(here, write, arguments, expecte
             ["norm.mean=[123.675,116.28,103.53]", "norm.std=[58.395,57.12,57.375]"],
             r"norm\.mean=\[0\.485,0\.456,0\.406\]",
         ),
-        (["norm.mean=127.5", "norm.std=127.5"], r"divided by 255 they are norm\.mean=0\.5 norm\.std=0\.5"),
+        (["norm.mean=127.5", "norm.std=127.5"], r"divided by 255 they are norm\.mean=0\.5 norm\.std=0\.5$"),
+        (["norm.mean=0.5", "norm.std=51"], r"divided by 255 they are norm\.mean=0\.5 norm\.std=0\.2"),
+        (["norm.mean=50", "norm.std=25"], r"if they are percent, norm\.mean=0\.5 norm\.std=0\.25$"),
+        (["norm.mean=102", "norm.std=1"], r"divided by 255 they are norm\.mean=0\.4 norm\.std=0\.00392157$"),
+        (["norm.mean=0.5", "norm.std=[0.2,0,0.2]"], r"^normlab: norm\.std\.1=0: should be greater than 0$"),
+        (["norm.mean=[0.1,x,0.1]", "norm.std=1"], r"^normlab: norm\.mean\.1=x: should be a valid number.*$"),
     ],
 )
 def test_constants_in_other_units_end_the_main_command(call, arguments, expected):
     status, _, err = call("+norm=imagenet", "data=digits", "data.limit=40", "arch=linear", "logger=none", *arguments)
     assert status == 2
-    assert re.search(expected, err)
+    assert re.search(expected, err.strip(), re.MULTILINE)
+    assert sum(line.startswith("normlab: ") for line in err.splitlines()) == 1
 
 
 @pytest.mark.parametrize("number", [0, 4, 7, 14])

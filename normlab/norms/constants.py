@@ -71,12 +71,17 @@ class Fixed(Affine):
         black, span = (float(value) for value in self.range_for(inputs))
         if inputs.dtype not in (torch.uint8, torch.uint16) and (black, span) == (0, 1):
             return
-        mean, std = (column.flatten() for column in self._constants)
-        divisor = 255.0 if max(mean.abs().max(), std.max()) <= 255 else span
-        given, divided = (f"norm.mean={_shown(mean / by)} norm.std={_shown(std / by)}" for by in (1, divisor))
+        columns = [column.flatten() for column in self._constants]
+        divisor = 255.0 if max(column.abs().max() for column in columns) <= 255 else span
+
+        def shown(by: float) -> str:  # a mean or a deviation below 1 is in units of u already
+            mean, std = (column / (by if column.abs().max() >= 1 else 1) for column in columns)
+            return f"norm.mean={_shown(mean)} norm.std={_shown(std)}"
+
+        percent = f"; if they are percent, {shown(100)}" if max(column.abs().max() for column in columns) <= 100 else ""
         raise DataError(
-            f"{given}: constants are in units of u, which lies in 0..1 (u = x/255 for 8 bits), and these cannot be; "
-            f"divided by {divisor:g} they are {divided}"
+            f"{shown(1)}: constants are in units of u, which lies in 0..1 (u = x/255 for 8 bits), and these cannot be; "
+            f"divided by {divisor:g} they are {shown(divisor)}{percent}"
         )
 
 

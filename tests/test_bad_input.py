@@ -92,6 +92,7 @@ FILES = {
     "stack.npy": (lambda p: np.save(p, np.stack([NOISE] * 2)), f"2 images in one file; {PAGES}"),
     "nan.npy": (lambda p: np.save(p, np.full((3, 4), np.nan)), r"12 of 12 pixels are NaN .* data\.mask=nodata=nan"),
     "vector.npy": (lambda p: np.save(p, np.arange(5)), rf"an array of shape \[5\]; {SHAPES}"),
+    "none.npy": (lambda p: np.save(p, np.zeros((0, 4, 4, 3))), r"an array of shape \[0, 4, 4, 3\]"),
     "cube.npy": (lambda p: np.save(p, np.zeros((4, 5, 4))), r"give data\.axes=chw or data\.axes=hwc"),
     "objects.npy": (lambda p: np.save(p, np.array([{}, 1])), "Python objects, not numbers"),
     "complex.npy": (
@@ -216,6 +217,8 @@ FOLDERS = [
                 "more",
             ): r"'data' holds splits \('Train', 'Val'\), which",
             ("cat/train", "cat/test", "dog/train", "dog/test"): r"'cat' holds splits .*data\.splits=none",
+            ("a/b/c/train", "a/b/c/val"): r"'a/b/c' holds splits .* give data\.root=f/a/b/c to use them",
+            ("Fold_A", "Fold_B"): "look like folds",
             ("bottle/train", "bottle/test_2"): r"'bottle' holds splits",
             ("fold_0", "fold_1", "fold_2", "fold_3"): r"'fold_0', 'fold_1', 'fold_2', \.\.\. look like folds",
             ("Fold1", "Fold2"): r"look like folds .* data\.splits=\{train: Fold1, test: Fold2\}",

@@ -26,15 +26,17 @@ SPLIT_OF = {name: split for split, names in SPLIT_NAMES.items() for name in name
 # Of image folders alone: in other sources, trainval may lie beside train.
 MORE_NAMES = {
     "train": ("trainval",),
-    "validation": ("validate", "minival"),
-    "test": ("tests", "unseen", "hold-out", "held-out", "hold out", "held out"),
+    "validation": ("validate", "validating", "minival"),
+    "test": ("tests", "evaluate", "unseen", "hold-out", "held-out", "hold out", "held out"),
 }
 FOLDER_OF = SPLIT_OF | {name: split for split, names in MORE_NAMES.items() for name in names}
 # Words that occur in longer names alone: imagesTr/ and imagesTs/ of nnU-Net.
 SPLIT_WORDS = FOLDER_OF | {"tr": "train", "ts": "test"}
 # What is written behind a split's name without a space: trainset/, testdata/, Trainingsdaten/.
-ENDING = re.compile(r"(s|sets?|s?data|s?daten|images?|imgs?|dirs?|folders?|files?|splits?|samples?)$")
-FOLD = re.compile(r"(k?folds?|cv|splits?|partitions?)[ _-]?[0-9]+", re.IGNORECASE)
+ENDING = re.compile(r"(s|sets?|datasets?|s?data|s?daten|images?|imgs?|dirs?|folders?|files?|splits?|samples?)$")
+FOLD = re.compile(
+    r"(k?folds?|cv|splits?|subsets?|partitions?)[ _-]?([0-9]+|[a-z]|one|two|three|four|five)", re.IGNORECASE
+)
 MOST_LOOKED_INTO = 20  # classes whose sub-folders are listed to see whether they are classes
 
 # Folders that file servers, archives, notebooks and operating systems make; hidden folders begin with a dot.
@@ -208,14 +210,14 @@ def find_splits(root: Path, names: Mapping[str, str] | str | None = None, needs_
     similar = {name: likely for name in folders if (likely := chosen.get(name) or resembling(name)) is not None}
     choose = _how_to_choose(folders, similar)
     several = "train" in similar.values() and len(set(similar.values())) > 1
-    if not chosen and several and len(similar) < len(folders):
-        beside = next(name for name in folders if name not in similar)
+    unlike = [name for name in folders if several and name not in similar and walk(root / name).images]
+    if not chosen and unlike:
         raise DataError(
-            f"{root}: {' and '.join(map(repr, similar))} resemble the names of splits, but {beside!r} lies beside "
+            f"{root}: {' and '.join(map(repr, similar))} resemble the names of splits, but {unlike[0]!r} lies beside "
             f"them; {choose}"
         )
     # training_set/ and test_set/ are splits if every folder resembles one, or if they complete train/ and val/.
-    if several and (len(similar) == len(folders) or ("train" in chosen.values() and len(chosen) > 1)):
+    if several and (not unlike or ("train" in chosen.values() and len(chosen) > 1)):
         chosen |= {name: split for name, split in similar.items() if split not in chosen.values()}
     if not chosen:
         _refuse_other_splits(root, folders)
@@ -269,12 +271,24 @@ def _refuse_other_splits(root: Path, folders: Sequence[str]) -> None:
             f"cross-validation, not like classes; {_how_to_choose(folders, {folders[1]: 'test'})}"
         )
     for name in folders[:MOST_LOOKED_INTO]:
-        inner = {one: likely for one in _inner(root / name) if (likely := resembling(one)) is not None}
+        place, names = _below(root / name)
+        inner = {one: likely for one in names if (likely := resembling(one)) is not None}
         if "train" in inner.values() and len(set(inner.values())) > 1:
             raise DataError(
-                f"{root}: {name!r} holds splits ({', '.join(map(repr, inner))}), which would count as one class: give "
-                f"data.root={root / name} to use them, or data.splits=none (every folder is a class)"
+                f"{root}: {str(place.relative_to(root))!r} holds splits ({', '.join(map(repr, inner))}), which would "
+                f"count as one class: give data.root={place} to use them, or data.splits=none (every folder is a class)"
             )
+
+
+def _below(folder: Path) -> tuple[Path, tuple[str, ...]]:
+    """The sub-folders of a folder, or of the only folder in it, and so on; and the folder that they lie in."""
+    names = _inner(folder)
+    for _ in range(4):  # a link may lead back
+        if len(names) != 1:
+            break
+        folder = folder / names[0]
+        names = _inner(folder)
+    return folder, names
 
 
 def _inner(folder: Path) -> tuple[str, ...]:
@@ -295,13 +309,18 @@ def doubts(root: Path, images: Sequence[Path], are_splits: bool) -> list[str]:
     """
     sentences = []
     folders = sub_folders(root)
-    inner = {_inner(root / name) for name in folders[:MOST_LOOKED_INTO]}
+    inner = {_below(root / name)[1] for name in folders[:MOST_LOOKED_INTO]}
     if not are_splits and len(folders) > 1 and len(inner) == 1 and len(same := inner.pop()) > 1:
         names = f"data.splits={{train: {folders[0]}, test: {folders[1]}}}"
         sentences.append(
             f"SAME SUB-FOLDERS: {folders[0]!r}, {folders[1]!r} are taken as classes, but each holds {same[0]!r}, "
             f"{same[1]!r}; if those are the classes, name the splits, as {names}"
         )
+    sentences += [
+        f"SPLIT AMONG CLASSES: {name!r} is taken as a class, but it has the name of a split"
+        for name in folders
+        if len(folders) > 1 and name.casefold() in FOLDER_OF and _inner(root / name)
+    ]
     start = len(str(root / "x")) - 1
     parents = Counter(str(path)[start:].rpartition(os.sep)[0] for path in images)
     words: Counter[str] = Counter()
@@ -320,6 +339,17 @@ def doubts(root: Path, images: Sequence[Path], are_splits: bool) -> list[str]:
             f"SPLITS IN NAMES: the names of files begin with those of splits ({counts}), which are not used; "
             f"data.splits=FILE.csv gives splits"
         )
+    if masks := [name for name in folders if MASK_WORDS.intersection(_words(name))]:
+        files: dict[str, set[str]] = {name: set() for name in folders}
+        for path in images:
+            files.get(str(path)[start:].partition(os.sep)[0], set()).add(_stem(path.name))
+        pairs = [(one, name) for one in masks for name in folders if name not in masks and files[one] == files[name]]
+        sentences += [
+            f"MASKS: {one!r} holds files of the same names as {name!r}, and counts; if these are masks of those, "
+            f"inspect {printable(str(root / name))} with data.mask={printable(str(root / one))}"
+            for one, name in pairs[:1]
+            if files[one]
+        ]
     mixed = [(name, count) for first, by in places.items() if by[first] for name, count in by.items() if name != first]
     if mixed and "" not in places:
         shown = ", ".join(f"{printable(name)}/ {count:,}" for name, count in mixed[:4]) + ", ..." * (len(mixed) > 4)
@@ -338,6 +368,8 @@ def resembling(name: str) -> str | None:
     if (exact := FOLDER_OF.get(name.strip().casefold())) is not None:
         return exact
     found = {split for word in _words(name) if (split := SPLIT_WORDS.get(word) or FOLDER_OF.get(ENDING.sub("", word)))}
+    if found == {"train", "validation"}:  # train_val/ beside test/
+        return "train"
     return found.pop() if len(found) == 1 else None
 
 

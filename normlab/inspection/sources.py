@@ -282,6 +282,8 @@ def _listed(
         skipped.add(below)
         if below.images:
             found[split_name] = below.images
+        elif folders:
+            notes.append(f"{printable(str(path.relative_to(root)))}/ is the {split_name} split, but holds no images")
         if split_name in ("train", "all"):
             by_class = _by_class(path, below.images)
             if not errors:

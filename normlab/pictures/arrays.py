@@ -19,7 +19,7 @@ MOST_BANDS = 16  # that an array has whose axes are not declared; a stack of gra
 def read(path: Path, reading: Reading, page: int) -> Picture:
     """An array [H, W], [C, H, W] or [H, W, C], or one of a stack of such arrays with four dimensions."""
     array = _loaded(path)
-    if array.ndim == 4:
+    if array.ndim == 4 and len(array):
         check_pages(path, len(array), reading, "images")
         array = array[page]
     return _as_picture(array, path, reading)

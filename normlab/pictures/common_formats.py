@@ -21,7 +21,7 @@ from normlab.pictures.picture import (
 )
 
 ORIENTATION = 0x0112
-HOLD_ORIENTATION = {"exif", "xmp", "XML:com.adobe.xmp"}
+HOLD_ORIENTATION = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
 CODECS = "pip install 'normlab[codecs]'"
 
 

@@ -93,19 +93,23 @@ def _check(path: Path) -> None:
             compressed.append(data)
         place += 12 + length
     width, height, bits, color, _, _, is_interlaced = struct.unpack(">IIBBBBB", header)
-    try:
-        rows_of_bytes = np.frombuffer(zlib.decompress(b"".join(compressed)), np.uint8)
-    except zlib.error as error:
-        raise CorruptImageError(f"{path}: truncated or damaged ({error})") from None
-    place = 0
+    lengths = []  # of the rows, each with the byte that names its filter
     for column, row, right, down in PASSES if is_interlaced else WHOLE:
         rows, columns = -(-(height - row) // down), -(-(width - column) // right)
         if rows > 0 and columns > 0:
-            length = 1 + -(-columns * CHANNELS[color] * bits // 8)
-            filters = rows_of_bytes[place : place + rows * length : length]
-            place += rows * length
-            if place > len(rows_of_bytes) or filters.max(initial=0) > 4:
-                raise CorruptImageError(f"{path}: truncated or damaged: {len(rows_of_bytes):,} bytes of pixels")
+            lengths += [(rows, 1 + -(-columns * CHANNELS[color] * bits // 8))]
+    expected = sum(rows * length for rows, length in lengths)
+    try:
+        pixels = zlib.decompressobj().decompress(b"".join(compressed), expected + 1)  # whatever else is in the file
+    except zlib.error as error:
+        raise CorruptImageError(f"{path}: truncated or damaged ({error})") from None
+    if len(pixels) < expected:
+        raise CorruptImageError(f"{path}: truncated or damaged: {len(pixels):,} of {expected:,} bytes of pixels")
+    place = 0
+    for rows, length in lengths:
+        if max(pixels[place : place + rows * length : length]) > 4:
+            raise CorruptImageError(f"{path}: damaged: a row has an unknown filter")
+        place += rows * length
 
 
 def _white_by_sbit(path: Path, array: NDArray[np.uint16]) -> float | None:

@@ -56,7 +56,7 @@ def count_pages(path: Path, reading: Reading) -> int:
     """Number of pages, frames or slices of a file; 1 for a file that cannot be read."""
     counter = PAGES.get(suffix_of(path.name) or "")
     try:
-        return 1 if counter is None or is_special(path) else counter(path, reading)
+        return 1 if counter is None or is_special(path) else max(1, counter(path, reading))
     except Exception:  # the reader will say what is wrong
         return 1
 
@@ -186,7 +186,8 @@ def mask_file(folder: Path, path: Path) -> Path | None:
         )
     tails, parts = _masks_below(folder), path.with_suffix("").parts
     starts = range(max(0, len(parts) - 5), len(parts))
-    return next((tails[parts[start:]] for start in starts if parts[start:] in tails), None)
+    found = (tails[parts[start:]] for start in starts if parts[start:] in tails)
+    return next((file for file in found if file != path and not (path.exists() and file.samefile(path))), None)
 
 
 def _mask_of(folder: Path, path: Path, size: tuple[int, int]) -> np.ndarray:

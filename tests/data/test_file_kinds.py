@@ -195,6 +195,39 @@ def test_an_orientation_in_xmp_counts(tmp_path):
     assert np.array_equal(read_picture(tmp_path / "x.png", Reading(exif="apply")).array[0], turned(RGB[..., 0], 6))
 
 
+def test_an_orientation_in_a_raw_profile_counts(tmp_path):
+    """As ImageMagick writes it."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    raw, info = exif.tobytes(), PngImagePlugin.PngInfo()
+    info.add_text("Raw profile type exif", f"\nexif\n{len(raw):8d}\n{raw.hex()}\n")
+    Image.fromarray(RGB).save(tmp_path / "x.png", pnginfo=info)
+    assert np.array_equal(read_picture(tmp_path / "x.png", Reading(exif="apply")).array[0], turned(RGB[..., 0], 6))
+
+
+def test_an_array_of_no_images_is_named(tmp_path):
+    Image.fromarray(RGB).save(tmp_path / "x.png"), np.save(tmp_path / "y.npy", np.zeros((0, 4, 4, 3)))
+    assert "y.npy: an array of shape [0, 4, 4, 3]" in seen(tmp_path, "data.pages=all")[0]["unreadable"][0]
+
+
+def test_more_data_than_pixels_are_not_unpacked(tmp_path):
+    """100 MB of zeros behind the rows of a small PNG."""
+    import tracemalloc
+
+    png(tmp_path / "x.png", COLOR, rows(COLOR) + bytes(100_000_000))
+    tracemalloc.start()
+    array = read_picture(tmp_path / "x.png").array
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+    assert np.array_equal(array.transpose(1, 2, 0), COLOR)
+
+
+def test_an_image_is_not_its_own_mask(tmp_path):
+    Image.fromarray(RGB).save(tmp_path / "x.png"), Image.fromarray(SMALL).save(tmp_path / "x_mask.png")
+    with pytest.raises(CorruptImageError, match=r"x\.png: no mask x in"):
+        read_picture(tmp_path / "x.png", Reading(mask=str(tmp_path)))
+
+
 def animation(path, first, second):
     control = struct.pack(">IIIIHHBB", 26, 20, 0, 0, 1, 10, 0, 0)
     frames = [(b"acTL", struct.pack(">II", 2, 0)), (b"fcTL", struct.pack(">I", 0) + control)]

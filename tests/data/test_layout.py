@@ -52,6 +52,9 @@ PAIRS = [
     ("train", "hold-out"),
     ("train", "Held Out"),
     ("train", "unseen"),
+    ("Train-Val", "Test"),
+    ("traindataset", "testdataset"),
+    ("training", "Evaluate"),
     ("seg_train/seg_train", "seg_test/seg_test"),
     ("train/train", "test/test"),
 ]
@@ -105,6 +108,35 @@ def told(root, expected, **options):
 def test_folders_of_the_same_classes_are_told(tmp_path):
     classes(tmp_path / "siteA", 4), classes(tmp_path / "siteB", 4)
     told(tmp_path, "SAME SUB-FOLDERS: 'siteA', 'siteB' are taken as classes, but each holds 'a', 'b'")
+
+
+def test_folders_of_the_same_classes_further_below_are_told(tmp_path):
+    """As in Office-31: amazon/images/bike."""
+    classes(tmp_path / "amazon/images", 4), classes(tmp_path / "dslr/images", 4)
+    told(tmp_path, "SAME SUB-FOLDERS: 'amazon', 'dslr'")
+
+
+def test_a_split_among_the_classes_is_told(tmp_path):
+    classes(tmp_path / "train", 4), classes(tmp_path / "train/val", 3), classes(tmp_path / "test", 3)
+    told(tmp_path, "SPLIT AMONG CLASSES: 'val' is taken as a class")
+
+
+def test_masks_of_the_same_names_as_another_class_are_told(tmp_path):
+    save(tmp_path / "original", 4), save(tmp_path / "lung_mask", 4, mask=True)
+    told(tmp_path, "MASKS: 'lung_mask' holds files of the same names as 'original'")
+
+
+def test_folders_without_images_beside_splits(tmp_path):
+    classes(tmp_path / "train_set", 4), classes(tmp_path / "test_set", 3)
+    (tmp_path / "docs").mkdir(), (tmp_path / "docs/readme.txt").touch()
+    assert len(dataset("folder", root=tmp_path).splits["test"]) == 6
+
+
+def test_an_empty_split_is_told(tmp_path):
+    classes(tmp_path / "train", 4), (tmp_path / "test").mkdir()
+    assert any("test/ is the test split, but holds no images" in note for note in seen(tmp_path)[0]["notes"])
+    with pytest.raises(DataError, match=r"test: expected one sub-folder of images for each class, but it is empty"):
+        dataset("folder", root=tmp_path)
 
 
 def test_splits_in_names_of_files_are_told(tmp_path):

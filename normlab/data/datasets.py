@@ -180,6 +180,8 @@ def _dataset(
     if source.kind == "images" and config.white is None:
         kind = str(train.input_type).removeprefix("torch.") if format is None else format.type
         notes += [unused] if (unused := hardly_used(train, kind, white)) else []
+    if source.kind == "images" and isinstance(config.white, int | float):
+        notes += [above] if (above := above_white(_largest_of_some(train), black, white)) else []
     if source.task == "classification":
         log.info("data: %s: %s", config.name, counts(source.classes, splits))
     for note in notes:
@@ -279,6 +281,28 @@ def hardly_used_of(kind: str, largest: int, white: float) -> str | None:
     """The warning of :func:`hardly_used` for a type and a largest value."""
     full, part = FULL_RANGES.get(kind, (0, 1))
     return unused_range(largest, white) if white == full and largest * part < full else None
+
+
+def above_white(largest: float, black: float, white: float) -> str | None:
+    """A warning about values far above white, which the user gave; else None.
+
+    >>> above_white(255, 0, 1)
+    'ABOVE WHITE: the largest value is 255, so that u = (x - black)/(white - black) reaches 255; is data.white=1 meant?'
+    """
+    u = (largest - black) / (white - black)
+    if u <= 2:
+        return None
+    return (
+        f"ABOVE WHITE: the largest value is {largest:g}, so that u = (x - black)/(white - black) reaches {u:g}; is "
+        f"data.white={white:g} meant?"
+    )
+
+
+def _largest_of_some(train: Split) -> float:
+    try:
+        return max(float(np.nanmax(inputs.numpy())) for inputs in _some(train, 64))
+    except DataError:  # of a stream; training will name the file
+        return float("-inf")
 
 
 def unused_range(largest: int, white: float) -> str:

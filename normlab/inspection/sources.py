@@ -15,7 +15,7 @@ from torch import Tensor
 
 from normlab.config import Data
 from normlab.data import Files, Part
-from normlab.data.datasets import hardly_used_of, repeated
+from normlab.data.datasets import above_white, hardly_used_of, repeated
 from normlab.data.digests import digest_files
 from normlab.data.folder import split_names
 from normlab.data.images import Item, resize
@@ -215,6 +215,10 @@ def _subject(
 ) -> Subject:
     unused = None if config.white is not None else hardly_used_of(train.type, int(train.largest.max()), train.white)
     found = [*([unused] if unused else []), *differences(train, others), *warnings]
+    if isinstance(config.white, int | float) and (
+        above := above_white(float(train.largest.max()), train.black, train.white)
+    ):
+        found.append(above)
     if unit := _of_8_bits(train):
         found.append(unit)
     if not train.sums.statistics("pooled")[1].any():

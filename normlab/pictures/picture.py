@@ -189,6 +189,7 @@ UPRIGHT = {
 }
 
 
+APPLIED = "EXIF orientation, applied"  # the note on such an image
 UNDO = {5: 5, 6: 8, 7: 7, 8: 6, 2: 2, 3: 3, 4: 4}  # the orientation that turns an upright image back
 
 
@@ -198,7 +199,7 @@ def oriented(picture: Picture, orientation: int, reading: Reading) -> Picture:
         return picture
     if reading.exif == "ignore":
         return picture.with_note("EXIF orientation, ignored (data.exif=apply turns the image)")
-    return turned(picture, orientation).with_note("EXIF orientation, applied")
+    return turned(picture, orientation).with_note(APPLIED)
 
 
 def turned(picture: Picture, orientation: int) -> Picture:

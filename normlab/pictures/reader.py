@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from normlab.errors import DataError, first_line
 from normlab.files import is_special
 from normlab.pictures import arrays, common_formats, medical, pnm, tiff
-from normlab.pictures.picture import CorruptImageError, Picture, Reading, select_bands
+from normlab.pictures.picture import APPLIED, CorruptImageError, Picture, Reading, select_bands
 
 Reader = Callable[[Path, Reading, int], Picture]
 
@@ -147,6 +147,8 @@ def _with_mask(picture: Picture, path: Path, reading: Reading) -> Picture:
         keep = ~np.isnan(array).any(0) if np.isnan(value) else ~(array == value).all(0)
     elif (folder := reading.mask_folder) is not None:
         keep = _mask_of(folder, path, picture.size)
+        if APPLIED in picture.notes:
+            picture = picture.with_note("mask taken as upright already")
     stored = picture.pixels
     if not isinstance(stored, Image.Image) and stored.dtype.kind == "f":
         bad = ~np.isfinite(stored).all(0)

@@ -349,6 +349,29 @@ def test_numbers_without_a_range_that_look_like_8_bits_are_told(tmp_path):
         assert seen(*arguments)[0]["warnings"] == []
 
 
+def test_values_far_above_a_given_white_are_told(tmp_path):
+    for label in ("a", "b"):
+        (tmp_path / label).mkdir()
+        for n in range(6):
+            Image.fromarray(np.roll(SMALL, n + 6 * (label == "b"))).save(tmp_path / label / f"{n}.png")
+    expected = "ABOVE WHITE: the largest value is 255, so that u = (x - black)/(white - black) reaches 255"
+    for notes in (dataset("folder", root=tmp_path, white=1).notes, seen(tmp_path, "data.white=1")[0]["warnings"]):
+        assert any(expected in note for note in notes)
+    for notes in (dataset("folder", root=tmp_path, white=200).notes, seen(tmp_path, "data.white=200")[0]["warnings"]):
+        assert not any("ABOVE WHITE" in note for note in notes)
+
+
+def test_a_mask_is_not_turned_with_its_image(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(RGB).save(tmp_path / "x.png", exif=exif)
+    Image.fromarray(np.where(PLACES > 3, 255, 0).astype(np.uint8)).save(tmp_path / "masks/x.png")
+    picture = read_picture(tmp_path / "x.png", Reading(exif="apply", mask=str(tmp_path / "masks")))
+    assert np.array_equal(picture.mask, PLACES > 3)
+    assert "mask taken as upright already" in picture.notes
+
+
 def test_a_mask_that_leaves_out_nothing_is_told(tmp_path):
     Image.fromarray(SMALL).save(tmp_path / "x.png")
     assert "leaves out no pixel" in seen(tmp_path, "data.mask=nodata=-9999")[1]

@@ -10,7 +10,7 @@ from PIL import Image
 
 from normlab import mismatch
 from normlab.archs.pretrained import weights
-from normlab.config import defaults
+from normlab.config import choose, defaults
 from normlab.errors import ConfigError, DataError
 from normlab.measurements import mismatch as measured
 from normlab.statistics import share_interval
@@ -59,6 +59,18 @@ def test_planted_labels_are_found_under_the_expected_scheme(folder, here, capsys
     line = next(line for line in text.splitlines() if line.startswith("| expected"))
     assert [cell.strip() for cell in line.split("|")][3] == "+0.0"  # in points, no interval
     assert "minus expected, in points" in text
+
+
+@pytest.mark.parametrize(("train", "test"), [("Train Set", "Test Set"), ("TrainImages", "TestImages")])
+def test_the_classes_lie_in_the_training_split_whatever_its_name(tmp_path, train, test):
+    for place in (train, test):
+        for label in "012":
+            (tmp_path / place / label).mkdir(parents=True)
+            for n in range(3):
+                Image.new("RGB", (8, 8), (int(label), n, 0)).save(tmp_path / place / label / f"{n}.png")
+    paths, labels, _ = measured.files(choose("data", "folder", root=tmp_path), 3)
+    assert len(paths) == 18
+    assert labels.tolist() == [int(path.parent.name) for path in paths]
 
 
 def test_synsets_are_numbered_in_their_order():

@@ -20,9 +20,9 @@ from torch import Tensor
 from normlab.archs.pretrained import Weights, weights
 from normlab.config import Data, choices, data_label, defaults, parse_group
 from normlab.data import Files, Source
-from normlab.data.folder import all_images, find
+from normlab.data.folder import all_images, find, split_names
 from normlab.data.images import decode
-from normlab.data.layout import SPLIT_OF, sub_folders
+from normlab.data.layout import find_splits, sub_folders
 from normlab.errors import ConfigError, DataError, NormlabError
 from normlab.measurements.registry import measurement
 from normlab.norms import Affine, Learned, Normalization, normalization
@@ -179,7 +179,7 @@ def files(config: Data, classes: int, which: Which = "auto") -> tuple[list[Path]
     given, skip = getattr(config, "root", None), getattr(config, "on_corrupt", None) == "skip"
     if config.name == "folder" and given is not None:
         root = find(given, "data=folder")
-        top = next((root / name for name in sub_folders(root) if SPLIT_OF.get(name.casefold()) == "train"), root)
+        top = _training_folder(root, config)
         if class_numbers(sub_folders(top), classes, which) is None:  # the folders are not classes
             paths = all_images(root, skip)
             if deep := {path.parent for path in paths if SYNSET.fullmatch(path.parent.name)} - {root}:
@@ -194,6 +194,15 @@ def files(config: Data, classes: int, which: Which = "auto") -> tuple[list[Path]
     numbers = class_numbers(source.classes, classes, which)
     labels = None if numbers is None else numbers[torch.cat([part.labels for part in parts])]
     return [path for part in groups for path in part.paths], labels, skip
+
+
+def _training_folder(root: Path, config: Data) -> Path:
+    """The folder of the training split; the folder itself where there are no splits, or it is not clear which."""
+    names = split_names(getattr(config, "splits", None))
+    try:
+        return root if isinstance(names, Path) else find_splits(root, names, needs_train=False).get("train", root)
+    except DataError:
+        return root
 
 
 def class_numbers(names: Sequence[str], classes: int, which: Which = "auto") -> Tensor | None:

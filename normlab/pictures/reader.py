@@ -125,7 +125,9 @@ def _reason(path: Path, error: Exception) -> str:
         return "the file is empty"
     if isinstance(error, UnidentifiedImageError):
         return "not an image, or broken at its beginning" + _what_else(path)
-    return first_line(error)
+    if isinstance(error, OSError | SyntaxError):  # for Pillow, of files
+        return first_line(error)
+    return f"broken, or of an unknown kind ({first_line(error)})"
 
 
 def _what_else(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import struct
 from pathlib import Path
@@ -26,6 +27,8 @@ from normlab.pictures.picture import (
     oriented,
     turned,
 )
+
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs a line for each odd tag; errors are raised here
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, MASK = 0, 1, 2, 4
 BITS_PER_SAMPLE, ICC_PROFILE, GDAL_NODATA = 258, 34675, 42113
@@ -183,14 +186,14 @@ def _is_simple(file: Any) -> bool:
 
 def _picture(path: Path, series: Any, index: int, count: int, reading: Reading) -> Picture:
     key = series.keyframe
+    notes = _require_parts(path, series, index, count)
     array = _bands(path, series, index, count)
     bits = key.bitspersample if isinstance(key.bitspersample, int) else max(key.bitspersample)
-    notes: tuple[str, ...] = ()
     mask = None
     extra = tuple(int(kind) for kind in (key.extrasamples or ()))
     alphas = [place for place, kind in enumerate(extra, -len(extra)) if kind in (ASSOCIATED, UNASSOCIATED)]
     if alphas and len(array) > len(extra) and "S" in series.axes:
-        notes, mask = alpha_note(reading), array[alphas[-1]] > 0
+        notes, mask = (*notes, *alpha_note(reading)), array[alphas[-1]] > 0
         array = np.delete(array, alphas, axis=0)
     values, more = as_type(array, path)
     white = float(2**bits - 1) if values.dtype.kind == "u" and bits not in (8, 16) else None
@@ -202,6 +205,21 @@ def _picture(path: Path, series: Any, index: int, count: int, reading: Reading) 
             values = (int(full) - values.astype(np.int32)).astype(values.dtype)
             more += ("white is 0 in the file, inverted",)
     return Picture(values, white=white, notes=notes + more, mask=mask)
+
+
+def _require_parts(path: Path, series: Any, index: int, count: int) -> tuple[str, ...]:
+    """Refuse a page whose strips or tiles are not all listed; and a note on those that are listed without data.
+
+    tifffile fills both with 0, or with the declared nodata. GDAL writes the latter (SPARSE_OK) where a tile is empty.
+    """
+    expected = math.prod(series.keyframe.chunked)
+    empty = 0
+    for page in [series.pages[index]] if len(series.pages) == count else series.pages:
+        listed = 0 if page is None else len(page.dataoffsets)
+        if listed < expected:
+            raise CorruptImageError(f"{path}: damaged: {listed:,} of {expected:,} strips or tiles of a page")
+        empty += sum(not length for length in page.databytecounts)
+    return ("strips or tiles without data, filled with nodata or 0",) if empty else ()
 
 
 def _bands(path: Path, series: Any, index: int, count: int) -> NDArray[Any]:

@@ -148,6 +148,26 @@ def test_a_mask_inside_a_tiff_is_no_page(tmp_path):
     assert "a mask in the file, not used" in picture.notes
 
 
+def test_tiles_that_are_not_there_are_refused_or_told(tmp_path, capfd):
+    """tifffile fills them without a word to the reader, but with lines in the log."""
+    array = np.arange(64 * 48, dtype=np.uint16).reshape(64, 48)
+    tifffile.imwrite(tmp_path / "x.tif", array, tile=(16, 16), metadata=None)
+    with tifffile.TiffFile(tmp_path / "x.tif", mode="r+") as file:
+        tags = file.pages[0].tags
+        lengths = list(tags[325].value)
+        tags[325].overwrite([0, *lengths[1:]])
+    picture = read_picture(tmp_path / "x.tif")
+    assert "strips or tiles without data, filled with nodata or 0" in picture.notes
+    assert not picture.array[0, :16, :16].any()
+    assert np.array_equal(picture.array[0, 16:], array[16:])
+    with tifffile.TiffFile(tmp_path / "x.tif", mode="r+") as file:
+        file.pages[0].tags[257].overwrite(64_000)  # rows
+        file.pages[0].tags[296].overwrite(133)  # of no unit of resolution
+    with pytest.raises(CorruptImageError, match=r"damaged: 12 of 12,000 strips or tiles"):
+        read_picture(tmp_path / "x.tif")
+    assert capfd.readouterr() == ("", "")
+
+
 def turned(array, orientation):
     """What EXIF 2.3, table 6, says of the stored row 0 and column 0."""
     flipped = {1: array, 2: array[:, ::-1], 3: array[::-1, ::-1], 4: array[::-1]}

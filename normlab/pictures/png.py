@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from normlab.errors import first_line
 from normlab.pictures.picture import CorruptImageError, Picture, Reading, alpha_note
 
 CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # by the color type (ISO 15948, table 11.1)
@@ -48,9 +49,14 @@ def read(opened: Image.Image, path: Path, reading: Reading, page: int) -> Pictur
 def _decode(path: Path) -> NDArray[np.uint16]:
     try:
         import imagecodecs
-
-        array = imagecodecs.png_decode(path.read_bytes())
     except ImportError:
+        imagecodecs = None
+    if imagecodecs is not None:
+        try:
+            array = imagecodecs.png_decode(path.read_bytes())
+        except imagecodecs.PngError as error:
+            raise CorruptImageError(f"{path}: truncated or damaged ({first_line(error)})") from None
+    else:
         _check(path)  # because Pillow takes missing rows for black ones
         array = _by_pillow(path)
     return np.ascontiguousarray(array.transpose(2, 0, 1) if array.ndim == 3 else array[None])

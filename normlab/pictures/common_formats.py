@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,18 @@ HOLD_ORIENTATION = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
 CODECS = "pip install 'normlab[codecs]'"
 
 
+class OtherFormatError(Exception):
+    """The content of a file is of a format that another module reads.
+
+    Attributes:
+        format: ``tiff`` or ``pnm``.
+    """
+
+    def __init__(self, format: str) -> None:
+        super().__init__(format)
+        self.format = format
+
+
 def read(path: Path, reading: Reading, page: int, whole: bool = True) -> Picture:
     """One frame of a PNG, JPEG, WebP, AVIF, GIF, BMP, TGA, PBM or JPEG 2000 file.
 
@@ -33,10 +44,12 @@ def read(path: Path, reading: Reading, page: int, whole: bool = True) -> Picture
         reading: how files become images.
         page: which frame.
         whole: decode the pixels; False: one black pixel in their place, for what the header says.
+
+    Raises:
+        OtherFormatError: if the content is TIFF, or a portable anymap that Pillow does not read at its full depth.
     """
     with Image.open(path) as opened:
-        if (other := _reader_of(opened)) is not None:
-            return other.read(path, reading, page)
+        _refuse_others(opened)
         several = check_pages(path, frames(opened), reading, "frames")
         deep = _deep(opened, path, reading, page)
         if deep is not None:
@@ -58,17 +71,15 @@ def read(path: Path, reading: Reading, page: int, whole: bool = True) -> Picture
     return oriented(picture, orientation, reading).with_note(*notes) if notes or orientation != 1 else picture
 
 
-def _reader_of(opened: Image.Image) -> ModuleType | None:
-    """The module for a file whose content is of a format that its name does not say; Pillow would cut it to 8 bits."""
-    from normlab.pictures import pnm, tiff  # here, because they import this module
-
+def _refuse_others(opened: Image.Image) -> None:
+    """Raise OtherFormatError for content whose format the name does not say, and that Pillow would cut to 8 bits."""
     if opened.format == "TIFF":
-        return tiff
-    if opened.format != "PPM" or opened.mode == "1":
-        return None
-    # What pnm.read leaves to Pillow is 8 bits of 0..255, which are read as they are ("raw").
-    decoder = opened.tile[0][0]  # type: ignore[attr-defined]
-    return None if opened.mode in ("L", "RGB") and decoder == "raw" else pnm
+        raise OtherFormatError("tiff")
+    if opened.format == "PPM" and opened.mode != "1":
+        # What pnm.read leaves to Pillow is 8 bits of 0..255, which are read as they are ("raw").
+        decoder = opened.tile[0][0]  # type: ignore[attr-defined]
+        if opened.mode not in ("L", "RGB") or decoder != "raw":
+            raise OtherFormatError("pnm")
 
 
 def _blank(opened: Image.Image) -> Image.Image:
@@ -84,10 +95,13 @@ def frames(opened: Image.Image) -> int:
 
 
 def count_frames(path: Path, reading: Reading) -> int:
-    """Number of frames of a file."""
+    """Number of frames of a file.
+
+    Raises:
+        OtherFormatError: as :func:`read`.
+    """
     with Image.open(path) as opened:
-        if (other := _reader_of(opened)) is not None:
-            return getattr(other, "count_pages", lambda *_: 1)(path, reading)
+        _refuse_others(opened)
         return frames(opened)
 
 

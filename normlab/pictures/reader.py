@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,7 @@ PAGES: dict[str, Callable[[Path, Reading], int]] = {
 }
 PAGES |= {suffix: common_formats.count_frames for suffix, reader in READERS.items() if reader is common_formats.read}
 SUFFIXES = frozenset(READERS)
+BY_CONTENT: dict[str, Reader] = {"tiff": tiff.read, "pnm": pnm.read}  # of files whose name says another format
 
 
 def suffix_of(name: str) -> str | None:
@@ -54,11 +55,18 @@ def suffix_of(name: str) -> str | None:
 
 def count_pages(path: Path, reading: Reading) -> int:
     """Number of pages, frames or slices of a file; 1 for a file that cannot be read."""
-    counter = PAGES.get(suffix_of(path.name) or "")
     try:
-        return 1 if counter is None or is_special(path) else max(1, counter(path, reading))
+        return 1 if is_special(path) else max(1, _pages_by_content(path, reading))
     except Exception:  # the reader will say what is wrong
         return 1
+
+
+def _pages_by_content(path: Path, reading: Reading) -> int:
+    counter = PAGES.get(suffix_of(path.name) or "")
+    try:
+        return 1 if counter is None else counter(path, reading)
+    except common_formats.OtherFormatError as other:
+        return tiff.count_pages(path, reading) if other.format == "tiff" else 1
 
 
 def read_picture(path: Path, reading: Reading | None = None, page: int = 0) -> Picture:
@@ -79,7 +87,7 @@ def read_picture(path: Path, reading: Reading | None = None, page: int = 0) -> P
     reading = reading or Reading()
     _refuse_special(path)
     try:
-        picture = READERS[suffix_of(path.name) or ".png"](path, reading, page)
+        picture = _by_content(READERS[suffix_of(path.name) or ".png"], path, reading, page)
     except DataError:
         raise
     except Exception as error:  # decoders raise many types of errors on broken bytes
@@ -97,11 +105,19 @@ def describe_picture(path: Path, reading: Reading | None = None, page: int = 0) 
     reading = reading or Reading()
     _refuse_special(path)
     try:
-        return select_bands(common_formats.read(path, reading, page, whole=False), reading.bands, path)
+        picture = _by_content(partial(common_formats.read, whole=False), path, reading, page)
+        return select_bands(picture, reading.bands, path)
     except DataError:
         raise
     except Exception as error:  # as above
         raise CorruptImageError(f"{path}: {_reason(path, error)}") from None
+
+
+def _by_content(reader: Reader, path: Path, reading: Reading, page: int) -> Picture:
+    try:
+        return reader(path, reading, page)
+    except common_formats.OtherFormatError as other:
+        return BY_CONTENT[other.format](path, reading, page)
 
 
 def _refuse_special(path: Path) -> None:

@@ -91,11 +91,12 @@ def section(study: Study, variants: Mapping[str, Study]) -> list[str]:
         change: ", ".join(f"{key}={value}" for key, value in changes.items())
         for change, changes in asked.changes.items()
     }
+    searches = study.plan.rates is not None or study.sweeps_rates
     lines = ["## What would overturn it", ""]
     if len(frame):
         lines += [
-            f"Each row changes one thing and searches its rates anew: test {tables.SCORES[study.score]} minus that of "
-            f"{study.reference}, each at its best rate. A conclusion is on which side of the margin of "
+            f"Each row changes one thing{' and searches its rates anew' * searches}: test {tables.SCORES[study.score]} "
+            f"minus that of {study.reference}{', each at its best rate' * searches}. A conclusion is on which side of the margin of "
             f"{100 * study.plan.margin:g} points an interval lies; it is open where one of the two contains a margin.",
             "",
             tables.render(

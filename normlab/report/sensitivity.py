@@ -96,9 +96,9 @@ def section(study: Study, variants: Mapping[str, Study]) -> list[str]:
     if len(frame):
         lines += [
             f"Each row changes one thing{' and searches its rates anew' * searches}: test {tables.SCORES[study.score]} "
-            f"minus that of {study.reference}{', each at its best rate' * searches}. A conclusion is on which side of the "
-            f"margin of {100 * study.plan.margin:g} points an interval lies; it is open where one of the two contains a "
-            "margin.",
+            f"minus that of {study.reference}{', each at its best rate' * searches}. A conclusion is on which side of "
+            f"the margin of {100 * study.plan.margin:g} points an interval lies; it is open where one of the two "
+            "contains a margin.",
             "",
             tables.render(
                 {

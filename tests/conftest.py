@@ -101,3 +101,11 @@ def configuration(tmp_path, **changes):
 def make(tmp_path):
     assert CONFIGS.is_dir()
     return lambda **changes: configuration(tmp_path, **changes)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """What is for the campaign is slow too: ``-m "not slow"`` takes the place of ``-m "not campaign"``."""
+    for item in items:
+        if item.get_closest_marker("campaign"):
+            item.add_marker(pytest.mark.slow)

@@ -57,8 +57,8 @@ def test_records_are_found_at_any_depth_and_without_runs_in_progress(tmp_path):
     for name in ("b", "a", "deep/er/c", "d.partial", "e.earlier"):
         put(tmp_path / "runs" / name)
     (tmp_path / "runs/sweeps/now/0").mkdir(parents=True)
-    wanted = [tmp_path / "runs" / name for name in ("a", "b", "deep/er/c")]
+    wanted = [str(tmp_path / "runs" / name) for name in ("a", "b", "deep/er/c")]
     assert folders.find(tmp_path) == wanted
     assert folders.find(tmp_path / "runs/a") == wanted[:1]
     assert folders.find(tmp_path / "nowhere") == []
-    assert normlab.records(tmp_path).path.tolist() == list(map(str, wanted))
+    assert normlab.records(tmp_path).path.tolist() == wanted

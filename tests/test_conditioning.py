@@ -35,6 +35,7 @@ def test_measured_iterations_stand_beside_predicted_ones(here):
     assert frame.loc["learned"][["measured_iterations_to_0.1", "curve_deviation"]].isna().all()
 
 
+@pytest.mark.slow
 def test_a_scheme_that_would_not_get_there_is_checked_on_fewer_steps(here):
     conditioning.main(["data=planted", "norms=raw,feature", "steps=100", "check=7", "out=out"])
     frame = pd.read_csv(here / "out/conditioning.csv").set_index("scheme")

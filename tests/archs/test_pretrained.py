@@ -188,6 +188,7 @@ def forward_and_backward(network, size):
     return scores
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "size"),
     [

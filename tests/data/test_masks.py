@@ -274,6 +274,7 @@ def test_a_value_for_no_data_does_not_leak_when_images_are_resized(tmp_path):
         np.testing.assert_allclose(small.array[0][small.mask], value, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_mask_that_leaves_nothing_is_named_or_skipped(tmp_path):
     root, _ = write(tmp_path, "folder")
     Image.fromarray(np.zeros((SIDE, SIDE), bool)).save(tmp_path / "masks" / "a" / "0.png")

@@ -78,6 +78,7 @@ def test_whitened_inputs_have_the_identity_for_covariance(count):
     torch.testing.assert_close((ridged.square().mean(0)).sort().values, expected)
 
 
+@pytest.mark.slow
 def test_whitening_everything_ends_at_chance_and_less_does_not():
     """On digits with 64 features, and 50 images that fill all directions which 50 can."""
     rows = anchors.whitening_to_chance(data={"name": "digits"}, images=30, test_images=20, width=32, seeds=range(8))
@@ -92,6 +93,7 @@ def test_whitening_everything_ends_at_chance_and_less_does_not():
         anchors.whitening_to_chance(data={"name": "digits"}, images=5000, test_images=24)
 
 
+@pytest.mark.slow
 def test_sharpness_is_the_largest_eigenvalue_and_settles_where_theory_says():
     """A network small enough for its whole Hessian, at a rate whose threshold it reaches."""
     data = {"name": "digits", "limit": 60}

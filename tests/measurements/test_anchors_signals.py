@@ -81,6 +81,7 @@ def test_networks_have_the_layers_of_the_paper(build, steps):
     assert model(torch.randn(5, 1, steps)).shape == (5, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["mlp", "fcn"])
 def test_a_network_learns_planted_classes(network):
     """A wave of one frequency or of another, with noise."""
@@ -130,6 +131,7 @@ def test_which_series_are_stored_standardized():
     assert row["mean"] > 0.1
 
 
+@pytest.mark.slow
 @needs_aeon
 def test_the_printed_sets_are_trained_on(monkeypatch):
     monkeypatch.setattr(anchors_signals, "RECIPES", {"mlp": replace(RECIPES["mlp"], epochs=20)})

@@ -11,6 +11,7 @@ from PIL import Image
 from normlab.report import figures
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("diverged", [False, True])
 def test_panels_of_rates_have_room(tmp_path, diverged):
     """Matplotlib gives up the layout, with a warning, if something reaches into the figure's corner."""

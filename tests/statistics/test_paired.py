@@ -41,6 +41,7 @@ def test_t_by_hand(first, statistic):
     assert superiority_test([0] * n, first) == pytest.approx(1 - expected / 2, abs=1e-9)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(pairs, margins)
 def test_p_lies_between_0_and_1_and_is_that_of_scipy_and_statsmodels(values, margin):

@@ -57,6 +57,7 @@ def test_no_difference_among_six_schemes_is_found_in_one_study_of_twenty():
     assert (p < 0.05).any(axis=1).mean() > 0.05 + three_errors(0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("effect", [1.5, 2.0])
 @pytest.mark.parametrize("n", [5, 10])
 def test_a_planted_difference_is_found_as_often_as_noncentral_t_says(n, effect):
@@ -128,6 +129,7 @@ def test_not_inferior_is_claimed_on_the_margin_in_one_study_of_twenty(n):
     assert claimed == pytest.approx(0.05, abs=three_errors(0.05))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [5, 10])
 def test_the_t_interval_covers_as_often_as_it_says(n):
     """Of means 93.5% at n = 5 and 95.1% at n = 10, of paired differences 94.1% and 95.1%."""

@@ -61,6 +61,7 @@ def discrete(levels, scheme):
     return (1.0, 1.0) if scheme == "feature" else tuple(sorted(variance / 255**2, reverse=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("levels", [(8, 256), (2, 256), (100, 100)])
 @pytest.mark.parametrize("scheme", ["raw", "mean_image", "feature"])
 def test_the_harness(levels, scheme, tmp_path):

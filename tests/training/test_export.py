@@ -142,6 +142,7 @@ def test_a_repeated_gray_channel_is_kept(make):
     assert "repeats the gray channel" in folded(network)[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -206,6 +207,7 @@ def test_a_failed_export_leaves_what_was_there(here, checkpoint, monkeypatch):
     assert not list(here.glob(".export-*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["onnx", "pt2"])
 def test_what_torch_cannot_export_ends_in_one_line(here, checkpoint, suffix):
     with pytest.raises(CheckpointError, match=rf"model.{suffix}: cannot be exported: Constraints violated") as caught:
@@ -214,6 +216,7 @@ def test_what_torch_cannot_export_ends_in_one_line(here, checkpoint, suffix):
     assert not list(here.glob("model*"))
 
 
+@pytest.mark.slow
 def test_an_export_prints_nothing(here, checkpoint, capsys):
     path = checkpoint("unit")
     capsys.readouterr()

@@ -43,6 +43,7 @@ def test_a_run_on_texts_leaves_a_record_with_what_was_cut_and_unknown(trained):
     assert "probe,lambda_max," in curve
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_a_table_and_a_record(call):
     options = ["trainer.max_epochs=1", "data.messages=100", "logger=none"]
     status, printed, said = call("+norm=raw", "data=sms_like", "arch=bag", *options)

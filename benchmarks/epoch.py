@@ -45,13 +45,17 @@ MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 def load_images() -> tuple[Images, str]:
     if (Path(os.environ.get("NORMLAB_DATA", "")) / "cifar10" / "train").is_dir():
         return dataset("folder", root="cifar10", limit=IMAGES), "CIFAR-10, 10,000 training images"
-    images = torch.randint(0, 256, (IMAGES, 3, 32, 32), dtype=torch.uint8)
-    split = MemorySplit(images, torch.randint(0, 10, (IMAGES,)))
+    return noise(IMAGES, 32), "noise, 10,000 images of 3x32x32"
+
+
+def noise(count: int, side: int) -> Images:
+    images = torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8)
+    split = MemorySplit(images, torch.randint(0, 10, (count,)))
     small = MemorySplit(images[:256], split.labels[:256])
-    return Images("noise", split, small, small, tuple(map(str, range(10))), "", ""), "noise, 10,000 images of 3x32x32"
+    return Images("noise", split, small, small, tuple(map(str, range(10))), "", "")
 
 
-def configuration(arch: str, epochs: int, runs: Path) -> Config:
+def configuration(arch: str, epochs: int, runs: Path, **trainer: Any) -> Config:
     choices = {"data": "digits", "augment": "none", "norm": "imagenet", "arch": arch, "optim": "sgd"}
     values = {
         group: defaults(group, choices.get(group, "default" if group == "trainer" else "none")) for group in GROUPS
@@ -61,6 +65,7 @@ def configuration(arch: str, epochs: int, runs: Path) -> Config:
         "eval_every_epochs": epochs + 1,
         "progress": "none",
         "checkpoint": False,
+        **trainer,
     }
     # A rate that diverges under no architecture: a diverged run would stop early.
     values["optim"]["lr"] = 1e-6
@@ -84,24 +89,28 @@ class EpochClock(pl.Callback):
         self.seconds.append(time.perf_counter() - self.started)
 
 
-def bare(config: Config, data: Images, epochs: int) -> list[float]:
-    network = build(config, data)
+def bare(config: Config, data: Images, epochs: int, device: str = "cpu") -> list[float]:
+    network = build(config, data).to(device)
     body, channels_last = network.body, network.channels_last
-    scale = torch.tensor([1 / (255 * s) for s in STD]).reshape(3, 1, 1)
-    shift = torch.tensor([-m / s for m, s in zip(MEAN, STD, strict=True)]).reshape(3, 1, 1)
+    scale = torch.tensor([1 / (255 * s) for s in STD]).reshape(3, 1, 1).to(device)
+    shift = torch.tensor([-m / s for m, s in zip(MEAN, STD, strict=True)]).reshape(3, 1, 1).to(device)
     optimizer = torch.optim.SGD(body.parameters(), config.optim.lr, momentum=0.9)
-    images, labels, losses, seconds = data.train.images, data.train.labels, [], []
+    images, labels, seconds = data.train.images.to(device), data.train.labels.to(device), list[float]()
+    half = config.trainer.precision == "bf16-mixed"
     for _ in range(epochs):
-        started = time.perf_counter()
-        for index in torch.randperm(len(images)).split(config.data.batch_size):
+        started, losses = time.perf_counter(), list[Any]()
+        for index in torch.randperm(len(images)).to(device).split(config.data.batch_size):
             x = images[index]
             if channels_last:
                 x = x.contiguous(memory_format=torch.channels_last)
-            loss = F.cross_entropy(body(x.float().mul_(scale).add_(shift)), labels[index])
+            with torch.autocast(device, torch.bfloat16, enabled=half):
+                loss = F.cross_entropy(body(x.float().mul_(scale).add_(shift)), labels[index])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            losses.append(loss.item())
+            losses.append(loss.item() if device == "cpu" else loss.detach())  # a GPU would be waited for
+        if device != "cpu":
+            torch.stack(losses).tolist()
         seconds.append(time.perf_counter() - started)
     return seconds
 
@@ -143,14 +152,19 @@ class Usual(pl.LightningModule):
         return torch.optim.SGD(self.body.parameters(), self.lr, momentum=0.9)
 
 
-def usual(config: Config, data: Images, epochs: int, workers: int) -> list[float]:
+def usual(config: Config, data: Images, epochs: int, workers: int, accelerator: str = "cpu") -> list[float]:
     loader = DataLoader(
-        Pictures(data), config.data.batch_size, shuffle=True, num_workers=workers, persistent_workers=workers > 0
+        Pictures(data),
+        config.data.batch_size,
+        shuffle=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=accelerator == "gpu",
     )
     clock = EpochClock()
     with tempfile.TemporaryDirectory() as folder:
         trainer = pl.Trainer(
-            accelerator="cpu",
+            accelerator=accelerator,
             max_epochs=epochs,
             logger=pl.loggers.CSVLogger(folder),
             callbacks=[clock],

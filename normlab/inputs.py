@@ -73,6 +73,13 @@ def check_inputs(inputs: Tensor) -> None:
         raise DataError(f"expected inputs [B, C, *positions] of {', '.join(TYPE_NAMES)}, not {actual}")
 
 
+def select(inputs: Tensor, index: Tensor) -> Tensor:
+    """``inputs[index]``, of uint16 by way of its bits: PyTorch before 2.10 cannot index it on a CPU."""
+    if inputs.dtype == torch.uint16:
+        return inputs.view(torch.int16)[index].view(torch.uint16)
+    return inputs[index]
+
+
 def comparable(inputs: Tensor) -> Tensor:
     """The inputs in a type that PyTorch can compare and sort: int32 in place of uint16."""
     return inputs.to(torch.int32) if inputs.dtype == torch.uint16 else inputs

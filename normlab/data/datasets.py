@@ -22,7 +22,7 @@ from normlab.data.loader import Batch, MemorySplit, Split, StreamedSplit
 from normlab.data.splits import Files, Part, Source, fill_missing, split
 from normlab.data.tokens import Texts, encode_splits
 from normlab.errors import DataError
-from normlab.inputs import Target, check_finite, check_range, comparable, pixels_that_count, range_of_type
+from normlab.inputs import Target, check_finite, check_range, comparable, pixels_that_count, range_of_type, select
 from normlab.norms.log_mel import Front
 from normlab.pictures import CorruptImageError, Picture, Reading, describe_picture, read_picture
 
@@ -400,7 +400,7 @@ def _decode(parts: dict[str, Part], config: Data) -> tuple[dict[str, MemorySplit
         rows = torch.tensor([place.get(item, -1) for item in _files(part).items])
         if (rows < 0).all():
             raise DataError(f"none of the {len(part)} {name} images could be read")
-        splits[name] = MemorySplit(entry["images"][rows[rows >= 0]], part.labels[rows >= 0])
+        splits[name] = MemorySplit(select(entry["images"], rows[rows >= 0]), part.labels[rows >= 0])
         kept[name] = part.take((rows >= 0).nonzero().flatten())
     notes = [_note(count, what) for what, count in entry["notes"].items()]
     return splits, [*notes, *repeated(kept)], Format(**entry["format"])

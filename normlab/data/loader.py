@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from normlab.data.images import Format, read
 from normlab.data.splits import Files
 from normlab.errors import DataError
+from normlab.inputs import select
 
 Batch = tuple[Tensor, Tensor]  # [B, C, *positions] of a type of normlab.inputs; int64 [B], of regression float32
 
@@ -50,8 +51,17 @@ class MemorySplit:
         if order is None:
             yield from zip(self.inputs.split(size), self.labels.split(size), strict=True)
         else:
-            for index in order.split(size):
-                yield self.inputs[index], self.labels[index]
+            for index in order.to(self.inputs.device).split(size):  # moved once: a GPU waits for none of the batches
+                yield select(self.inputs, index), self.labels[index]
+
+    def on(self, device: torch.device) -> MemorySplit:
+        """The split in the memory of a device; itself if it is there, or would take more than half of what is free."""
+        if self.inputs.device == device:
+            return self
+        size = self.inputs.nbytes + self.labels.nbytes
+        if device.type == "cuda" and size > torch.cuda.mem_get_info(device)[0] / 2:
+            return self
+        return MemorySplit(self.inputs.to(device), self.labels.to(device))
 
 
 class StreamedSplit:

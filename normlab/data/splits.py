@@ -15,6 +15,7 @@ from torch import Tensor
 from normlab.data.digests import digest_files
 from normlab.data.tokens import Texts
 from normlab.errors import DataError
+from normlab.inputs import select
 from normlab.norms.log_mel import Front
 from normlab.pictures import Reading, mask_file
 
@@ -88,7 +89,7 @@ class Part:
         """The images at these positions, int64 [M]."""
         if isinstance(self.pictures, Files | Texts):
             return Part(self.pictures.take(index.tolist()), self.labels[index])
-        return Part(self.pictures[index], self.labels[index])
+        return Part(select(self.pictures, index), self.labels[index])
 
     @cached_property
     def content(self) -> str:

@@ -86,7 +86,7 @@ class Sums:
     def of(cls, inputs: Tensor, dims: Sequence[int]) -> Sums:
         """Sums over these dimensions of inputs [B, C, *positions]."""
         dims = tuple(dims)
-        count = math.prod(inputs.shape[dim] for dim in dims)
+        count = math.prod([inputs.shape[dim] for dim in dims])  # a list, which every release of torch can export
         x, start = cls._wide(inputs, dims)
         if x.dtype.is_floating_point:
             mean = x.mean(dims, keepdim=True) if dims else x

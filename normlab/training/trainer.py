@@ -100,6 +100,10 @@ def train(
     probe = [Probe(options.probe_steps, data.train, options.probe_images)] if options.probe_steps else []
     batches = Bundles(loader, BUNDLE) if bundled else loader
     trainer = _trainer(config, [*_progress(shown), *probe, *callbacks], len(batches), sanity=not goes_on)
+    if world_size == 1:
+        for one in (loader, validation, test):
+            if isinstance(one.split, MemorySplit):
+                one.split = one.split.on(trainer.strategy.root_device)
     answers = None
     try:
         started = time.perf_counter()

@@ -132,6 +132,23 @@ def test_a_single_image_left_over_is_not_trained_on(count, batch_size, sizes):
     assert loader.images_per_epoch == sum(sizes)
 
 
+def test_a_split_goes_to_a_device_once_and_its_batches_are_there():
+    meta = torch.device("meta")  # a device that computes shapes alone, which every machine has
+    there = numbered(10).on(meta)
+    assert there.on(meta) is there
+    for order in (None, torch.randperm(10)):
+        sizes = [(images.device, labels.device, len(images), len(labels)) for images, labels in there.batches(4, order)]
+        assert sizes == [(meta, meta, 4, 4), (meta, meta, 4, 4), (meta, meta, 2, 2)]
+    here = numbered(10)
+    assert here.on(torch.device("cpu")) is here
+
+
+def test_what_would_fill_half_of_a_gpu_stays_where_it_is(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (179, 1_000))
+    split = numbered(10)  # of 10 bytes and ten int64
+    assert split.on(torch.device("cuda", 0)) is split
+
+
 def test_bundles_are_the_batches_of_the_loader_in_its_order():
     loader = Loader(numbered(23), 4, shuffle_seed=3)
     bundles = Bundles(loader, 4)

@@ -105,7 +105,9 @@ def under_each(
 
     images, labels = pictures(data, trained, which)
     notes = [NO_CLASSES] if labels is None else []
-    network = trained.network.eval()
+    network = trained.network.eval().to(
+        memory_format=torch.channels_last
+    )  # 0.7 of the time of channels first, on a CPU
     expected = fixed(trained)
     reference = answers(network, expected, images, batch)
     rows = [row(EXPECTED, reference, reference, labels, resamples)]
@@ -254,7 +256,7 @@ def answers(network: torch.nn.Module, norm: Normalization, images: Tensor, batch
     def parts() -> Iterator[Tensor]:
         with torch.inference_mode():
             for part in images.split(batch):
-                yield network(norm(part)).softmax(1)
+                yield network(norm(part).contiguous(memory_format=torch.channels_last)).softmax(1)
 
     return torch.cat(list(parts()))
 

@@ -3,9 +3,9 @@
     NORMLAB_DATA=FOLDER python benchmarks/mismatch.py                    # 100 photographs, 5 rounds
     NORMLAB_DATA=FOLDER python benchmarks/mismatch.py --images 500 --rounds 1
 
-Photographs of flower_photos below NORMLAB_DATA at 224 pixels through a trained network, under every scheme. The loop has
-the images decoded and the schemes fitted, normalizes and classifies, once for each formula, and keeps the answers;
-`mismatch` decodes, fits, computes all intervals by the bootstrap too. Both take turns in one process.
+Photographs of flower_photos below NORMLAB_DATA at 224 pixels through a trained network, under every scheme. The loop
+has the images decoded and the schemes fitted, normalizes and classifies, once for each formula, and keeps the answers;
+`mismatch` decodes, fits, and computes all intervals by the bootstrap too. Both take turns in one process.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def main() -> None:
     ]
     print(rows)
     conditions = (
-        f"{len(images)} photographs of 224 pixels, {len(schemes)} different formulas of {len(choices('norm'))} schemes, "
-        f"efficientnet_lite0, {given.rounds} rounds in turn"
+        f"{len(images)} photographs of 224 pixels, {len(schemes)} different formulas of {len(choices('norm'))} "
+        f"schemes, efficientnet_lite0, {given.rounds} rounds in turn"
     )
     write(
         "mismatch", f"python benchmarks/mismatch.py --images {given.images} --rounds {given.rounds}", rows, conditions

@@ -134,4 +134,4 @@ def surface(data: Dataset, name: str, steps: int = 40) -> tuple[np.ndarray, np.n
     path = [np.zeros(2)]
     for _ in range(steps):
         path.append(path[-1] - rate * (hessian @ path[-1] - cross))
-    return hessian, np.linalg.lstsq(hessian, cross)[0], np.array(path)
+    return hessian, np.linalg.lstsq(hessian, cross, rcond=None)[0], np.array(path)

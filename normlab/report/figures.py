@@ -21,6 +21,8 @@ from normlab.config import choices
 from normlab.record import SCORES
 from normlab.report.study import Picture
 
+FEW_RATES = 6  # on an axis, each with its own label
+
 # Colours that colour-blind readers tell apart (Okabe & Ito 2008, and two of Tol's). Schemes of one formula or family
 # share a colour and differ in line and marker, so that a print without colour can be read too.
 FAMILIES = {
@@ -371,6 +373,7 @@ def rates(
     highest = max((part.max() for part in means if len(part)), default=1.0)
     lowest = min((part.min() for part in means if len(part)), default=0.0)  # R2 may be below 0
     diverged = any((frame.status == "diverged").any() for _, frame in cells)
+    tried = sorted({rate for _, frame in cells for rate in frame.lr})
     with panels(path, cells) as drawn:
         for axes, name, frame in drawn:
             for scheme, rows in frame.groupby("norm", sort=False):
@@ -390,6 +393,9 @@ def rates(
                 ylabel=f"test {SCORES[score]}",
                 ylim=(max(-1.0, min(0.0, 1.15 * lowest)), min(1.0, 1.15 * highest)),
             )
+            if len(tried) <= FEW_RATES and tried[-1] < 30 * tried[0]:  # labels between two decades would overlap
+                axes.set_xticks(tried, [f"{rate:g}" for rate in tried])
+                axes.minorticks_off()
 
 
 def reached(path: Path, cells: Sequence[tuple[str, pd.DataFrame]], target: float) -> None:

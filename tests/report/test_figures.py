@@ -1,6 +1,7 @@
 """Figures: that each panel has its room."""
 
 import warnings
+from contextlib import contextmanager
 
 import matplotlib.image
 import numpy as np
@@ -25,6 +26,25 @@ def test_panels_of_rates_have_room(tmp_path, diverged):
         figures.rates(tmp_path / "rates", [("one", frame), ("two", frame), ("three", frame)], {("one", "a"): 0.01})
     with Image.open(tmp_path / "rates.png") as image:
         assert image.width > 1500
+
+
+def test_a_few_rates_within_a_decade_are_labeled_each_and_nothing_else(tmp_path, monkeypatch):
+    """The labels that Matplotlib sets between two decades overlap in a panel."""
+    plain, shown = figures.panels, []
+
+    @contextmanager
+    def watched(*arguments, **options):
+        with plain(*arguments, **options) as panels:
+            drawn = list(panels)
+            yield drawn
+            for axes, *_ in drawn:
+                shown.append([label.get_text() for label in axes.get_xticklabels(which="both")])
+
+    monkeypatch.setattr(figures, "panels", watched)
+    rates = (0.05, 0.1, 0.2, 0.4, 0.8)
+    frame = pd.DataFrame({"norm": "a", "lr": rate, "status": "finished", "test_accuracy": 0.5} for rate in rates)
+    figures.rates(tmp_path / "rates", [("one", frame)], {})
+    assert shown == [["0.05", "0.1", "0.2", "0.4", "0.8"]]
 
 
 def test_a_rare_color_stays_as_it_is(tmp_path):

@@ -3,8 +3,8 @@
     python benchmarks/growth.py --rounds 5
 
 Each measurement is a fresh process, which imports what it needs before the clock starts. Memory is the peak of the
-process minus its peak at that moment. The exponent is the slope of log time over log size, by least squares over the
-sizes whose median is above 10 ms: 1 is proportional.
+process minus its peak at that moment. The exponent is the slope of log time over log size between the two largest
+sizes: 1 is proportional. By it the last column says, on paper, what ten times the largest size would take.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 from provenance import write
 
@@ -79,6 +78,8 @@ def jobs(count: int) -> Callable[[], object]:
 
 def schemes(count: int) -> Callable[[], object]:
     """Fitting so many schemes on digits."""
+    import sklearn.cluster  # noqa: F401 - of norm=adaptive
+
     data = normlab.dataset("digits")
     names = [name for name in choices("norm") if name not in ("cmn", "cmvn", "revin", "per_channel", "difference")]
     chosen = [names[place % len(names)] for place in range(count)]
@@ -142,7 +143,7 @@ def main() -> None:
         return
     rows: list[dict[str, str | int]] = []
     for what, (_, sizes) in MEASURED.items():
-        medians = []
+        medians, memories = [], []
         with tempfile.TemporaryDirectory() as name:
             for size in sizes:
                 argument = str(size)
@@ -156,16 +157,21 @@ def main() -> None:
                     found.append(json.loads(answer.splitlines()[-1]))
                 seconds, memory = (statistics.median(column) for column in zip(*found, strict=True))
                 medians.append(seconds)
+                memories.append(memory)
                 row = {"grows": what, "size": f"{size:,}", "seconds": f"{seconds:.3f}", "MiB": f"{memory:,.0f}"}
                 goal = GOALS.get((what, size))
                 verdict = "" if goal is None else "met" if seconds <= goal else f"missed: {seconds / goal:.1f} times"
-                rows.append({**row, "exponent": "", "goal": "" if goal is None else f"{goal:g} s {verdict}"})
+                rows.append(
+                    {**row, "exponent": "", "ten times more": "", "goal": f"{goal:g} s {verdict}" if goal else ""}
+                )
                 print(rows[-1], flush=True)
                 if what == "records":
                     shutil.rmtree(argument)
-        above = [(size, value) for size, value in zip(sizes, medians, strict=True) if value > 0.01]
-        if len(above) > 1:
-            rows[-1]["exponent"] = f"{np.polyfit(*np.log(np.array(above)).T, 1)[0]:.2f}"
+        decades = math.log10(sizes[-1] / sizes[-2])
+        slopes = [math.log10(values[-1] / max(values[-2], 1e-3)) / decades for values in (medians, memories)]
+        rows[-1]["exponent"] = f"{slopes[0]:.2f}"
+        seconds, memory = (values[-1] * 10**slope for values, slope in zip((medians, memories), slopes, strict=True))
+        rows[-1]["ten times more"] = f"{seconds:,.1f} s, {memory / 1024:,.1f} GiB"
     write(
         "growth",
         f"python benchmarks/growth.py --rounds {given.rounds}",

@@ -137,6 +137,7 @@ def test_a_bad_file_ends_a_run(tmp_path, name):
     one_line(str(caught.value), bad, FILES[name][1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("name", FILES)
 def test_a_bad_file_can_be_left_out_and_is_counted(tmp_path, name, stream):

@@ -136,6 +136,7 @@ def test_bad_input_is_one_line(line, here, capsys):
     assert any(part in error for part in BAD[line].split("|")), error
 
 
+@pytest.mark.slow
 def test_a_folder_of_another_study_is_refused(study, here, capsys):
     with pytest.raises(SystemExit):
         choose.main([*SMALL, "margin=2", f"out={study[0]}"])

@@ -35,6 +35,7 @@ def folder(here, photos, network):
     return here / "sorted", len(images)
 
 
+@pytest.mark.slow
 def test_planted_labels_are_found_under_the_expected_scheme(folder, here, capsys):
     root, count = folder
     mismatch.main(
@@ -225,6 +226,7 @@ def test_learned_is_unit_and_says_so(folder, network):
     assert notes == ["learned: not trained here, so it is at its start, unit"]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_fitted_is_named_and_left_out(folder, network):
     root, _ = folder
     data = defaults("data", "folder") | {"root": str(root)}

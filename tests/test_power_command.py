@@ -31,6 +31,7 @@ def test_the_power_is_that_of_the_pilots_deviation_at_the_planned_seeds():
     assert shown["n for 90%"] == [f"{same[1].needed:g}", f"{larger[1].needed:g}", "-"]
 
 
+@pytest.mark.slow
 def test_the_command_reads_the_committed_records(capsys):
     main(["half_or_standard"])
     text = capsys.readouterr().out

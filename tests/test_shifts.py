@@ -98,6 +98,7 @@ def test_level_and_scale_of_series():
     torch.testing.assert_close(shifted(series, "scale", 4), 3 * series)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("data", "name"), [("tones", "brightness"), ("digits", "gain"), ("tones", "scale")])
 def test_a_shift_of_another_kind_is_refused(here, make, data, name):
     with pytest.raises(DataError, match=f"trainer.shifts: {name} is for .*; the inputs are .*: choose from "):

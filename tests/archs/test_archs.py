@@ -34,6 +34,7 @@ def normal(batch, shape):
     return torch.randn(batch, *shape)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", ANY_CHANNELS)
 def test_every_choice_maps_images_to_scores(name, shape):

@@ -332,6 +332,7 @@ def test_confirming_without_a_study_ends_with_one_line(call, arguments):
     assert "confirm=true requires a sweep of a study that has confirming seeds" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["0123", "off", "a#b", "a b #2", "x: y", "k=v", "[1]", "2024-01-01", "it's", "${seed}"]
 )

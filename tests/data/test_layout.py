@@ -60,6 +60,7 @@ PAIRS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("train", "test"), PAIRS)
 def test_names_of_splits(tmp_path, train, test):
     classes(tmp_path / train, 6), classes(tmp_path / test, 3)

@@ -86,6 +86,7 @@ def test_images_hold_nan_where_a_pixel_does_not_count(tmp_path, kind):
     assert f"{len(stored)} images: pixels left out by data.mask, {share:.1%} of all pixels" in data.notes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MASKS)
 @pytest.mark.parametrize("workers", [0, 1])
 def test_streaming_gives_the_same_images_and_statistics(tmp_path, kind, workers):
@@ -117,6 +118,7 @@ def test_every_scheme_is_tested_here():
     }  # the last two are for series
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["alpha", "nodata", "nan"])
 @pytest.mark.parametrize("name", OF_PIXELS)
 def test_schemes_of_pixels_do_to_those_that_count_what_they_do_without_others(tmp_path, kind, name):
@@ -188,6 +190,7 @@ def trained(make, root, mask, **changes):
     return run(make(**options | {"data.batch_size": 8, "arch.width": 8} | changes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["dataset", "percentile", "per_image"])
 def test_what_lies_under_a_mask_changes_nothing_in_a_run(make, tmp_path, norm):
     """Two folders that differ only there: the same losses and answers. Without the mask they differ."""
@@ -222,6 +225,7 @@ def test_the_record_names_the_mask_and_its_content_is_part_of_the_data(make, tmp
     assert open_source(choose("data", "folder", root=root, mask=str(moved))).content != contents["folder"]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_and_an_exported_file_take_images_with_gaps(make, tmp_path):
     root, _ = write(tmp_path, "nan")
     path = trained(make, root, "nodata=nan")["path"] + "/checkpoint.ckpt"

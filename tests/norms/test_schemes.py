@@ -43,6 +43,7 @@ def test_constant_images_and_single_pixels_are_finite(name, value):
         assert fitted(name, images, **options)(images).isfinite().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["per_image", "per_image_channel", "min_max", "min_max_channel", "per_region"])
 @pytest.mark.parametrize("eps", [0.0, 1e-12, 1e-3])
 def test_a_constant_image_becomes_exact_zeros(name, eps):

@@ -43,6 +43,7 @@ def test_numbers_are_those_of_the_tables(made):
         of.accuracy("learning_rates", "zca")
 
 
+@pytest.mark.slow
 def test_effects_are_the_differences_from_the_data_sets_own_statistics(made, tmp_path):
     frame = effects([made[0], made[0]])  # runs that two studies share count once
     assert frame.scheme.to_list() == ["raw", "unit", "centered"]

@@ -105,6 +105,7 @@ def test_measured_numbers_are_looked_up():
             span(found, **wrong)
 
 
+@pytest.mark.slow
 def test_numbers_of_runs_are_looked_up():
     found = load("activations", Path("runs"), Path("results/activations"))
     runs = found.runs

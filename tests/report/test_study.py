@@ -57,6 +57,7 @@ def test_the_best_rate_is_chosen_for_each_scheme_on_validation(made):
     assert frame.at_edge.to_dict() == {"raw": True, "unit": True, "centered": False, "dataset": False}
 
 
+@pytest.mark.slow
 def test_the_range_of_rates_that_train_is_that_of_each_seed(made):
     """unit trains at all of 1e-4, 1e-2 and 1 (0.5 is above 0.2), raw at 1e-4 alone, where it does not diverge."""
     found = at_rates(made[0])["range"].set_index(["norm", "seed"]).sort_index()
@@ -390,6 +391,7 @@ def rows_of(*, data, factor=2.0):
     return [{"data": data["name"], "images": len(images), "value": images.double().mean() * factor, **ends}]
 
 
+@pytest.mark.slow
 def test_without_its_data_a_study_is_what_lies_in_the_results(tmp_path, monkeypatch):
     monkeypatch.setenv("NORMLAB_DATA", str(tmp_path))
     kept = Path(__file__).parents[2] / "results/inside"

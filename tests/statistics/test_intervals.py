@@ -35,6 +35,7 @@ def test_the_half_width_is_the_tables_quantile_times_the_standard_error(n, confi
     assert (found.estimate - found.low) / error == pytest.approx(quantile, abs=6e-4)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(samples, st.floats(0.01, 0.99))
 def test_a_mean_lies_inside_its_interval_and_the_t_test_agrees_with_the_ends(values, confidence):

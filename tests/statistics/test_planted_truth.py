@@ -121,6 +121,7 @@ def test_equivalence_is_claimed_as_often_as_theory_says(n, difference, margin):
         assert claimed <= 0.05 + three_errors(0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [5, 10])
 def test_not_inferior_is_claimed_on_the_margin_in_one_study_of_twenty(n):
     """4.5% with 5 pairs, 4.3% with 10."""

@@ -57,6 +57,7 @@ def test_output_variance_over_many_draws_of_the_weights(make, shape, padding):
     assert measured == pytest.approx(predicted, rel=0.06)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OF_IMAGES)
 def test_the_first_layer_of_a_cnn_under_every_scheme(name, digits):
     norm = normlab.normalization(name).fit(digits.training_images())

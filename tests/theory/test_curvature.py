@@ -117,6 +117,7 @@ def test_trace_is_within_its_error(batch):
     assert error < 0.2 * abs(exact)
 
 
+@pytest.mark.slow
 def test_the_density_has_the_mass_and_the_moments_of_the_spectrum(batch):
     curvature = Curvature(built("mlp"), F.cross_entropy, *batch)
     grid, density = curvature.density(products=80, points=4096, repeats=20)

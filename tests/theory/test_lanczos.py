@@ -32,6 +32,7 @@ def planted(eigenvalues, seed=0):
     return (q * torch.as_tensor(eigenvalues)) @ q.T
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3, 12])
 @pytest.mark.parametrize("name", PLANTED)
 def test_planted_spectra(name, count):

@@ -70,6 +70,7 @@ def test_a_name_is_fitted_on_the_images(digits):
     torch.testing.assert_close(found, by_hand.eigenvalues, rtol=0, atol=1e-12 * by_hand.lambda_max)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMES if is_affine(normlab.normalization(name))])
 def test_exact_moments_of_affine_schemes_equal_streamed_ones(name, photos):
     """On 8x8 photographs: the shortcut through the moments of raw pixels gives what normalizing every image gives."""

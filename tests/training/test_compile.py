@@ -27,6 +27,7 @@ def losses(result):
     return [row.value for row in Curve.read(Path(result["path"]) / "curve.csv") if row.metric == "loss"]
 
 
+@pytest.mark.slow
 def test_a_compiled_network_trains_as_any_other(make, monkeypatch):
     graphs = []
 

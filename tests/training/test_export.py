@@ -224,6 +224,7 @@ def test_an_export_prints_nothing(here, checkpoint, capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".pt2", ".onnx"])
 def test_an_export_carries_what_a_program_has_to_know(here, make, suffix):
     if suffix == ".onnx":

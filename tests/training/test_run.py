@@ -104,6 +104,7 @@ def test_same_seed_same_curve_other_seed_another(make):
     assert (np.abs(np.array(other) / losses(first) - 1) > 1e-4).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

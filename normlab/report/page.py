@@ -219,7 +219,7 @@ def article(path: Path, anchor: str, places: Mapping[Path, str] | None = None, t
     title = text.splitlines()[0].lstrip("# ").strip()
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = markdown.parse(text)
-    _adapt(tokens, path.parent, anchor, html.escape(title, quote=True), places or {})
+    _adapt(tokens, path.parent, anchor, places or {})
     return Article(anchor, title, markdown.renderer.render(tokens, markdown.options, {}))
 
 
@@ -233,8 +233,11 @@ def with_figures(one: Article, folder: Path) -> Article:
     return replace(one, html=one.html + "".join(shown))
 
 
-def _adapt(tokens: list[Token], folder: Path, anchor: str, label: str, places: Mapping[Path, str]) -> None:
+def _adapt(tokens: list[Token], folder: Path, anchor: str, places: Mapping[Path, str]) -> None:
     """Make of a document's tokens those of an article, in place."""
+    label = anchor.replace(
+        "-", " "
+    )  # not its title: a study and a benchmark may share one, and no two regions may share a label
     figures, tables, listings = 0, 0, 0
     ids: set[str] = set()
     for place, token in enumerate(tokens):

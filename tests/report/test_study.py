@@ -308,6 +308,7 @@ class Page(HTMLParser):
     def __init__(self):
         super().__init__()
         self.ids, self.links, self.headings, self.loads, self.problems = [], [], [], [], []
+        self.regions = []
 
     def handle_starttag(self, tag, attributes):
         given = dict(attributes)
@@ -321,6 +322,7 @@ class Page(HTMLParser):
         if tag == "th" and "scope" not in given:
             self.problems.append("a heading of a table without scope")
         self.loads += [given[key] for key in ("src",) if key in given] + ([given["href"]] if tag == "link" else [])
+        self.regions += [given["aria-label"]] if given.get("role") == "region" else []
         if tag == "html" and given.get("lang") != "en":
             self.problems.append("no language")
 
@@ -329,6 +331,8 @@ def test_the_page_is_whole_and_accessible(made, planted):
     results = planted.parent / "results"
     (results / "conditioning/somewhere").mkdir(parents=True, exist_ok=True)
     (results / "conditioning/somewhere/conditioning.md").write_text("# A & B <script>\n\n| a |\n| - |\n| 1 |\n")
+    (results / "benchmarks").mkdir(exist_ok=True)
+    (results / "benchmarks/learning_rates.md").write_text("# learning_rates\n\n| the study's title |\n| - |\n| 1 |\n")
     ledger.write_ledger([made], results)
     text = write_page([made], results).read_text()
     page = Page()
@@ -337,6 +341,7 @@ def test_the_page_is_whole_and_accessible(made, planted):
     assert all(source.startswith("data:image/webp;base64,") for source in page.loads)
     assert len(page.loads) == 1  # one figure a document, the other in words
     assert len(set(page.ids)) == len(page.ids)
+    assert len(set(page.regions)) == len(page.regions) > 2
     assert {link[1:] for link in page.links} <= set(page.ids)
     assert page.headings[0] == 1
     assert all(b - a <= 1 for a, b in zip(page.headings, page.headings[1:], strict=False))

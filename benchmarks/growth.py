@@ -121,16 +121,21 @@ def measure(what: str, size: str) -> None:
 
 
 def many_records(folder: Path, count: int) -> None:
-    """So many copies of one record."""
+    """Copies of one record with other seeds, fingerprints and measurements."""
     if not (folder / "one").is_dir():
         line = [sys.executable, "-m", "normlab", "+norm=unit", "data=digits", "arch=linear", "logger=none"]
         subprocess.run([*line, f"runs={folder / 'one'}"], check=True, capture_output=True)
-    (record,) = (folder / "one").glob("*/record.json")
-    text = record.read_text()
+    (path,) = (folder / "one").glob("*/record.json")
+    record = json.loads(path.read_text())
+    metrics = record["metrics"]
     for number in range(count):
+        record |= {"seed": number, "fingerprint": f"{number:012x}"}
+        record["metrics"] = {
+            key: value * (1 - number / 1e6) if isinstance(value, float) else value for key, value in metrics.items()
+        }
         place = folder / str(count) / f"digits-linear-unit-sgd-seed{number}-{number:012x}"
         place.mkdir(parents=True)
-        (place / "record.json").write_text(text)
+        (place / "record.json").write_text(json.dumps(record, indent=2))
 
 
 def main() -> None:

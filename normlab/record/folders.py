@@ -84,7 +84,7 @@ def read(path: Path | str) -> dict[str, Any]:
         ValueError: if the record is damaged.
         NormlabError: if a newer release wrote the record.
     """
-    with open(os.path.join(path, RECORD), "rb") as file:  # pathlib would take longer than the parser, over many runs
+    with open(os.path.join(path, RECORD), "rb", buffering=0) as file:  # pathlib would take longer than the parser
         stored = _parsed(file.read())
     if not isinstance(stored, dict) or not {"fingerprint", "status", "config"} <= stored.keys():
         raise ValueError("not the record of a run")
@@ -109,13 +109,16 @@ def _parsed(content: bytes) -> Any:
 
 def read_all(path: Path) -> list[dict[str, Any]]:
     """All records below a folder, each with its folder as ``path``; a damaged record is left out, with a warning."""
-    records = []
+    return list(read_each(path))
+
+
+def read_each(path: Path) -> Iterator[dict[str, Any]]:
+    """The same one by one, for more records than one wants to hold at once."""
     for place in find(path):
         try:
-            records.append({"path": place, **read(place)})
+            yield {"path": place, **read(place)}
         except (OSError, ValueError, NormlabError) as error:
             log.warning("%s: left out, its %s cannot be read (%s)", place, RECORD, error)
-    return records
 
 
 def write(path: Path, record: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 import normlab
 from normlab import record
-from normlab.record import folders
+from normlab.record import folders, frames
 from normlab.record.store import read_kept
 
 ROWS = [
@@ -62,3 +62,15 @@ def test_records_are_found_at_any_depth_and_without_runs_in_progress(tmp_path):
     assert folders.find(tmp_path / "runs/a") == wanted[:1]
     assert folders.find(tmp_path / "nowhere") == []
     assert normlab.records(tmp_path).path.tolist() == wanted
+
+
+@pytest.mark.parametrize("part", [1, 2, 3, 5])
+def test_a_frame_is_the_same_in_whatever_parts_it_is_read(part, monkeypatch):
+    """A column that only a later part has, one that is text in one part and nested in another, one text throughout."""
+    rows = [*ROWS, {**ROWS[0], "path": "e", "late": "x"}, {**ROWS[1], "path": "f", "late": None, "study": ""}]
+    rows = [{**row, "arch": "linear", "seed": row.get("seed", 2**70)} for row in rows]
+    whole = record.frame(rows)
+    monkeypatch.setattr(frames, "PART", part)
+    pd.testing.assert_frame_equal(record.frame(rows), whole, check_like=True)
+    flat = [{**{key: value for key, value in row.items() if key != "metrics"}, **row["metrics"]} for row in rows]
+    pd.testing.assert_frame_equal(whole, pd.json_normalize(flat), check_like=True)

@@ -254,9 +254,10 @@ def advice(
     if far:
         sentences.append(
             f"Far values, more than {FAR:g} interquartile ranges beyond a quartile, in {_listed(far, 'outliers')}: "
-            f"look at them first. They move the range most (no MinMaxScaler), then the mean and the standard "
-            f"deviation, the median and the interquartile range hardly. Measured with planted ones, scaling by the "
-            f"latter was no better than standardizing: no scaling takes them out."
+            f"look at them first. They move the range most, then the mean and the standard deviation, the "
+            f"median and the interquartile range hardly. Measured with planted ones, scaling by the latter was no "
+            f"better than standardizing on one table and better on another (results/tables_scaling): try both. No "
+            f"scaling takes them out."
         )
     skewed = sorted((row for row in numbers if abs(row["skew"]) > SKEWED), key=lambda row: -abs(row["skew"]))
     if skewed:

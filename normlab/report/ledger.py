@@ -129,9 +129,12 @@ def write_ledger(studies: Sequence[tuple[Study, list[Verdict]]], results: Path) 
         "",
         "- **holds**: every rule of the claim holds, in every cell: each combination of network, data and rate.",
         "- **holds if** CONDITION: in these cells all of its rules hold; elsewhere one is refuted or undecided.",
-        "- **refuted**: one of its rules is refuted, and no cell holds; the refuted rules stand in brackets.",
-        "- **undecided**: no cell holds and no rule is refuted. Power is the chance that the runs had to show the rule "
-        "if the named effect were true; n, the seeds that give a chance of 90%, if they vary as these did.",
+        "- **refuted**: one of its rules is refuted, and no cell of that study holds; the refuted rules stand in "
+        "brackets. Where several studies judge one claim, each by rules of its own, it is refuted if one of them "
+        "refutes it, although another may say that it holds: read the parts.",
+        "- **undecided**: no study refutes it, and in one of them no cell holds. Power is the chance that the runs had "
+        "to show the rule if the named effect were true; n, the seeds that give a chance of 90%, if they "
+        "vary as these did.",
         "- **not tested**: the reason stands in brackets. A study that was not run is named, and decides nothing.",
         "",
         f"All tests are one-sided at {ALPHA:.0%}, for a rule and for its opposite, and corrected by Holm's method "

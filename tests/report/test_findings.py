@@ -29,7 +29,7 @@ from normlab.verdicts import Claim, judge
 
 TOLD = [name for name in study.names() if sections(name)]
 NAMES = "CIFAR-10|co2|ResNet-50|16x16|8 bits|[12]/lambda_max|2 \\(1 \\+ momentum\\)|EfficientNet-Lite0"
-NAMES += "|(?:L|C|RT)1|float32"
+NAMES += r"|\b[A-Z]{1,2}[0-9]{1,2}[a-d]?\b|float32"  # claims by their ids
 FORMULAS = r"\(u - 0\.5\)/0\.5|x/255|x[12]\b|delta\^2|x\^2|\(I - 1 p'\)|m and 1 - m|[Ss]ubtracting 0\.5"
 ALLOWED = re.compile(
     rf"\{{\{{.*?\}}\}}|\[[-\d., ]*\]|{FORMULAS}|{NAMES}"

@@ -64,6 +64,7 @@ def measure(name: str, out: Path, rerun: bool = False) -> None:
             except DataError as error:
                 print(f"{label}: left out: {error} (experiments/README.md says where to get the data)", file=sys.stderr)
                 continue
+            rows = [{name: math.nan if value is None else value for name, value in row.items()} for row in rows]
             entry = {**call.model_dump(by_alias=True), "rows": rows, "provenance": record.provenance()}
             print(f"{label}: {len(rows)} rows in {time.perf_counter() - started:.1f} s", file=sys.stderr, flush=True)
         entries.append(entry)
@@ -88,9 +89,7 @@ def _plain(value: Any) -> Any:
         return {str(name): _plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    return math.nan if value is None else value
+    return value.item() if hasattr(value, "item") else value
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """A trained network under every scheme, on planted labels."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -171,8 +172,18 @@ def test_files_without_classes_are_drawn_and_skipped_as_others(folder, network, 
 
 def test_a_key_that_changes_nothing_is_refused(folder, network):
     data = defaults("data", "folder") | {"root": str(folder[0])}
-    for key, value in (("batch_size", 8), ("validation", 0.5), ("stream", True), ("cache", False), ("mask", "alpha")):
-        with pytest.raises(ConfigError, match=f"data.{key}={value}: leave it out"):
+    for key, value in (
+        ("batch_size", 8),
+        ("validation", 0.5),
+        ("stream", True),
+        ("cache", False),
+        ("mask", "alpha"),
+        ("bands", (1,)),
+        ("white", 100),
+        ("exif", "apply"),
+        ("test_seed", 3),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(f"data.{key}={value}: leave it out")):
             measured.pictures(data | {key: value}, network)
 
 

@@ -41,7 +41,7 @@ def internal_norm_2d(name: InternalNorm, channels: int) -> nn.Module:
     if name == "layer":
         return nn.GroupNorm(1, channels)
     if name == "group":
-        return nn.GroupNorm(max(1, math.gcd(channels, max(1, channels // 8))), channels)
+        return nn.GroupNorm(math.gcd(channels, max(1, channels // 8)), channels)
     return nn.Identity()
 
 
@@ -52,7 +52,7 @@ def internal_norm_1d(name: InternalNorm, features: int) -> nn.Module:
     if name == "layer":
         return nn.LayerNorm(features)
     if name == "group":
-        return nn.GroupNorm(max(1, math.gcd(features, max(1, features // 8))), features)
+        return nn.GroupNorm(math.gcd(features, max(1, features // 8)), features)
     return nn.Identity()
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from torch import nn
 
 from normlab.archs.layers import Shape
-from normlab.errors import ConfigError
+from normlab.errors import ConfigError, first_line
 
 
 def from_torchvision(shape: Shape, classes: int, *, model: Literal["resnet18", "resnet50"]) -> nn.Module:
@@ -53,4 +53,4 @@ def from_timm(shape: Shape, classes: int, *, model: str) -> nn.Module:
     except Exception as error:  # an unknown name, or a network that cannot be built for such images
         near = difflib.get_close_matches(model.lower(), timm.list_models(), n=3)
         hint = f"; similar names: {', '.join(near)}" if near and model not in near else ""
-        raise ConfigError(f"arch.model={model}: {str(error).splitlines()[0]}{hint}") from None
+        raise ConfigError(f"arch.model={model}: {first_line(error)}{hint}") from None

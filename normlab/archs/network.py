@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from normlab.archs.layers import Shape, first_layer
 from normlab.config import Arch
 from normlab.data.tokens import encode, restore
-from normlab.errors import ConfigError, DataError
+from normlab.errors import ConfigError, DataError, first_line
 from normlab.inputs import Target
 from normlab.norms import Front, Normalization
 
@@ -94,7 +94,7 @@ class Network(nn.Module):
                 self.body.eval()(torch.zeros(1, *self.normalized_shape))
         except (RuntimeError, ValueError, AssertionError, IndexError) as error:
             shape = "x".join(map(str, self.normalized_shape))
-            raise ConfigError(f"arch={name} cannot take images of {shape}: {str(error).splitlines()[0]}") from error
+            raise ConfigError(f"arch={name} cannot take images of {shape}: {first_line(error)}") from error
         self.body.train(training)
 
     def forward(self, inputs: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from normlab.choosing.plan import (
 from normlab.choosing.pretrained import without_training
 from normlab.choosing.study import Study, alone, folder_of
 from normlab.commandline.arguments import key_and_text, parsed
-from normlab.config import Config, PositiveInt, Section, data_label, defaults, parse, parse_group
+from normlab.config import Config, Section, data_label, defaults, parse, parse_group
 from normlab.data import open_source
 from normlab.data.splits import Source
 from normlab.errors import ConfigError
@@ -61,7 +61,7 @@ class Options(Section):
     norms: tuple[str, ...] | None = None  # None: those that suit the data
     reference: str | None = None  # None: the one that suits the data, or the first of the norms
     margin: Annotated[float, Field(gt=0, lt=100)] = 1.0  # points of accuracy
-    seeds: PositiveInt = MOST_SEEDS  # at most
+    seeds: Annotated[int, Field(ge=2, strict=True)] = MOST_SEEDS  # at most; one has no spread
     out: Path | None = None  # None: runs/choose/DATA-ARCH-OPTIM-IDENTITY
 
 

@@ -159,10 +159,6 @@ class Study:
         self._remember(race)
         return race
 
-    def runs(self, scheme: str, seeds: int) -> list[dict[str, Any]]:
-        """Records of the race."""
-        return [self._trained(scheme, self.epochs, seed, self.state.rates.get(scheme)) for seed in range(seeds)]
-
     def _measure(self) -> tuple[float, float]:
         """Seconds of a run's start and of an epoch; of a second run if the first was short."""
         for seed in (PILOT, PILOT + 1):

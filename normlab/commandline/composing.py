@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from normlab.config import CONFIGS, EXPERIMENTS, GROUPS, Config, choices, defaults, parse, unknown_choice
-from normlab.errors import ConfigError, NormlabError
+from normlab.errors import ConfigError, NormlabError, first_line
 
 STUDY = "experiment"  # the group of the studies
 
@@ -173,7 +173,7 @@ def plain(composed: DictConfig) -> dict[str, Any]:
     try:
         return OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
     except OmegaConfBaseException as error:
-        raise ConfigError(str(error).splitlines()[0]) from None
+        raise ConfigError(first_line(error)) from None
 
 
 def quoted(text: str | None) -> str:

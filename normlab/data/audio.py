@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from normlab.config import PositiveFloat, PositiveInt
 from normlab.data import recordings
 from normlab.data.folder import find
-from normlab.data.layout import SPLIT_NAMES, unreadable_folder
+from normlab.data.layout import SPLIT_NAMES, SPLIT_OF, printable, sub_folders, unreadable_folder
 from normlab.data.lengths import TooLong, TooShort, equal_lengths
 from normlab.data.splits import Part, Source
 from normlab.errors import DataError
@@ -126,7 +126,7 @@ def from_folder(
     front: Front,
 ) -> Source:
     """Recordings of a folder that exists; see :func:`audio`."""
-    splits = _listings(root, names)
+    splits, left_out = _listings(root, names)
     classes = tuple(sorted(set(splits["train"].labels)))
     if len(classes) < 2:
         raise DataError(f"{root}: only one class, {classes[0]!r}; a classifier needs recordings of at least two")
@@ -143,9 +143,10 @@ def from_folder(
     if length < 1:
         raise DataError(f"data.seconds={seconds:g}: less than one sample at {rate} samples in a second")
     inputs, changed = equal_lengths(waveforms, list(map(str, paths)), length, too_short, too_long, "data.seconds")
+    notes += left_out
     notes += [f"recordings of {length / rate:g} s at {rate:,} samples in a second"]
     notes += [f"recordings {note}" for note in changed]
-    notes += front_notes(settings := _with_rate(front, rate))
+    notes += front_notes(settings := replace(front, rate=rate))
     parts, start = {}, 0
     for name, listing in splits.items():
         labels = torch.tensor([classes.index(label) for label in listing.labels])
@@ -167,10 +168,6 @@ def from_folder(
     )
 
 
-def _with_rate(front: Front, rate: int) -> Front:
-    return Front(front.name, rate, front.mels, front.window_ms, front.hop_ms, front.level)
-
-
 def front_notes(front: Front) -> list[str]:
     """What a user should know of a front end; builds it, so that settings that do not fit the rate are refused.
 
@@ -181,21 +178,43 @@ def front_notes(front: Front) -> list[str]:
     return [f"{empty} of {front.mels} mel bins have no frequency in them, and are constant"] * bool(empty)
 
 
-def _listings(root: Path, names: str | None) -> dict[str, Listing]:
-    if not (root / "train").is_dir():
-        return {"train": _listing(root, names)}
-    folders = {
-        "train": root / "train",
-        "validation": next((root / name for name in SPLIT_NAMES["validation"] if (root / name).is_dir()), None),
-        "test": root / "test" if (root / "test").is_dir() else None,
-    }
-    if folders["test"] is None:
-        folders |= {"validation": None, "test": folders["validation"]}
-    return {name: _listing(folder, names) for name, folder in folders.items() if folder is not None}
+def _listings(root: Path, names: str | None) -> tuple[dict[str, Listing], list[str]]:
+    """The recordings of each split, and notes on what lies beside them."""
+    folders: dict[str, str] = {}
+    for name in sub_folders(root):
+        split = SPLIT_OF.get(name.casefold())
+        if split in folders:
+            raise DataError(f"{root}: {folders[split]!r} and {name!r} are both names of the {split} split; rename one")
+        if split is not None:
+            folders[split] = name
+    folders = {split: folders[split] for split in SPLIT_NAMES if split in folders}
+    others: Counter[str] = Counter()
+    if "train" not in folders:
+        if len(folders) > 1:
+            raise DataError(
+                f"{root}: {' and '.join(map(repr, folders.values()))} named as a split, but there is no train/"
+            )
+        listings = {"train": _listing(root, names, others)}
+        return listings, _of_others(others)
+    notes = [f"{name}/ is the {split} split" for split, name in folders.items() if name != split]
+    if "test" not in folders and "validation" in folders:
+        folders["test"] = folders.pop("validation")
+        notes = [note for note in notes if "validation split" not in note]
+        notes.append(f"{folders['test']}/ is the test split, because there is no other folder for it")
+    listings = {split: _listing(root / name, names, others) for split, name in folders.items()}
+    for name in sorted(set(sub_folders(root)) - set(folders.values())):
+        if count := len(recordings.recordings_below(root / name, _refuse)):
+            notes.append(f"left out {count:,} recordings in {name}/: they belong to no split")
+    return listings, notes + _of_others(others)
 
 
-def _listing(root: Path, names: str | None) -> Listing:
-    paths = recordings.recordings_below(root, _refuse)
+def _of_others(others: Counter[str]) -> list[str]:
+    kinds = ", ".join(f"{count:,} {printable(ending)}" for ending, count in others.most_common(8))
+    return [f"left out {others.total():,} files without the ending of a recording ({kinds})"] * bool(others)
+
+
+def _listing(root: Path, names: str | None, others: Counter[str]) -> Listing:
+    paths = recordings.recordings_below(root, _refuse, others)
     if not paths:
         raise DataError(f"{root}: no recordings in it ({', '.join(sorted(recordings.SUFFIXES))})")
     if names is not None:

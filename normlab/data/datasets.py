@@ -226,7 +226,8 @@ def _range(source: Source, config: Data, train: Split, masked: bool) -> tuple[fl
         low, high = _extremes(train, masked)
         chosen = [end if value == "observed" else value for value, end in zip(chosen, (low, high), strict=True)]
         if chosen[0] == chosen[1]:
-            raise DataError(f"data.white=observed: all training values are {low:g}, which is no range")
+            key = "white" if config.white == "observed" else "black"
+            raise DataError(f"data.{key}=observed: all training values are {low:g}, which is no range")
     black, white = map(float, chosen)
     check_range(black, white)
     return black, white

@@ -266,15 +266,17 @@ def _from_lists(lists: dict[str, Rows], where: Path, skip_corrupt: bool, notes: 
             raise DataError(f"data.splits={where}: {wrong[0]} does not have the ending of an image")
         labels = torch.tensor([classes.index(label) for _, label in rows])
         parts[split] = Part(Files(tuple(path for path, _ in rows), skip_corrupt), labels)
+    counts = ", ".join(f"{len(rows):,} {split}" for split, rows in lists.items())
+    notes = [f"splits from {printable(where.name)}: {counts}", *notes]
     if "test" not in parts and "validation" in parts:
         parts["test"] = parts.pop("validation")
-    counts = ", ".join(f"{len(rows):,} {split}" for split, rows in lists.items())
+        notes.append("the validation images are the test split, because there are no others for it")
     return Source(
         tuple(map(printable, classes)),
         parts["train"],
         parts.get("validation"),
         parts.get("test"),
-        notes=(f"splits from {printable(where.name)}: {counts}", *notes),
+        notes=tuple(notes),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +15,7 @@ from normlab.data import cache
 from normlab.data.layout import SPLIT_OF
 from normlab.data.splits import Files, Part, Source
 from normlab.errors import DataError, first_line
+from normlab.files import write_whole
 
 IMAGES = ("image", "img", "picture", "pixel_values")
 LABELS = ("label", "labels", "fine_label", "class", "target")
@@ -45,7 +47,7 @@ def huggingface(
     """
     if path is None:
         raise DataError("data=huggingface needs data.path=NAME of a data set, or a folder that save_to_disk wrote")
-    splits = _splits(path, subset)
+    splits, notes = _splits(path, subset)
     parts: dict[str, Part] = {}
     train = splits["train"]
     image, label = _column(train, image, IMAGES, "image"), _column(train, label, LABELS, "label")
@@ -56,10 +58,14 @@ def huggingface(
         parts[name] = Part(Files(tuple(files), on_corrupt == "skip"), labels)
     if "test" not in parts and "validation" in parts:
         parts["test"] = parts.pop("validation")
-    return Source(tuple(map(str, classes)), parts["train"], parts.get("validation"), parts.get("test"))
+        notes.append("the validation split is the test split, because there is no other for it")
+    return Source(
+        tuple(map(str, classes)), parts["train"], parts.get("validation"), parts.get("test"), notes=tuple(notes)
+    )
 
 
-def _splits(path: str, subset: str | None) -> dict[str, Any]:
+def _splits(path: str, subset: str | None) -> tuple[dict[str, Any], list[str]]:
+    """The rows of each split, and a note on those that are left out."""
     try:
         import datasets
     except ImportError:
@@ -71,11 +77,19 @@ def _splits(path: str, subset: str | None) -> dict[str, Any]:
     except Exception as error:  # the library raises many kinds
         raise DataError(f"data.path={path}: not loaded ({first_line(error)})") from None
     if isinstance(loaded, datasets.Dataset):
-        return {"train": loaded}
-    splits = {SPLIT_OF[name.casefold()]: rows for name, rows in loaded.items() if name.casefold() in SPLIT_OF}
-    if "train" not in splits:
+        return {"train": loaded}, []
+    names: dict[str, str] = {}
+    for name in loaded:
+        split = SPLIT_OF.get(name.casefold())
+        if split in names:
+            raise DataError(f"data.path={path}: {names[split]!r} and {name!r} are both names of the {split} split")
+        if split is not None:
+            names[split] = name
+    if "train" not in names:
         raise DataError(f"data.path={path}: no training split among {', '.join(loaded)}")
-    return splits
+    others = [f"{name} ({len(rows):,} images)" for name, rows in loaded.items() if name not in names.values()]
+    notes = [f"left out {', '.join(others)}: no name of a split"] * bool(others)
+    return {split: loaded[name] for split, name in names.items()}, notes
 
 
 def _column(rows: Any, given: str | None, usual: tuple[str, ...], what: str) -> str:
@@ -118,11 +132,13 @@ def _files(rows: Any, image: str) -> list[Path]:
             ending = next((ending for start, ending in ENDINGS.items() if content.startswith(start)), None)
             place = folder / f"{number:08}{ending or os.path.splitext(value['path'] or '')[1] or '.png'}"
             if not place.is_file():
-                place.write_bytes(content)
+                write_whole(place, content)
         else:
             place = folder / f"{number:08}.npy"
             if not place.is_file():
-                np.save(place, _array(value))
+                buffer = io.BytesIO()
+                np.save(buffer, _array(value))
+                write_whole(place, buffer.getbuffer())
         paths.append(place)
     return paths
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,15 +107,22 @@ def resample(waveform: NDArray[np.float32], rate: int, to: int) -> NDArray[np.fl
     return resample_poly(waveform, to // common, rate // common).astype(np.float32)
 
 
-def recordings_below(root: Path, on_error: Callable[[OSError], object]) -> list[Path]:
+def recordings_below(
+    root: Path, on_error: Callable[[OSError], object], others: Counter[str] | None = None
+) -> list[Path]:
     """Every file below a folder with the ending of a recording, in the order of names, hidden ones left out.
 
     Args:
         root: the folder.
         on_error: called with the error for each folder that cannot be read.
+        others: counts the other files by their ending.
     """
     paths: list[Path] = []
     for parent, folders, names in os.walk(root, onerror=on_error):
         folders[:] = sorted(name for name in folders if name[0] != ".")
-        paths += [Path(parent, n) for n in sorted(names) if n[0] != "." and Path(n).suffix.lower() in SUFFIXES]
+        for path in (Path(parent, name) for name in sorted(names) if name[0] != "."):
+            if path.suffix.lower() in SUFFIXES:
+                paths.append(path)
+            elif others is not None:
+                others[path.suffix.lower() or "without an ending"] += 1
     return paths

@@ -314,6 +314,9 @@ def read_csv(path: Path, id: str, time: str, label: str) -> Listing:
         raise DataError(f"{path}: no column besides {id}, {time} and {label}; each channel needs one")
     if text := [column for column in channels if table[column].dtype.kind not in "iuf"]:
         raise DataError(f"{path}: the column {text[0]!r} is not numeric; remove it, or turn it into numbers")
+    for column in (id, time):
+        if (empty := table[column].isna()).any():
+            raise DataError(f"{path}, row {int(empty.argmax()) + 2}: no {column}; fill it in, or remove the row")
     listing = Listing([], [], [])
     for key, rows in table.groupby(id, sort=False):
         name = f"{path}, {id} {key}"

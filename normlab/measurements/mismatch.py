@@ -31,16 +31,9 @@ from normlab.statistics import Interval, bootstrap_interval, share_interval
 EXPECTED = "expected"  # the row of the network's own normalization
 SYNSET = re.compile(r"n\d{8}")
 UNKNOWN = Interval(math.nan, math.nan, math.nan, 0)
-UNUSED = (
-    "batch_size",
-    "validation",
-    "test",
-    "stream",
-    "memory_gb",
-    "workers",
-    "cache",
-    "mask",
-)  # keys of data that only a run uses
+# Keys of data that have no effect: those that only a run uses, and how files are read, which is the network's matter.
+UNUSED: tuple[str, ...] = ("batch_size", "validation", "test", "test_seed", "stream", "memory_gb", "workers", "cache")
+UNUSED += ("pages", "bands", "exif", "axes", "mask", "black", "white")
 NO_CLASSES = (
     "the classes are not ImageNet's: no accuracy (folders are its classes by synsets, by all of its numbers, or with "
     "classes=imagenet)"

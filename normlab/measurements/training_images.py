@@ -51,7 +51,7 @@ def _images(config: Data, source: Source, crop: int | None) -> Iterator[Tensor]:
     pictures, chosen = source.train.pictures, _chosen(config, len(source.train))
     if isinstance(pictures, Files):
         for position in chosen.tolist():
-            yield _cropped(read(pictures.paths[position], config.image_size, Format())[0][None], crop)
+            yield _cropped(read(pictures.paths[position], config.image_size, Format(), pictures.reading)[0][None], crop)
     elif isinstance(pictures, Texts):
         raise DataError(f"data={config.name}: holds texts, not images")
     else:

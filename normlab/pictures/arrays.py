@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from normlab.errors import first_line
 from normlab.pictures.common_formats import check_pages
 from normlab.pictures.picture import CorruptImageError, Picture, Reading, as_type
 
@@ -57,7 +58,7 @@ def _array(path: Path, changed: int) -> NDArray[Any]:
 def _as_corrupt(path: Path, error: ValueError) -> CorruptImageError:
     if "pickle" in str(error) or "Python objects" in str(error):
         return CorruptImageError(f"{path}: Python objects, not numbers; save a plain array with numpy.save")
-    return CorruptImageError(f"{path}: not readable as an array of numpy ({str(error).splitlines()[0]})")
+    return CorruptImageError(f"{path}: not readable as an array of numpy ({first_line(error)})")
 
 
 def _as_picture(array: NDArray[Any], path: Path, reading: Reading) -> Picture:

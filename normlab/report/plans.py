@@ -15,6 +15,7 @@ import io
 import json
 import subprocess
 import tokenize
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,7 +189,7 @@ def plan_parts(text: str) -> dict[str, str]:
 
 
 def code_parts(text: str) -> dict[str, str]:
-    """What a file computes: its text without docstrings, comments and white space."""
+    """What a file computes: its statements and their nesting, without docstrings, comments and white space."""
     docstrings = {
         line
         for node in ast.walk(ast.parse(text))
@@ -196,17 +197,21 @@ def code_parts(text: str) -> dict[str, str]:
         and ast.get_docstring(node, clean=False) is not None
         for line in range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1)
     }
-    comments = {
-        token.start[0]: token.start[1]
-        for token in tokenize.generate_tokens(io.StringIO(text).readline)
-        if token.type == tokenize.COMMENT
-    }
-    kept = [
-        line[: comments.get(number, len(line))]
-        for number, line in enumerate(text.split("\n"), 1)
-        if number not in docstrings
-    ]
-    return {"code": "".join("".join(kept).split())}
+    comments: dict[int, int] = {}
+    nesting, ends = Counter[int](), set[int]()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        row, column = token.start
+        if token.type == tokenize.COMMENT:
+            comments[row] = column
+        elif token.type == tokenize.NEWLINE:
+            ends.add(row)
+        nesting[row] += (token.type == tokenize.INDENT) - (token.type == tokenize.DEDENT)
+    kept = []
+    for number, line in enumerate(text.split("\n"), 1):
+        kept.append("{" * nesting[number] or "}" * -nesting[number])
+        if number not in docstrings:
+            kept.append("".join(line[: comments.get(number, len(line))].split()) + ";" * (number in ends))
+    return {"code": "".join(kept)}
 
 
 def write_plans(path: Path = EXPERIMENTS / "PLANS.md") -> Path:

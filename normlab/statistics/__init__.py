@@ -1,6 +1,6 @@
 """Statistics for a few paired seeds: intervals, tests, times to a target."""
 
-from normlab.statistics.crossed import crossed_interval, crossed_test, packed_interval
+from normlab.statistics.crossed import crossed_interval, crossed_test
 from normlab.statistics.intervals import Interval, bootstrap_interval, mean_interval, paired_difference, share_interval
 from normlab.statistics.level import ALPHA, FEWEST_PAIRS, POWER
 from normlab.statistics.paired import (
@@ -28,7 +28,6 @@ __all__ = [
     "mean_interval",
     "non_inferiority_test",
     "outside_test",
-    "packed_interval",
     "paired_difference",
     "pairs_needed",
     "power",

@@ -12,7 +12,6 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from normlab.record import unpack
 from normlab.statistics.intervals import Interval
 
 
@@ -106,39 +105,6 @@ def mean_squares(values: NDArray[np.float64]) -> tuple[float, float, float]:
         float(seeds * ((columns - mean) ** 2).sum() / (images - 1)),
         float((rest**2).sum() / ((seeds - 1) * (images - 1))),
     )
-
-
-def pigeonhole_interval(
-    first: ArrayLike,
-    second: ArrayLike,
-    generator: np.random.Generator,
-    confidence: float = 0.95,
-    resamples: int = 999,
-) -> Interval:
-    """The percentile interval of the bootstrap that resamples seeds and images (Owen 2007), for comparison.
-
-    Too narrow for few seeds: see :func:`crossed_interval`.
-
-    Args:
-        first: [seeds, images].
-        second: [seeds, images].
-        generator: draws the resamples.
-        confidence: in (0, 1).
-        resamples: number of resamples.
-    """
-    found = _differences(first, second)
-    seeds, images = found.shape
-    rows = generator.multinomial(seeds, np.full(seeds, 1 / seeds), resamples)
-    columns = generator.multinomial(images, np.full(images, 1 / images), resamples)
-    means = ((rows @ found) * columns).sum(1) / (seeds * images)
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(float(found.mean()), float(low), float(high), seeds)
-
-
-def packed_interval(first: list[str], second: list[str], images: int, confidence: float = 0.95) -> Interval:
-    """:func:`crossed_interval` of packed correctness, a string for each seed; position i in both lists is seed i."""
-    one, other = (np.stack([unpack(packed, images) for packed in side]) for side in (first, second))
-    return crossed_interval(one, other, confidence)
 
 
 def _differences(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:

@@ -10,8 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from normlab.statistics.intervals import differences, finite
 
-TIE = 1e-10  # sums closer than this, relative to the largest value, tie: far above rounding, far below a difference
-
 
 def t_test(first: ArrayLike, second: ArrayLike) -> float:
     """Two-sided p of the paired t test that mean(first - second) is 0 (Student 1908, Biometrika 6:1-25).

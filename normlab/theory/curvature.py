@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from normlab.errors import DataError
+from normlab.errors import DataError, first_line
 
 LARGEST_SPACE = 100  # vectors for ARPACK if its usual 20 do not resolve the spectrum
 MOST_BYTES = 2**31  # memory of these vectors
@@ -194,8 +194,8 @@ class Curvature:
             with self._operator() as hessian:
                 lanczos = _curvlinops().LanczosApproximateSpectrumCached(hessian, min(products, self.size))
                 grid, density = lanczos.approximate_spectrum(num_repeats=repeats, num_points=points)
-        except (RuntimeError, ValueError, TypeError) as error:
-            raise DataError(f"no spectral density: {str(error).splitlines()[0]}") from None
+        except (RuntimeError, ValueError) as error:
+            raise DataError(f"no spectral density: {first_line(error)}") from None
         finally:
             torch.random.set_rng_state(state)
         return torch.as_tensor(grid).cpu(), torch.as_tensor(density).cpu()

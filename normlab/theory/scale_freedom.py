@@ -20,11 +20,9 @@ the embedding makes the outputs free of the embedding's standard deviation, not 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Literal
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from normlab.archs.text import Bag, TextTransformer
 
@@ -91,20 +89,6 @@ def _first_attention(block: int) -> dict[str, int]:
     return {f"blocks.{block}.attention.in_proj_weight": -1} | _branch(block, "attention.out_proj")
 
 
-@torch.no_grad()
-def rescale(body: nn.Module, scaling: Mapping[str, int], factor: float) -> None:
-    """Multiply each named parameter or buffer by ``factor`` to the power of its exponent, in place.
-
-    Args:
-        body: the network.
-        scaling: exponents by name, as :func:`free_scaling` gives them.
-        factor: c, above 0.
-    """
-    tensors = dict(body.named_parameters()) | dict(body.named_buffers())
-    for name, exponent in scaling.items():
-        tensors[name].mul_(factor**exponent)
-
-
 def rate_factor(exponent: int, factor: float, optimizer: Literal["sgd", "adam"]) -> float:
     """By what a parameter's learning rate is to be multiplied after a free scaling, so that training is the same.
 
@@ -120,23 +104,3 @@ def rate_factor(exponent: int, factor: float, optimizer: Literal["sgd", "adam"])
         optimizer: that trains the network.
     """
     return factor ** (2 * exponent if optimizer == "sgd" else exponent)
-
-
-def output_change(body: nn.Module, inputs: Tensor, scaling: Mapping[str, int], factor: float) -> float:
-    """How far a rescaling moves the outputs: the largest change over the largest output, 0 if it is free.
-
-    Args:
-        body: the network; its weights are put back.
-        inputs: token ids, [B, 1, T].
-        scaling: exponents by name.
-        factor: c, above 0.
-    """
-    tensors = dict(body.named_parameters()) | dict(body.named_buffers())
-    saved = {name: tensors[name].detach().clone() for name in scaling}
-    with torch.no_grad():
-        before = body(inputs)
-        rescale(body, scaling, factor)
-        after = body(inputs)
-        for name, value in saved.items():
-            tensors[name].copy_(value)
-    return ((after - before).abs().max() / before.abs().max()).item()

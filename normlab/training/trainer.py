@@ -208,7 +208,7 @@ def _trainer(config: Config, callbacks: list[Callback], batches_per_epoch: int, 
         )
     except Exception as error:  # Lightning raises several types for missing hardware
         request = f"trainer.accelerator={options.accelerator} trainer.devices={options.devices}"
-        raise ConfigError(f"{request}: {str(error).splitlines()[0]}") from None
+        raise ConfigError(f"{request}: {first_line(error)}") from None
 
 
 def has_loopback() -> bool:

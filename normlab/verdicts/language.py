@@ -28,8 +28,9 @@ Behind it stand clauses, in any order:
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from normlab.config import GROUPS
@@ -44,6 +45,7 @@ TOKEN = re.compile(
         |(?P<sign><=|>=|\+-|[<>=±/|(),+-]))""",
     re.VERBOSE,
 )
+WORD = re.compile(r"[A-Za-z_][\w.]*|[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")  # what is read without quotes
 CONDITION = re.compile(r'\s*(?P<key>[A-Za-z_][\w.]*)\s*=\s*(?:"(?P<quoted>[^"]*)"|(?P<bare>[^",]*?))\s*(?:,|$)')
 
 
@@ -149,9 +151,11 @@ class _Reader:
         self._sign("|")
         condition: dict[str, str] = {}
         while True:
-            key = self._word()
+            key = column(self._word())
+            if key in condition | first:
+                raise self._mistake(f"{key_of(key)} is given twice")
             self._sign("=")
-            condition[column(key)] = self._value()
+            condition[key] = self._value()
             if self._sign(",", ")") == ")":
                 return first, second, condition
 
@@ -225,7 +229,10 @@ class _Reader:
     def _side(self, key: str = "norm") -> dict[str, str]:
         where = {key: self._word()} if self._kind() == "word" else {}
         if self._kind() == "conditions":
-            where |= _conditions(self._take()[1:-1], self._text)
+            conditions = _conditions(self._take()[1:-1], self._text)
+            if where.keys() & conditions.keys():
+                raise self._mistake(f"{key} is given twice")
+            where |= conditions
         if not where:
             raise self._mistake("expected a scheme, or conditions in brackets")
         return where
@@ -282,6 +289,8 @@ def _conditions(text: str, rule: str) -> dict[str, str]:
         match = CONDITION.match(text, place)
         if match is None:
             raise ConfigError(f"rule {rule!r}: cannot read the condition {text[place:].strip()!r}, expected key=value")
+        if column(match["key"]) in where:
+            raise ConfigError(f"rule {rule!r}: {match['key']} is given twice")
         where[column(match["key"])] = match["bare"] if match["quoted"] is None else match["quoted"]
         place = match.end()
     return where
@@ -296,35 +305,35 @@ def write(fields: Mapping[str, Any]) -> str:
     first, second = (_written(fields.get(side, {})) for side in ("first", "second"))
     kind, margin = fields["kind"], fields.get("margin") or 0.0
     if kind == "superior":
-        text = f"{first} > {second}" + f" + {margin:g}" * bool(margin)
+        text = f"{first} > {second}" + f" + {_number(margin)}" * bool(margin)
     elif kind == "non_inferior":
-        text = f"{first} > {second} - {margin:g}"
+        text = f"{first} > {second} - {_number(margin)}"
     elif kind == "equivalent":
-        text = f"{first} = {second} ± {margin:g}"
+        text = f"{first} = {second} ± {_number(margin)}"
     elif kind == "between":
         sign = "/" if fields.get("ratio") else "-"
-        text = f"{fields['low']:g} < {first} {sign} {second} < {fields['high']:g}"
+        text = f"{_number(fields['low'])} < {first} {sign} {second} < {_number(fields['high'])}"
     elif kind == "interaction":
-        gains = [f"({first} - {second} | {_listed(fields[condition])})" for condition in ("under", "than")]
-        text = " > ".join(gains) + f" + {margin:g}" * bool(margin)
+        gains = [f"({first} - {second} | {_listed(fields[condition], _word)})" for condition in ("under", "than")]
+        text = " > ".join(gains) + f" + {_number(margin)}" * bool(margin)
     else:
         text = _number_text(fields)
     metric = fields.get("metric", "test_accuracy")
     if kind not in ("within", "estimated") and metric != "test_accuracy":
         text += f" in {metric}"
-        text += f" up to {fields['horizon']:g}" if fields.get("horizon") is not None else ""
+        text += f" up to {_number(fields['horizon'])}" if fields.get("horizon") is not None else ""
     where, at = dict(fields.get("where", {})), fields.get("at", "all")
     if where:
         text += f" {'from' if 'call' in where else 'for'} {_written(where)}"
     if fields.get("over"):
         text += f" for each {', '.join(key_of(name) for name in fields['over'])}"
-        text += "".join(f" of {', '.join(map(_quoted, values))}" for values in fields.get("among", {}).values())
+        text += "".join(f" of {', '.join(map(_word, values))}" for values in fields.get("among", {}).values())
     if at != "all" and "call" not in where:
         text += f" at {at}"
     if fields.get("matters"):
-        text += f" where {fields['matters']:g} matters"
+        text += f" where {_number(fields['matters'])} matters"
     if fields.get("diverged_as") is not None:
-        text += f" diverged as {fields['diverged_as']:g}"
+        text += f" diverged as {_number(fields['diverged_as'])}"
     text += " by construction" * bool(fields.get("by_construction"))
     return text
 
@@ -332,23 +341,35 @@ def write(fields: Mapping[str, Any]) -> str:
 def _number_text(fields: Mapping[str, Any]) -> str:
     low, high, metric = fields["low"], fields["high"], fields["metric"]
     if fields["kind"] == "estimated":
-        return f"{low:.10g} <= interval of {metric} <= {high:.10g}"
+        return f"{_number(low)} <= interval of {metric} <= {_number(high)}"
     if low == high:
-        return f"{metric} = {low:.10g}"
+        return f"{metric} = {_number(low)}"
     if low == -high:
-        return f"{metric} = 0 ± {high:.10g}"
-    return f"{low:.10g} <= {metric} <= {high:.10g}"
+        return f"{metric} = 0 ± {_number(high)}"
+    return f"{_number(low)} <= {metric} <= {_number(high)}"
+
+
+def _number(value: float) -> str:
+    """A number in six digits if they are enough, else in those that a sum of decimal numbers has right."""
+    short = f"{value:g}"
+    return short if math.isclose(float(short), value, rel_tol=1e-14) else f"{value:.15g}"
 
 
 def _written(where: Mapping[str, Any]) -> str:
     rest = dict(where)
     name = str(rest.pop("call", "")) or str(rest.pop("norm", ""))
-    return name + (f"[{_listed(rest)}]" if rest else "")
+    return name + (f"[{_listed(rest, _in_brackets)}]" if rest else "")
 
 
-def _listed(where: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key_of(key)}={_quoted(value)}" for key, value in where.items())
+def _listed(where: Mapping[str, Any], written: Callable[[Any], str]) -> str:
+    return ", ".join(f"{key_of(key)}={written(value)}" for key, value in where.items())
 
 
-def _quoted(value: Any) -> str:
-    return f'"{value}"' if re.search(r'[,\]\["]', str(value)) else str(value)
+def _in_brackets(value: Any) -> str:
+    text = str(value)
+    return f'"{text}"' if re.search(r'[,\]\["]', text) or text != text.strip() else text
+
+
+def _word(value: Any) -> str:
+    text = str(value)
+    return text if WORD.fullmatch(text) else f'"{text}"'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -61,7 +61,18 @@ class Equivalent(_Rule):
     margin: PositiveFloat
 
 
-class Between(_Rule):
+class _Bounded(_Rule):
+    low: float
+    high: float
+
+    @model_validator(mode="after")
+    def _some_number_lies_between(self) -> Self:
+        if not self.low <= self.high:
+            raise ValueError(f"no number lies between {self.low:g} and {self.high:g}")
+        return self
+
+
+class Between(_Bounded):
     """The mean difference of ``metric``, ``first`` less ``second``, lies between ``low`` and ``high``.
 
     With ``ratio`` it is the ratio ``first`` over ``second``, in the geometric mean over seeds.
@@ -70,9 +81,15 @@ class Between(_Rule):
     kind: Literal["between"]
     first: Where
     second: Where
-    low: float
-    high: float
     ratio: bool = False
+
+    @model_validator(mode="after")
+    def _a_ratio_is_positive(self) -> Self:
+        if self.low == self.high:
+            raise ValueError(f"no number lies between {self.low:g} and {self.high:g}")
+        if self.ratio and self.low <= 0:
+            raise ValueError(f"a ratio lies between positive bounds, not above {self.low:g}")
+        return self
 
 
 class Interaction(_Rule):
@@ -90,16 +107,14 @@ class Interaction(_Rule):
     matters: NonNegativeFloat = 0.0
 
 
-class Within(_Rule):
+class Within(_Bounded):
     """``metric`` lies between ``low`` and ``high`` in every run: for numbers that are exact, not drawn."""
 
     kind: Literal["within"]
     where: Where = Field(default_factory=dict)
-    low: float
-    high: float
 
 
-class Estimated(_Rule):
+class Estimated(_Bounded):
     """The interval of a measured quantity lies between ``low`` and ``high``, in every row.
 
     The ends of the interval stand in the columns ``METRIC_low`` and ``METRIC_high``. It supports the rule inside the
@@ -108,8 +123,6 @@ class Estimated(_Rule):
 
     kind: Literal["estimated"]
     where: Where = Field(default_factory=dict)
-    low: float
-    high: float
 
 
 Compared = Superior | NonInferior | Equivalent | Between

@@ -164,6 +164,12 @@ def both_splits():
         corpus(f"mine/{split}", speakers=("ann", split))
 
 
+def corpus_of(*folders):
+    for folder in folders:
+        for take in range(4):
+            write(f"mine/{folder}/{take}.wav", tone(300 + 10 * take))
+
+
 REFUSED = {  # what is made, the options, and the message
     "no root": (pair, {"root": None}, "data=audio needs data.root=FOLDER"),
     "no folder": (lambda: None, {}, "there is no folder mine"),
@@ -190,6 +196,8 @@ REFUSED = {  # what is made, the options, and the message
     "a name that does not fit": (pair, {"names": "label_speaker_*"}, "1.wav: its name does not fit data.names=label"),
     "a pattern without a label": (pair, {"names": "speaker_*"}, "expected the word label once"),
     "a speaker in both splits": (both_splits, {"names": "label_speaker_*"}, "'ann' is in both the train and the test"),
+    "two training splits": (lambda: corpus_of("train/a", "Training/a"), {}, "'Training' and 'train' are both names"),
+    "splits without training": (lambda: corpus_of("Test/a", "val/a"), {}, "'val' and 'Test' named as a split"),
     "too few speakers": (lambda: corpus(speakers=("ann", "bob")), {"names": "label_speaker_*"}, "2 group"),
 }
 
@@ -202,6 +210,24 @@ def test_is_refused_in_one_line(here, monkeypatch, case):
     with pytest.raises(DataError, match=message) as error:
         dataset("audio", **{"root": "mine", **options})
     assert "\n" not in str(error.value)
+
+
+def test_splits_are_known_in_any_case_and_what_is_left_out_is_told(here):
+    corpus_of("Train/cat", "Train/dog", "Validation/cat", "Validation/dog", "extra")
+    write("mine/Train/cat/.hidden.wav")
+    Path("mine/Train/cat/x.m4a").write_bytes(b"x")
+    Path("mine/Train/dog/README").write_text("x")
+    data = dataset("audio", root="mine")
+    assert data.classes == ("cat", "dog")
+    assert len(data.test) == 8
+    for note in (
+        "Train/ is the train split",
+        "Validation/ is the test split, because there is no other folder for it",
+        "left out 4 recordings in extra/: they belong to no split",
+        "left out 2 files without the ending of a recording (1 .m4a, 1 without an ending)",
+    ):
+        assert note in data.notes
+    assert not any("validation split" in note for note in data.notes)
 
 
 def test_a_front_end_that_does_not_fit_is_refused():

@@ -1,5 +1,7 @@
 """data=huggingface on data sets that the test saves."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -45,6 +47,45 @@ def test_arrays_and_other_columns(tmp_path):
     data = dataset("huggingface", path=str(tmp_path / "set"), image="pixels", label="kind")
     assert data.classes == ("x", "y")
     assert data.train.images.dtype == torch.uint8
+
+
+def rows_of(count):
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
+    rows = {"image": [Image.fromarray(array) for array in images(count)], "label": [n % 2 for n in range(count)]}
+    return datasets.Dataset.from_dict(rows, features=features)
+
+
+def test_what_becomes_of_each_split_is_told(tmp_path):
+    splits = {"train": rows_of(12), "validation": rows_of(6), "unsupervised": rows_of(1_000), "extra": rows_of(2)}
+    datasets.DatasetDict(splits).save_to_disk(str(tmp_path / "set"))
+    data = dataset("huggingface", path=str(tmp_path / "set"))
+    assert len(data.test) == 6
+    assert "left out unsupervised (1,000 images), extra (2 images): no name of a split" in data.notes
+    assert "the validation split is the test split, because there is no other for it" in data.notes
+    datasets.DatasetDict(splits | {"dev": rows_of(4)}).save_to_disk(str(tmp_path / "twice"))
+    with pytest.raises(DataError, match="'validation' and 'dev' are both names of the validation split"):
+        dataset("huggingface", path=str(tmp_path / "twice"))
+
+
+def test_an_image_that_was_written_in_part_is_written_again(tmp_path, monkeypatch):
+    """A process that is killed while it fills the cache leaves no file that a later one takes for whole."""
+    arrays = images(18)
+    place = str(saved(tmp_path / "set", arrays))
+    replace, written = os.replace, []
+
+    def killed(source, target):
+        if str(target).endswith(".png"):
+            written.append(target)
+            if len(written) == 3:
+                raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        dataset("huggingface", path=place)
+    monkeypatch.setattr(os, "replace", replace)
+    data = dataset("huggingface", path=place)
+    assert np.array_equal(data.test.images[:, 0], np.stack(arrays[12:]))
 
 
 def test_what_is_missing_is_named(tmp_path):

@@ -277,6 +277,15 @@ def test_lists_of_lines(tmp_path, separator):
     assert data.classes == ("a", "b")
 
 
+def test_a_list_of_validation_images_alone_is_the_test_split_and_told(tmp_path):
+    listed(
+        tmp_path, "path,split\n" + "\n".join(f"{c}/{n}.png,{'train' if n else 'val'}" for c in "ab" for n in range(4))
+    )
+    data = dataset("folder", root=tmp_path, splits="list.csv")
+    assert len(data.splits["test"]) == 2
+    assert "the validation images are the test split, because there are no others for it" in data.notes
+
+
 def test_images_that_no_list_names_are_told(tmp_path):
     listed(tmp_path, "path,split\n" + "\n".join(f"{c}/{n}.png,train" for c in "ab" for n in range(3)))
     expected = "left out 2 images in"

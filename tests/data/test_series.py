@@ -135,6 +135,8 @@ REFUSED = {  # what is written, data.root, and the message
     "no channel": (written("x.csv", "id,time,label\n1,2,3\n"), "x.csv", "no column besides"),
     "a column of text": (written("x.csv", CSV + "1,1,x,blue\n"), "x.csv", "'a' is not numeric"),
     "a time twice": (written("x.csv", CSV + "1,1,x,3\n1,1,x,4\n"), "x.csv", "the time 1 occurs twice"),
+    "no id": (written("x.csv", CSV + "1,1,x,3\n,2,x,4\n"), "x.csv", "row 3: no id"),
+    "no time": (written("x.csv", CSV + "1,1,x,3\n1,,x,4\n"), "x.csv", "row 3: no time"),
     "two labels": (written("x.csv", CSV + "1,1,x,3\n1,2,y,4\n"), "x.csv", "one label in all"),
     "no rows": (written("x.csv", CSV), "x.csv", "a table without rows"),
 }

@@ -116,6 +116,10 @@ def test_a_shallow_clone_says_so(repository, tmp_path):
 def test_what_code_and_plans_say():
     assert code_parts('def f():\n    "Says."\n    return 1  # one\n') == code_parts("def f():\n    return 1\n")
     assert code_parts('x = "a # b"\n') != code_parts('x = "a"\n')
+    assert code_parts("if a:\n    x()\n    y()\n") != code_parts("if a:\n    x()\ny()\n")  # what hangs on the condition
+    assert code_parts("x = a\n-b\n") != code_parts("x = a - b\n")
+    wrapped = "if a:\n  x(\n      1,\n    2)\n  # then\n\n  y()\n"
+    assert code_parts(wrapped) == code_parts("if a:\n    x(1, 2)\n    y()\n")
     assert plan_parts(STUDY % (0.01, "a", "unit > raw")) == plan_parts(STUDY % (0.01, "b", "unit  >  raw"))
     assert plan_parts("experiment: {old: key, margin: 0.1}")["margin"] == "0.1"
     plain = STUDY % (0.01, "a", "unit > raw")

@@ -387,13 +387,15 @@ def test_the_ledger_has_every_claim_once_with_its_verdict(made, planted, tmp_pat
     assert "## C01: holds (not tested in on_cnn)" in text
 
 
-def rows_of(*, data, factor=2.0):
+def rows_of(*, data, factor=2.0, note=None):
     """A measuring function: a row with the mean pixel times a factor."""
     import normlab
 
     images = normlab.dataset(**data).train.images
     ends = {"value_low": 1.0, "value_high": 9.0}
-    return [{"data": data["name"], "images": len(images), "value": images.double().mean() * factor, **ends}]
+    return [
+        {"data": data["name"], "images": len(images), "value": images.double().mean() * factor, "note": note, **ends}
+    ]
 
 
 @pytest.mark.slow
@@ -408,7 +410,7 @@ def test_without_its_data_a_study_is_what_lies_in_the_results(tmp_path, monkeypa
 def tiny(tmp_path, monkeypatch):
     """A study of one measurement, whose function stands in this file."""
     (tmp_path / "studies/tiny").mkdir(parents=True)
-    calls = [{"rows_of": {"data": {"name": "digits", "limit": 50}}}]
+    calls = [{"rows_of": {"data": {"name": "digits", "limit": 50}, "note": None}}]
     calls.append({"rows_of": {"data": {"name": "folder", "root": "nowhere"}}})
     rules = [
         {"kind": "within", "at": "measured", "metric": "value", "where": {"call": "rows_of"}, "low": 0, "high": 600},

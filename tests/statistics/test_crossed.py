@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from normlab.record import pack, unpack
-from normlab.statistics import crossed_interval, packed_interval, paired_difference
-from normlab.statistics.crossed import mean_squares, pigeonhole_interval
+from normlab.statistics import crossed_interval, paired_difference
+from normlab.statistics.crossed import mean_squares
 
 DIFFICULTY, FIRST, SECOND = 1.5, 0.3, 0.1  # spread of the images' difficulty; skill of the two schemes
 
@@ -80,12 +80,23 @@ def test_with_images_that_all_agree_it_is_students_interval_over_seeds():
     assert (found.estimate, found.low, found.high) == pytest.approx((exact.estimate, exact.low, exact.high))
 
 
+def pigeonhole_interval(first, second, generator, confidence=0.95, resamples=999):
+    """The percentile interval of the bootstrap of seeds and images (Owen 2007), too narrow for few seeds."""
+    found = np.asarray(first, float) - np.asarray(second, float)
+    seeds, images = found.shape
+    rows = generator.multinomial(seeds, np.full(seeds, 1 / seeds), resamples)
+    columns = generator.multinomial(images, np.full(images, 1 / images), resamples)
+    means = ((rows @ found) * columns).sum(1) / (seeds * images)
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return found.mean(), low, high
+
+
 def test_the_bootstrap_agrees_where_there_are_many_of_both():
     first, second = planted(np.random.default_rng(3), 40, 800, 0.3, 0.6)
     found = crossed_interval(first, second)
-    other = pigeonhole_interval(first, second, np.random.default_rng(4))
-    assert other.estimate == pytest.approx(found.estimate)
-    assert (other.high - other.low) / (found.high - found.low) == pytest.approx(1, abs=0.15)
+    estimate, low, high = pigeonhole_interval(first, second, np.random.default_rng(4))
+    assert estimate == pytest.approx(found.estimate)
+    assert (high - low) / (found.high - found.low) == pytest.approx(1, abs=0.15)
 
 
 def test_packed_correctness_comes_back():
@@ -95,8 +106,6 @@ def test_packed_correctness_comes_back():
         packed = pack(correct)
         assert len(packed) <= 4 * math.ceil(images / 24)
         assert (unpack(packed, images) == correct).all()
-    first, second = planted(generator, 5, 100, 0.1, 0.3)
-    assert packed_interval([*map(pack, first)], [*map(pack, second)], 100) == crossed_interval(first, second)
 
 
 @pytest.mark.parametrize(

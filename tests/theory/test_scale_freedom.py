@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from normlab.archs.text import Bag, TextTransformer
-from normlab.theory.scale_freedom import free_scaling, norm_gain, output_change, rate_factor, rescale
+from normlab.theory.scale_freedom import free_scaling, norm_gain, rate_factor
 
 TOKENS = torch.randint(2, 9, (6, 1, 5), generator=torch.Generator().manual_seed(1))
 TOKENS[0, 0, 3:] = 0  # a text with padding
@@ -23,6 +23,27 @@ FORMS = [
     {"layer_norm": "post"},
     {"layer_norm": "post", "positions": "sinusoidal"},
 ]
+
+
+@torch.no_grad()
+def rescale(body, scaling, factor):
+    """Multiply each named parameter or buffer by ``factor`` to the power of its exponent, in place."""
+    tensors = dict(body.named_parameters()) | dict(body.named_buffers())
+    for name, exponent in scaling.items():
+        tensors[name].mul_(factor**exponent)
+
+
+def output_change(body, inputs, scaling, factor):
+    """How far a rescaling moves the outputs: the largest change over the largest output, 0 if it is free."""
+    tensors = dict(body.named_parameters()) | dict(body.named_buffers())
+    saved = {name: tensors[name].detach().clone() for name in scaling}
+    with torch.no_grad():
+        before = body(inputs)
+        rescale(body, scaling, factor)
+        after = body(inputs)
+        for name, value in saved.items():
+            tensors[name].copy_(value)
+    return ((after - before).abs().max() / before.abs().max()).item()
 
 
 def transformer(eps=0.0, std=0.5, **options):

@@ -1,6 +1,8 @@
 """Rules as they are read: every form, what it means, and what is refused."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from normlab.config import check
 from normlab.errors import ConfigError
@@ -67,6 +69,10 @@ def test_a_rule_is_read_and_written(text, fields):
         ("(unit - raw | a=1) > (unit - raw | a=2) - 1", "is added, not subtracted"),
         ("unit > raw + big", "at 'big': expected a number"),
         ("unit > raw for each", "expected a name"),
+        ("raw[optim=sgd, optim=adam] > unit", "optim is given twice"),
+        ("raw[norm=unit] > dataset", "norm is given twice"),
+        ("(unit - raw | a=1, a=2) > (unit - raw | a=3)", "a is given twice"),
+        ("(unit - raw | norm=zca) > (unit - raw | a=3)", "norm is given twice"),
     ],
 )
 def test_what_is_no_rule_is_refused_where_it_goes_wrong(text, message):
@@ -74,6 +80,30 @@ def test_what_is_no_rule_is_refused_where_it_goes_wrong(text, message):
         parse(text)
     with pytest.raises(ConfigError, match="claim X: rule"):
         check(Claim, {"id": "X", "rules": [text]})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["0.05 < unit - raw < 0.01", "1 < unit - raw < 1", "-1 < unit / raw < 2", "5 <= failed <= 3", "failed = 0.5 ± -0.1",
+     "1 <= interval of gap <= 0"],
+)  # fmt: skip
+def test_bounds_between_which_nothing_lies_are_refused_before_the_runs(text):
+    with pytest.raises(ConfigError, match=r"no number lies between|positive bounds"):
+        check(Claim, {"id": "X", "rules": [text]})
+
+
+VALUES = st.text("ab1.-_ /'", min_size=1, max_size=6).filter(lambda text: text == text.strip())
+NUMBERS = st.floats(-1e6, 1e6).map(lambda number: float(f"{number:.12g}"))
+
+
+@given(VALUES, VALUES, VALUES, NUMBERS.filter(bool), NUMBERS)
+def test_any_names_and_numbers_come_back(one, two, third, margin, low):
+    sides = {"first": {"norm": "unit", "key": one}, "second": {"norm": "raw"}}
+    shift = {"kind": "superior", "margin": margin} if margin > 0 else {"kind": "non_inferior", "margin": -margin}
+    cells = {"over": ["data"], "among": {"data": [one, two]}}
+    gains = {"kind": "interaction", **sides, "under": {"key2": two}, "than": {"key2": third}}
+    for fields in ({**shift, **sides, **cells}, gains, {"kind": "between", **sides, "low": low, "high": 2e6}):
+        assert parse(write(fields)) == fields
 
 
 def test_what_stands_once_goes_to_every_rule():

@@ -176,7 +176,7 @@ def test_every_formula_of_any_inputs(name, batch, pieces):
 @settings(max_examples=15)
 @given(batch=batches(), pieces=st.integers(1, 9))
 def test_any_scheme_is_float32_finite_and_travels(batch, pieces):
-    """Whatever the inputs: fitted piece by piece or at once, saved and loaded, the output is the same."""
+    """Whatever the inputs: fitted piece by piece, saved and loaded, the output is the same. Not all fit all inputs."""
     x, ends = batch
     for name in NAMES:
         scheme = normalization(name, **({"grid": 1} if name == "per_region" else {}))
@@ -184,7 +184,10 @@ def test_any_scheme_is_float32_finite_and_travels(batch, pieces):
             scheme.set_range(*ends)
         try:
             output = scheme.fit(x.split(pieces))(x)
-        except DataError:  # one constant for three channels of two, a single training sample, a table without time ...
+        except DataError:
+            if name in ("raw", "unit"):  # which any inputs fit
+                raise
+            # one constant for three channels of two, a single training sample, a table without time ...
             continue
         assert output.dtype == torch.float32
         assert output.shape[2:] == x.shape[2:]
@@ -207,19 +210,31 @@ def test_sums_never_overflow(dtype, side):
             assert (sums.second == sums.count * x * x).all()
 
 
-@pytest.mark.parametrize("name", ["dataset", "feature", "robust", "percentile", "max_abs", "zca", "adaptive"])
-def test_integers_of_16_bits_are_summed_exactly(name):
-    """In any order and any pieces to the last bit, at values whose squares do not fit into 32 bits."""
-    x = torch.randint(65000, 65536, (300, 2, 4, 4), generator=torch.Generator().manual_seed(0)).to(torch.uint16)
+def in_two_orders(name):
+    """A scheme fitted to integers whose squares do not fit into 32 bits, at once, and shuffled in pieces."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(65000, 65536, (300, 2, 4, 4), generator=generator).to(torch.uint16)
     x[:, :, 0, 0] = 65535
     options = {"patch": 2} if name == "zca" else {}
-    whole = normalization(name, **options).fit([x])
-    shuffled = normalization(name, **options).fit(select(x, torch.randperm(300)).split(7))
+    shuffled = select(x, torch.randperm(300, generator=generator))
+    pieces = normalization(name, **options).fit(shuffled.split(7))
+    return normalization(name, **options).fit([x]), pieces
+
+
+@pytest.mark.parametrize("name", ["dataset", "feature", "robust", "percentile", "max_abs"])
+def test_integers_of_16_bits_are_summed_exactly(name):
+    whole, shuffled = in_two_orders(name)
     for key, value in whole.state_dict().items():
-        assert torch.equal(value, shuffled.state_dict()[key]) or name in ("zca", "adaptive")
-        torch.testing.assert_close(value, shuffled.state_dict()[key], rtol=1e-9, atol=1e-9)
+        assert torch.equal(value, shuffled.state_dict()[key])
     if name == "feature":
         assert (whole.std[:, 0, 0] == 1).all()
+
+
+@pytest.mark.parametrize("name", ["zca", "adaptive"])
+def test_products_and_averages_of_integers_hardly_depend_on_the_order(name):
+    whole, shuffled = in_two_orders(name)
+    for key, value in whole.state_dict().items():
+        torch.testing.assert_close(value, shuffled.state_dict()[key], rtol=1e-9, atol=1e-9)
 
 
 def test_floats_far_from_zero_keep_their_digits():

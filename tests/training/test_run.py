@@ -365,7 +365,10 @@ def test_starting_from_a_checkpoint(make):
     trained = run(make(**{"trainer.max_epochs": 8}))
     path = Path(trained["path"]) / "checkpoint.ckpt"
     continued = run(make(weights=path, **{"optim.lr": 1e-9, "trainer.max_epochs": 1}))
-    assert continued["metrics"]["test_accuracy"] == pytest.approx(trained["metrics"]["test_accuracy"], abs=0.01)
+    start, end = (normlab.load(Path(one["path"]) / "checkpoint.ckpt").state_dict() for one in (trained, continued))
+    assert start.keys() == end.keys()
+    for name, value in start.items():  # an epoch at a rate of 1e-9 moves nothing
+        torch.testing.assert_close(end[name], value, rtol=0, atol=1e-6)
     with pytest.raises(CheckpointError, match=r"another network .*arch=cnn"):
         run(make(weights=path, arch="mlp"))
     with pytest.raises(CheckpointError, match=r"another network .*layers\.0\.weight is"):

@@ -80,6 +80,20 @@ def select(inputs: Tensor, index: Tensor) -> Tensor:
     return inputs[index]
 
 
+def evenly_spaced(count: int, most: int) -> Tensor:
+    """Positions of at most so many of ``count`` samples, int64, rising.
+
+    >>> evenly_spaced(5, 3), evenly_spaced(2, 3)
+    (tensor([0, 2, 4]), tensor([0, 1]))
+    """
+    return torch.linspace(0, count - 1, min(count, most)).round().long()
+
+
+def draw_positions(count: int, limit: int | None, seed: int = 0) -> Tensor:
+    """Positions of at most ``limit`` random samples among ``count``, int64, rising, so that files are read in order."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:limit].sort().values
+
+
 def comparable(inputs: Tensor) -> Tensor:
     """The inputs in a type that PyTorch can compare and sort: int32 in place of uint16."""
     return inputs.to(torch.int32) if inputs.dtype == torch.uint16 else inputs

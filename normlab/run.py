@@ -14,6 +14,7 @@ from normlab.config import Config
 from normlab.data import Dataset, load, open_source, require_spread
 from normlab.data.splits import Source
 from normlab.errors import ConfigError
+from normlab.inputs import evenly_spaced
 from normlab.norms import Affine, Masked, Normalization, build_scheme, require_unchanged_tokens
 from normlab.record import Curve, divergence, pack, summarize
 from normlab.shifts import require_suitable
@@ -198,15 +199,6 @@ def normalized_sample(norm: Normalization, data: Dataset, most: int) -> torch.Te
     """At most so many normalized training images, evenly spaced, float [N, C, *positions]."""
     with torch.random.fork_rng(devices=[]):  # of which a loader draws: a run is the same with W&B and without
         return torch.cat([norm(batch) for batch, _ in data.train.batches(256, evenly_spaced(len(data.train), most))])
-
-
-def evenly_spaced(count: int, most: int) -> torch.Tensor | None:
-    """Positions of at most so many of ``count`` samples, int64; None for all of them.
-
-    >>> evenly_spaced(5, 3)
-    tensor([0, 2, 4])
-    """
-    return torch.linspace(0, count - 1, most).round().long() if count > most else None
 
 
 class Clock:

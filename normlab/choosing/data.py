@@ -16,7 +16,7 @@ from normlab.data.loader import Split
 from normlab.data.recordings import recordings_below
 from normlab.data.splits import Source
 from normlab.errors import ConfigError, DataError
-from normlab.inputs import pixels_that_count
+from normlab.inputs import evenly_spaced, pixels_that_count
 from normlab.inspection.advice import lines, lines_of_any_type
 from normlab.norms import Affine, Masked, Normalization, build_scheme
 
@@ -164,9 +164,7 @@ def lines_for(config: Config, data: Dataset) -> dict[str, str]:
 
 def _some(split: Split) -> Tensor:
     """Evenly spaced inputs of a split, [N, C, *positions]."""
-    count = len(split)
-    order = torch.linspace(0, count - 1, min(count, LOOKED_AT)).round().long()
-    return torch.cat([inputs for inputs, _ in split.batches(256, order)])
+    return torch.cat([inputs for inputs, _ in split.batches(256, evenly_spaced(len(split), LOOKED_AT))])
 
 
 def _of_channels(train: Tensor) -> list[str]:

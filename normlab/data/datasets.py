@@ -22,7 +22,16 @@ from normlab.data.loader import Batch, MemorySplit, Split, StreamedSplit
 from normlab.data.splits import Files, Part, Source, fill_missing, split
 from normlab.data.tokens import Texts, encode_splits
 from normlab.errors import DataError
-from normlab.inputs import Target, check_finite, check_range, comparable, pixels_that_count, range_of_type, select
+from normlab.inputs import (
+    Target,
+    check_finite,
+    check_range,
+    comparable,
+    evenly_spaced,
+    pixels_that_count,
+    range_of_type,
+    select,
+)
 from normlab.norms.log_mel import Front
 from normlab.pictures import CorruptImageError, Picture, Reading, describe_picture, read_picture
 
@@ -342,8 +351,7 @@ def require_spread(data: Dataset) -> None:
 
 def _some(train: Split, most: int = 2000) -> Iterator[Tensor]:
     """Batches of evenly spaced training inputs."""
-    order = None if len(train) <= most else torch.linspace(0, len(train) - 1, most).round().long()
-    return (inputs for inputs, _ in train.batches(256, order))
+    return (inputs for inputs, _ in train.batches(256, evenly_spaced(len(train), most)))
 
 
 def _in_memory(parts: dict[str, Part], image_size: int | None) -> dict[str, MemorySplit]:

@@ -193,9 +193,7 @@ def _with_pages(part: Part, reading: Reading) -> Part:
 def _from_folder(root: Path, skip_corrupt: bool, splits: dict[str, str] | str | None) -> Source:
     names = split_names(splits)
     if isinstance(names, Path):
-        where = next((path for path in (names, root / names) if path.exists()), None)
-        if where is None:
-            raise DataError(f"data.splits={names}: there is no such file or folder, neither here nor in {root}")
+        where = find_lists(names, root)
         lists = read_lists(where, root)
         return _from_lists(lists, where, skip_corrupt, unlisted(lists, root))
     _refuse_masks(root, root)
@@ -207,7 +205,7 @@ def _from_folder(root: Path, skip_corrupt: bool, splits: dict[str, str] | str | 
         return Source(tuple(map(printable, classes)), train, notes=tuple(notes))
     for path in folders.values():
         _refuse_masks(path, root)
-    _count_beside(root, folders, skipped)
+    count_beside(root, folders, skipped)
     classes, train = _part(folders["train"], None, skip_corrupt, skipped)
     notes = [f"{where}/ is the {split} split" for split, where in named(root, folders)]
     test, validation = folders.get("test"), folders.get("validation")
@@ -243,7 +241,19 @@ def _paths(part: Part) -> tuple[Path, ...]:
     return part.pictures.paths
 
 
-def _count_beside(root: Path, folders: dict[str, Path], skipped: Walk) -> None:
+def find_lists(names: Path, root: Path) -> Path:
+    """The lists that ``data.splits`` names: from the working directory, or from the folder of images.
+
+    Raises:
+        DataError: if they are in neither.
+    """
+    for path in (names, root / names):
+        if path.exists():
+            return path
+    raise DataError(f"data.splits={names}: there is no such file or folder, neither here nor in {root}")
+
+
+def count_beside(root: Path, folders: dict[str, Path], skipped: Walk) -> None:
     """Count what lies beside the folders of the splits."""
     top = walk(root, deep=False)
     skipped.add(top)

@@ -11,7 +11,7 @@ from torch import Tensor
 from normlab.config import Place, PositiveInt, choices
 from normlab.data.splits import Part, Source
 from normlab.errors import ConfigError, DataError
-from normlab.inputs import range_of_type
+from normlab.inputs import evenly_spaced, range_of_type
 
 
 def mixture(
@@ -54,7 +54,7 @@ def mixture(
         pictures, labels, offset = [], [], 0
         for name, part in zip(parts, loaded, strict=True):
             images, label = next(iter(part.splits[split].batches(len(part.splits[split]))))
-            evenly = torch.linspace(0, len(images) - 1, fewest).round().long()
+            evenly = evenly_spaced(len(images), fewest)
             pictures.append(_repeat_channel(images, name)[evenly])
             labels.append(label[evenly] + offset)
             offset += len(part.classes)

@@ -1,1 +1,1 @@
-"""Statistics of a user's own images, and the advice that follows from them; PyTorch is not imported here."""
+"""Statistics of a user's own images, tables, recordings and texts, and the advice that follows from them."""

@@ -20,6 +20,7 @@ from normlab.config import PositiveInt, Section
 from normlab.data import recordings
 from normlab.data.layout import unreadable_folder, walk
 from normlab.errors import ConfigError, DataError
+from normlab.inputs import draw_positions
 from normlab.inspection.report import counted
 from normlab.norms.log_mel import Front, LogMel
 
@@ -130,7 +131,7 @@ def inspect(arguments: Sequence[str]) -> tuple[str, dict[str, Any]] | None:
             f"{place}: holds {len(paths):,} recordings and {len(images):,} images: name a folder that holds one kind"
         )
     options, _ = parsed([argument for argument in arguments if argument not in places], Options, groups=())
-    drawn = _draw(paths, options.limit)
+    drawn = [paths[place] for place in draw_positions(len(paths), options.limit).tolist()]
     tally = Tally(unreadable=[unreadable_folder(error) for error in errors])
     front = AST_FRONT.build()
     assert isinstance(front, LogMel)
@@ -142,11 +143,6 @@ def inspect(arguments: Sequence[str]) -> tuple[str, dict[str, Any]] | None:
     if not tally.rows:
         raise DataError(f"none of {len(drawn)} recordings can be read; the first: {tally.unreadable[0]}")
     return places[0], report(tally, len(paths), options.resamples)
-
-
-def _draw(paths: list[Path], limit: int | None) -> list[Path]:
-    order = torch.randperm(len(paths), generator=torch.Generator().manual_seed(0))
-    return [paths[i] for i in order[:limit].sort().values.tolist()]
 
 
 def _with_progress(paths: list[Path]) -> Iterator[Path]:

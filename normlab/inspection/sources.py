@@ -11,19 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from normlab.config import Data
 from normlab.data import Files, Part
 from normlab.data.datasets import above_white, hardly_used_of, repeated
 from normlab.data.digests import digest_files
-from normlab.data.folder import split_names
+from normlab.data.folder import count_beside, find_lists, split_names
 from normlab.data.images import Item, resize
 from normlab.data.layout import Walk, doubts, find_masks, find_splits, named, printable, unreadable_folder, walk
 from normlab.data.lists import read_lists, unlisted
 from normlab.data.splits import split
 from normlab.data.tokens import Texts
 from normlab.errors import DataError
+from normlab.inputs import draw_positions
 from normlab.inspection.exposure import differences
 from normlab.inspection.images import Inspection, inspect_files, inspect_images
 from normlab.pictures import SUFFIXES, Reading, count_pages, read_picture
@@ -48,12 +48,6 @@ class Subject:
     classes: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-
-
-def draw_positions(count: int, limit: int | None) -> Tensor:
-    """Positions of ``limit`` random images among ``count``, or all positions: int64 [N], rising."""
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
-    return order[:limit].sort().values
 
 
 def inspect_with_progress(
@@ -250,9 +244,7 @@ def _listed(
     """The files by split (one, ``all``, if there are no splits), images by class, and notes; training files first."""
     names = split_names(splits)
     if isinstance(names, Path):
-        where = next((path for path in (names, root / names) if path.exists()), None)
-        if where is None:
-            raise DataError(f"data.splits={names}: there is no such file or folder, neither here nor in {root}")
+        where = find_lists(names, root)
         lists = read_lists(where, root)
         lists = {split: lists[split] for split in ("train", "validation", "test") if split in lists}
         classes: dict[str, int] = {}
@@ -268,12 +260,7 @@ def _listed(
         )
     folders = find_splits(root, names, needs_train=False) if names is not None or _is_readable(root) else {}
     if folders:
-        top = walk(root, deep=False)
-        skipped.add(top)
-        skipped.outside[printable(str(root))] += len(top.images)
-        for name in sorted(set(os.listdir(root)) - {path.relative_to(root).parts[0] for path in folders.values()}):
-            if (root / name).is_dir() and name[0] != ".":
-                skipped.outside[printable(str(root / name))] += len(walk(root / name).images)
+        count_beside(root, folders, skipped)
         if "test" not in folders and "validation" in folders:
             folders["test"] = folders.pop("validation")
         notes += [f"{where}/ is the {split} split" for split, where in named(root, folders)]

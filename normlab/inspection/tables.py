@@ -68,15 +68,11 @@ def inspect(arguments: Sequence[str]) -> tuple[str, dict[str, Any]] | None:
     elif len(files) > 1:
         raise ConfigError(f"one table at a time: {files[0]} or {files[1]}")
     named = ["data=table", f"data.root={files[0]}"] if files else []
-    _, groups = parsed([*named, *pairs], NoOptions)
+    _, groups = parsed([*named, *pairs], Section)
     config = parse_group("data", groups["data"])
     if config.name == "table":
         return inspect_file(config)
     return data_label(groups["data"]), inspect_rows(config.build())
-
-
-class NoOptions(Section):
-    """The inspection of a table takes the keys of the data only."""
 
 
 def inspect_file(config: Data) -> tuple[str, dict[str, Any]]:

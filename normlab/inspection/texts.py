@@ -25,10 +25,6 @@ UNKNOWN_SHARE = 0.1  # of the test texts' tokens
 EVIDENCE = "results/text_scales in normlab's repository"
 
 
-class NoOptions(Section):
-    """The inspection of texts takes the keys of the data only."""
-
-
 def inspect(arguments: Sequence[str]) -> tuple[str, dict[str, Any]] | None:
     """The label of some texts and the report on them, or None if the arguments name no texts.
 
@@ -59,7 +55,7 @@ def inspect(arguments: Sequence[str]) -> tuple[str, dict[str, Any]] | None:
     if len(files) > 1:
         raise ConfigError(f"one file of texts at a time: {files[0]} or {files[1]}")
     named += [f"data.root={quoted(file)}" for file in files]
-    _, groups = parsed([*named, *pairs], NoOptions)
+    _, groups = parsed([*named, *pairs], Section)
     config = parse_group("data", groups["data"])
     return (Path(files[0]).name if files else data_label(groups["data"])), inspect_texts(config.build(), config)
 

@@ -144,20 +144,30 @@ def wine_coefficients(
     for scaling in scalings:
         divisors = {"none": np.ones(x.shape[1]), "range": np.ptp(x, 0), "standard deviation": x.std(0)}[scaling]
         scaled = x / divisors
-        agreements = [agreement(scaled[draw], y[draw]) for draw in draws]
-        low, high = np.quantile(agreements, [0.025, 0.975])
-        sizes = coefficient_per_effect(scaled)
-        rows.append(
-            {
-                "scaling": scaling,
-                "samples": len(x),
-                "agreement": agreement(scaled, y),
-                "agreement_low": float(low),
-                "agreement_high": float(high),
-                "equal_effect_ratio": float(sizes.max() / sizes.min()),
-            }
-        )
+        rows.append({"scaling": scaling, "samples": len(x), **as_importance(scaled, y, draws)})
     return rows
+
+
+def as_importance(x: Array, y: Array, draws: Sequence[NDArray[np.int64]]) -> dict[str, float]:
+    """How far coefficients tell the importance of features.
+
+    Args:
+        x: features, [N, D].
+        y: [N].
+        draws: positions of the samples of each resample of the bootstrap.
+
+    Returns:
+        ``agreement`` with the 95% percentile interval of the resamples, ``agreement_low`` and ``agreement_high``;
+        ``equal_effect_ratio``, the factor by which the coefficients of two features of equal effect may differ.
+    """
+    low, high = np.quantile([agreement(x[draw], y[draw]) for draw in draws], [0.025, 0.975])
+    sizes = coefficient_per_effect(x)
+    return {
+        "agreement": agreement(x, y),
+        "agreement_low": float(low),
+        "agreement_high": float(high),
+        "equal_effect_ratio": float(sizes.max() / sizes.min()),
+    }
 
 
 def agreement(x: Array, y: Array) -> float:

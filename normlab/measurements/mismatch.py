@@ -24,8 +24,10 @@ from normlab.data.folder import all_images, find, split_names
 from normlab.data.images import decode
 from normlab.data.layout import find_splits, sub_folders
 from normlab.errors import ConfigError, DataError, NormlabError
+from normlab.inputs import draw_positions
 from normlab.measurements.registry import measurement
 from normlab.norms import Affine, Learned, Normalization, normalization
+from normlab.pictures import crop_margin
 from normlab.statistics import Interval, bootstrap_interval, share_interval
 
 EXPECTED = "expected"  # the row of the network's own normalization
@@ -149,8 +151,7 @@ def pictures(data: dict[str, Any], trained: Weights, which: Which = "auto") -> t
     if given := [key for key in UNUSED if data.get(key) != usual.get(key)]:
         raise ConfigError(f"data.{given[0]}={data[given[0]]}: leave it out; it has no effect here")
     paths, labels, skip = files(config, trained.classes, which)
-    order = torch.randperm(len(paths), generator=torch.Generator().manual_seed(config.split_seed))
-    chosen = order[: config.limit].sort().values
+    chosen = draw_positions(len(paths), config.limit, config.split_seed)
     decoded = decode([paths[place] for place in chosen.tolist()], trained.expectation.resize, skip)
     kept, format = decoded.kept, decoded.format
     if format.type != "uint8" or format.bands not in (1, 3) or format.white is not None:
@@ -158,7 +159,7 @@ def pictures(data: dict[str, Any], trained: Weights, which: Which = "auto") -> t
             f"{paths[0].parent}: {format.bands} bands of {format.type}; this network takes gray or RGB images of 8 bits"
         )
     images = decoded.images.repeat(1, 3 // format.bands, 1, 1)
-    margin = round((images.shape[2] - size) / 2)  # as torchvision's CenterCrop
+    margin = crop_margin(images.shape[2], size)
     images = images[..., margin : margin + size, margin : margin + size].contiguous()
     return images, None if labels is None else labels[chosen[kept]]
 

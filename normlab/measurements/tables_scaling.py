@@ -13,7 +13,7 @@ from normlab.config import data_label
 from normlab.data import Dataset, dataset
 from normlab.errors import DataError
 from normlab.measurements.conditioning import predicted_numbers
-from normlab.measurements.feature_scales import agreement, coefficient_per_effect
+from normlab.measurements.feature_scales import as_importance
 from normlab.measurements.registry import measurement
 from normlab.measurements.starts import fitted
 from normlab.statistics import mean_interval
@@ -164,21 +164,8 @@ def table_coefficients(
         draws = [generator.integers(len(y), size=len(y)) for _ in range(resamples)]
         for name in norms:
             x = _normalized(loaded, name, "train")
-            agreements = [agreement(x[draw], y[draw]) for draw in draws]
-            low, high = np.quantile(agreements, [0.025, 0.975])
-            sizes = coefficient_per_effect(x)
-            rows.append(
-                {
-                    "data": data_label(data),
-                    "outliers": share,
-                    "norm": name,
-                    "rows": len(y),
-                    "agreement": agreement(x, y),
-                    "agreement_low": float(low),
-                    "agreement_high": float(high),
-                    "equal_effect_ratio": float(sizes.max() / sizes.min()),
-                }
-            )
+            about = {"data": data_label(data), "outliers": share, "norm": name, "rows": len(y)}
+            rows.append({**about, **as_importance(x, y, draws)})
     return rows
 
 

@@ -271,7 +271,7 @@ def stream_scales(body: TextTransformer, inputs: Tensor) -> dict[str, float]:
         body: the network.
         inputs: token ids, [B, 1, T].
     """
-    is_token = inputs[:, 0] != 0
+    is_token = inputs[:, 0] != PAD
     scales: dict[str, float] = {}
 
     def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:

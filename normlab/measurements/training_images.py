@@ -13,6 +13,7 @@ from normlab.data import Files, Source, cache
 from normlab.data.images import Format, read, resize
 from normlab.data.tokens import Texts
 from normlab.errors import DataError
+from normlab.inputs import draw_positions
 from normlab.norms.moments import image_sums
 from normlab.statistics.channels import ImageSums
 
@@ -61,10 +62,7 @@ def _images(config: Data, source: Source, crop: int | None) -> Iterator[Tensor]:
 
 
 def _chosen(config: Data, count: int) -> Tensor:
-    if config.limit is None or config.limit >= count:
-        return torch.arange(count)
-    generator = torch.Generator().manual_seed(config.split_seed)
-    return torch.randperm(count, generator=generator)[: config.limit].sort().values
+    return draw_positions(count, config.limit, config.split_seed)
 
 
 def _cropped(images: Tensor, crop: int | None) -> Tensor:

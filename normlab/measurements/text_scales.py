@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from normlab.archs.text import TextTransformer, draw_embedding, make_norm
 from normlab.config import PositiveFloat, PositiveInt, data_label
 from normlab.data import Dataset, Loader, dataset
+from normlab.data.tokens import PAD
 from normlab.errors import DataError
 from normlab.measurements.registry import measurement
 from normlab.measurements.starts import first_batch

@@ -1,8 +1,10 @@
-"""What mkdocs adds to the pages of this folder: tables made from the code, and the pages of studies and results.
+"""Tables of the documentation that are made from the code, and the pages of studies and results for mkdocs.
 
-Nothing is copied by hand: a page that says ``<!-- scheme table -->`` and the like gets what the function of that name
-below makes of the repository at this moment. Only the standard library and PyYAML are needed, and no part of normlab is
-imported, so that the site builds without PyTorch.
+    python docs/build.py    writes the tables into the pages, between marks such as <!-- scheme table --> and <!-- end -->
+
+The tables stand in the pages, so that they are there where the repository is read without building the site; a test
+compares them with the code. Only the standard library and PyYAML are needed, and no part of normlab is imported, so
+that the site builds without PyTorch.
 """
 
 from __future__ import annotations
@@ -39,11 +41,11 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Fill in tables; in documents from outside, turn links to what is no page into text."""
-    for name, make in TABLES.items():
-        marker = f"<!-- {name} -->"
-        if marker in markdown:
-            markdown = markdown.replace(marker, make())
+    """Fill in the names of the package, and let links lead to pages of the site; what is no page becomes text."""
+    for name, make in REFERENCES.items():
+        markdown = markdown.replace(f"<!-- {name} -->", make())
+    if page.file.src_uri not in BESIDE and not page.file.src_uri.startswith(GENERATED):
+        markdown = markdown.replace("](../", "](")  # in the site, the folders of the repository lie beside these pages
     markdown = markdown.replace(f"({NOTEBOOK})", f"({Path(NOTEBOOK).with_suffix('.md')})")
     if page.file.src_uri.startswith(GENERATED) or page.file.src_uri in BESIDE:
         folder = posixpath.dirname(page.file.src_uri)
@@ -141,9 +143,9 @@ def study_table() -> str:
         result = f"results/{name}/README.md"
         rows.append(
             (
-                f"[{name}](experiments/{name}/README.md)",
+                f"[{name}](../experiments/{name}/README.md)",
                 question,
-                f"[results]({result})" if (ROOT / result).is_file() else "no results yet",
+                f"[results](../{result})" if (ROOT / result).is_file() else "no results yet",
             )
         )
     return table(("study", "question", "what came of it"), rows)
@@ -196,6 +198,18 @@ TABLES = {
     "cell table": cell_table,
     "choice table": choice_table,
     "study table": study_table,
-    "api": api,
-    "scheme api": scheme_api,
 }
+REFERENCES = {"api": api, "scheme api": scheme_api}  # mkdocstrings makes pages of them
+
+
+def with_tables(text: str) -> str:
+    """A page of this folder with the tables that follow from the code now."""
+    for name, make in TABLES.items():
+        part = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
+        text = part.sub(lambda found, make=make: f"{found[1]}\n{make()}\n{found[2]}", text)
+    return text
+
+
+if __name__ == "__main__":
+    for page_ in sorted((ROOT / "docs").glob("*.md")):
+        page_.write_text(with_tables(page_.read_text()))

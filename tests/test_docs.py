@@ -8,6 +8,7 @@ import json
 import pydoc
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -38,6 +39,21 @@ def test_every_scheme_has_a_row_with_the_formula_of_its_class_or_function(build)
         assert inspect.getsourcefile(written).endswith(row[3].strip("`"))
 
 
+def test_the_pages_have_the_tables_of_the_code(build):
+    """If not: python docs/build.py."""
+    for page in DOCS.glob("*.md"):
+        assert build.with_tables(page.read_text()) == page.read_text(), page.name
+    text = "a\n<!-- scheme table -->\n\nold\n\n<!-- end -->\nb\n<!-- cell table -->\n\n<!-- end -->\nc"
+    made = build.with_tables(text)
+    assert build.with_tables(made) == made
+    assert [part in made for part in ("old", "\nb\n", "\nc", "| `unit` |")] == [False, True, True, True]
+
+
+def test_links_lead_out_of_the_folder_in_the_repository_and_not_on_the_site(build):
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="running.md"))
+    assert build.on_page_markdown("[a](../results/a.md)", page, None, None) == "[a](results/a.md)"
+
+
 def test_every_scheme_has_one_cell_and_every_cell_another_place():
     cells = yaml.safe_load((DOCS / "cells.yaml").read_text())
     names = [name for cell in cells for name in cell["schemes"]]
@@ -63,14 +79,12 @@ def test_a_link_is_kept_where_it_leads_somewhere(build):
 
 
 def test_documents_name_files_that_are_there(build):
-    """Links of the documents of the root and of docs/, which mkdocs does not see as files."""
-    root = DOCS.parent
-    for path in [*root.glob("*.md"), *DOCS.glob("*.md")]:
+    """Links of the documents of the root and of docs/, as they lead where the repository is read."""
+    for path in [*DOCS.parent.glob("*.md"), *DOCS.glob("*.md")]:
         for link in build.LINK.finditer(path.read_text()):
             target = link["target"].partition("#")[0]
             if target and "://" not in target:
-                base = path.parent if path.parent == root or (path.parent / target).exists() else root
-                assert (base / target).exists(), f"{path.name}: {target}"
+                assert (path.parent / target).exists(), f"{path.name}: {target}"
 
 
 def test_the_examples_of_images_run(here):

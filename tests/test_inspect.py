@@ -16,7 +16,7 @@ import transformers
 from PIL import Image
 from torchvision.transforms import v2
 
-import normlab
+import normlab.inspect
 from normlab import dataset
 from normlab.data.images import resize
 from normlab.inspection import advice
@@ -378,3 +378,17 @@ def test_a_reader_may_leave_early():
     assert process.stderr.read() == ""
     process.stderr.close()
     assert process.wait() == 0
+
+
+def test_series_are_sent_to_the_command_that_takes_them(here, capsys):
+    np.save("s.npy", np.zeros((4, 1, 5)))
+    with pytest.raises(SystemExit):
+        normlab.inspect.main(["s.npy"])
+    assert "a file; inspect describes a folder" in capsys.readouterr().err
+    rows = "".join(f"{series},{step},{series % 2},{series + step}\n" for series in range(4) for step in range(5))
+    (here / "long.csv").write_text("id,time,label,a\n" + rows)
+    normlab.inspect.main(["long.csv"])
+    assert "if a row is a step of a series, these are series" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        normlab.inspect.main(["data=series", "data.root=long.csv"])
+    assert "python -m normlab.choose data=series" in capsys.readouterr().err

@@ -100,6 +100,11 @@ def inspect_folder(folder: Path, config: Data, limit: int | None = None, small: 
         DataError: if there is no such folder, no image in it, none can be read, or its layout has two meanings.
     """
     folder = folder.expanduser()
+    if folder.is_file():
+        raise DataError(
+            f"{folder}: a file; inspect describes a folder of images or recordings, a table (.csv, .parquet) or texts "
+            f"(.tsv). For series: python -m normlab.choose data=series data.root={folder}"
+        )
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder")
     errors: list[OSError] = []
@@ -322,6 +327,11 @@ def inspect_source(config: Data, limit: int | None = None, small: int = 4000) ->
         DataError: if there are no images, or none can be read.
     """
     source, limit = config.build(), config.limit or limit
+    if source.kind == "series":
+        raise DataError(
+            f"data={config.name}: series; inspect describes images, tables, recordings and texts. Which normalization "
+            f"suits series: python -m normlab.choose data={config.name}"
+        )
     whole, parts = (
         split(source, config.validation, config.test, most, config.split_seed, config.test_seed)
         for most in (None, limit)

@@ -255,6 +255,10 @@ def advice(
             f"better than standardizing on one table and better on another (results/tables_scaling): try both. No "
             f"scaling takes them out."
         )
+    if {"id", "time"} <= {row["column"].strip().casefold() for row in rows}:
+        sentences.append(
+            "Columns id and time: if a row is a step of a series, these are series, no table: data=series data.root=FILE."
+        )
     skewed = sorted((row for row in numbers if abs(row["skew"]) > SKEWED), key=lambda row: -abs(row["skew"]))
     if skewed:
         sentences.append(

@@ -324,7 +324,7 @@ def read_csv(path: Path, id: str, time: str, label: str) -> Listing:
             raise DataError(f"{name}: the time {rows[time][rows[time].duplicated()].iloc[0]} occurs twice")
         if rows[label].nunique(dropna=False) != 1 or rows[label].isna().any():
             raise DataError(f"{name}: expected one label in all of its rows, got {rows[label].unique().tolist()}")
-        listing.series.append(rows.sort_values(time)[channels].to_numpy(np.float64).T)
+        listing.series.append(rows.sort_values(time)[channels].to_numpy(np.float64, copy=True).T)
         listing.labels.append(rows[label].iloc[0])
         listing.names.append(name)
     return listing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -54,6 +55,8 @@ class Numbers:
     def gain(self, study: str, norm: str, rate: Rate = "best", **cell: str) -> str:
         """Points of accuracy over the study's reference, with the 95% interval: ``-1.2 [-2.0, -0.4] points``."""
         row = self._row(differences(self._studies[study], self._frames[study][rate]), study, norm, cell)
+        if math.isnan(row.low):
+            return f"{100 * row.difference:+.1f} points (one pair of runs)"
         return f"{100 * row.difference:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}] points"
 
     def mean(self, study: str, norm: str, metric: str, rate: Rate = "best", **cell: str) -> float:

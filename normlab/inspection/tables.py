@@ -257,7 +257,7 @@ def advice(
         )
     if {"id", "time"} <= {row["column"].strip().casefold() for row in rows}:
         sentences.append(
-            "Columns id and time: if a row is a step of a series, these are series, no table: data=series data.root=FILE."
+            "Columns id and time: if a row is a step of a series, these are series: data=series data.root=FILE."
         )
     skewed = sorted((row for row in numbers if abs(row["skew"]) > SKEWED), key=lambda row: -abs(row["skew"]))
     if skewed:

@@ -84,8 +84,11 @@ def read(path: Path | str) -> dict[str, Any]:
         ValueError: if the record is damaged.
         NormlabError: if a newer release wrote the record.
     """
-    with open(os.path.join(path, RECORD), "rb", buffering=0) as file:  # pathlib would take longer than the parser
-        stored = _parsed(file.read())
+    number = os.open(f"{path}/{RECORD}", os.O_RDONLY)  # over many runs, pathlib takes longer than the parser
+    try:
+        stored = _parsed(os.read(number, os.fstat(number).st_size))
+    finally:
+        os.close(number)
     if not isinstance(stored, dict) or not {"fingerprint", "status", "config"} <= stored.keys():
         raise ValueError("not the record of a run")
     stored = upgrade(stored)
@@ -260,7 +263,7 @@ def find(path: Path) -> list[str]:
     found, left = list[str](), [str(path)] if path.is_dir() else []
     while left:
         place = left.pop()
-        if os.path.isfile(os.path.join(place, RECORD)):
+        if os.path.isfile(f"{place}/{RECORD}"):
             if not place.endswith((PARTIAL, EARLIER)):
                 found.append(place)
             continue

@@ -16,11 +16,10 @@ from matplotlib.axes import Axes
 from normlab.files import write_whole
 from normlab.report.figures import figure
 from normlab.report.study import Study
-from normlab.report.tables import at_rates, differences, render
+from normlab.report.tables import at_rates, differences, kind_of, render
 
 REFERENCE = "dataset"
 SAME = (REFERENCE, "standard", "per_channel")  # one formula, under the names of images, tables and series
-RECORDINGS = ("audio", "spoken_digits", "tones")  # data of waveforms
 MATTERS = 1.0  # points; a difference within them is drawn in the band "does not matter"
 # In the figure, from top to bottom. A scheme that fewer than two panels have stands in the studies' own tables.
 SCHEMES = (
@@ -100,10 +99,8 @@ def conditions(cell: pd.DataFrame, factors: dict[str, str]) -> dict[str, str]:
         for key, value in factors.items()
         if key not in FACTORS_SHOWN
     }
-    positions = {len(shape) for shape in cell["normalized.shape"].dropna()} if "normalized.shape" in cell else set()
-    kind = {frozenset({1}): "table", frozenset({2}): "series"}.get(frozenset(positions), "images")
     return {
-        "kind": "recordings" if data in RECORDINGS else kind,
+        "kind": kind_of(cell),
         "network": one("arch"),
         "inside": INSIDE.get(one("arch")) or one("config.arch.internal_norm", "nothing").replace("none", "nothing"),
         "init": one("config.arch.init"),

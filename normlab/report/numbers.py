@@ -10,7 +10,7 @@ import pandas as pd
 from normlab.errors import ConfigError
 from normlab.report.ledger import entries, judged_by, tally, verdict_of
 from normlab.report.study import Study
-from normlab.report.tables import at_rates, differences, wide
+from normlab.report.tables import at_rates, differences, kind_of, wide
 from normlab.verdicts import Rate, Verdict
 
 
@@ -76,8 +76,14 @@ class Numbers:
         parts = [" or ".join(runs.arch.unique())]
         parts += [f"init {' or '.join(inits)}"] * bool(inits)
         parts += [" or ".join(runs.optim.unique()), f"{' or '.join(runs['config.optim.schedule'].unique())} rate"]
-        parts += [f"{' or '.join(images)} training images"] * bool(images) + [f"{' or '.join(epochs)} epochs"]
+        parts += [f"{' or '.join(images)} training {self._samples(study)}"] * bool(images)
+        parts += [f"{' or '.join(epochs)} epochs"]
         return ", ".join(parts)
+
+    def _samples(self, study: str) -> str:
+        """What the samples of a study are called: images, rows, series, recordings or texts."""
+        kinds = {kind_of(cell) for _, cell in self._studies[study].runs.groupby("data")}
+        return {"table": "rows"}.get(kind := kinds.pop(), kind) if len(kinds) == 1 else "samples"
 
     def runs(self, *studies: str) -> int:
         """Runs of these studies, or of all; one that several share counts once."""

@@ -26,6 +26,9 @@ from normlab.verdicts import Cell, Rate, Verdict
 from normlab.verdicts.judge import crossed
 from normlab.verdicts.rules import Superior
 
+RECORDINGS = {"audio", "spoken_digits", "tones"}  # data of waveforms
+TEXTS = {"text", "sms", "sms_like"}
+
 
 def at_rates(study: Study) -> dict[Rate, pd.DataFrame]:
     """The runs at the common learning rate, at each scheme's best, and all of them; and the rates that train.
@@ -139,6 +142,17 @@ def _times(runs: pd.DataFrame, column: str) -> pd.Series:
     """When each run reached a target: infinite if never, also by divergence; NaN where it was not asked."""
     times = runs.get(column, pd.Series(math.nan, index=runs.index)).astype(float)
     return times.mask((runs.status == "diverged") & times.isna(), math.inf)
+
+
+def kind_of(runs: pd.DataFrame) -> str:
+    """What the samples of runs on one kind of data are: images, table, series, recordings or texts."""
+    data = set(runs.data)
+    if data <= RECORDINGS:
+        return "recordings"
+    if data <= TEXTS:
+        return "texts"
+    positions = {len(shape) for shape in runs["normalized.shape"].dropna()} if "normalized.shape" in runs else set()
+    return {frozenset({1}): "table", frozenset({2}): "series"}.get(frozenset(positions), "images")
 
 
 def differences(study: Study, runs: pd.DataFrame, reference: str | None = None) -> pd.DataFrame:

@@ -117,7 +117,8 @@ def make(name: str, runs: Path, results: Path, overrides: list[str], draw: bool 
     with replacing_files(out) as new:  # nothing of an earlier call is lost until all is written
         write_document(study, by_rate, verdicts, new, commands, again, draw, sensitivity.section(study, variants))
         if verdicts:
-            (new / "verdicts.json").write_text(json.dumps([plain(verdict) for verdict in verdicts], indent=1) + "\n")
+            lines = ",\n".join(json.dumps(plain(verdict)) for verdict in verdicts)  # a line each: a change is one line
+            (new / "verdicts.json").write_text(f"[\n{lines}\n]\n")
         made = {path.relative_to(new) for path in new.rglob("*")}
     clear(out, made, draw)
     done = [f"{len(study.records)} of {study.expected} runs"] * bool(study.plan.grid)

@@ -54,7 +54,7 @@ def frame(records: Iterable[dict[str, Any]]) -> pd.DataFrame:
         sizes.append(len(part))
         for name, parts in columns.items():
             parts.append(_compact(read[name]) if name in read else np.full(len(part), np.nan))
-    return pd.DataFrame({name: _joined(parts) for name, parts in columns.items()}, copy=False)
+    return pd.DataFrame({name: _joined(parts) for name, parts in columns.items()})
 
 
 def _compact(values: list[Any]) -> Column:

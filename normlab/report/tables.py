@@ -372,7 +372,9 @@ def heading(factor: str) -> str:
 
 
 def render(columns: dict[str, list[str]], form: str) -> str:
-    """A table as ``github`` (Markdown) or ``latex_booktabs``."""
-    if form == "github":
-        columns = {key: [value.replace("|", "\\|") for value in values] for key, values in columns.items()}
-    return tabulate(columns, headers="keys", tablefmt=form, disable_numparse=True)
+    """A table as ``github`` (Markdown, without padding, which is a third of a page) or ``latex_booktabs``."""
+    if form != "github":
+        return tabulate(columns, headers="keys", tablefmt=form, disable_numparse=True)
+    cells = [[value.replace("|", "\\|") for value in values] for values in columns.values()]
+    lines = [list(columns), ["---"] * len(columns), *zip(*cells, strict=True)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

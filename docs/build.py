@@ -1,6 +1,6 @@
 """Tables of the documentation that are made from the code, and the pages of studies and results for mkdocs.
 
-    python docs/build.py    writes the tables into the pages, between <!-- scheme table --> and <!-- end -->, for one
+    python docs/build.py    writes the tables into the pages, between <!-- scheme table --> and <!-- end -->
 
 The tables stand in the pages, so that they are there where the repository is read without building the site; a test
 compares them with the code. Only the standard library and PyYAML are needed, and no part of normlab is imported, so

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,7 +14,7 @@ from normlab.data import cache
 from normlab.data.layout import SPLIT_OF
 from normlab.data.splits import Files, Part, Source
 from normlab.errors import DataError, first_line
-from normlab.files import write_whole
+from normlab.files import replacing_files
 
 IMAGES = ("image", "img", "picture", "pixel_values")
 LABELS = ("label", "labels", "fine_label", "class", "target")
@@ -125,21 +124,20 @@ def _files(rows: Any, image: str) -> list[Path]:
     folder = cache.folder() / "huggingface" / rows._fingerprint
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for number, row in enumerate(rows.select_columns([image])):
-        value = row[image]
-        if isinstance(value, dict):
-            content = value["bytes"] if value["bytes"] is not None else Path(value["path"]).read_bytes()
-            ending = next((ending for start, ending in ENDINGS.items() if content.startswith(start)), None)
-            place = folder / f"{number:08}{ending or os.path.splitext(value['path'] or '')[1] or '.png'}"
-            if not place.is_file():
-                write_whole(place, content)
-        else:
-            place = folder / f"{number:08}.npy"
-            if not place.is_file():
-                buffer = io.BytesIO()
-                np.save(buffer, _array(value))
-                write_whole(place, buffer.getbuffer())
-        paths.append(place)
+    with replacing_files(folder) as temporary:  # whole files or none, and one look at the folder for all of them
+        for number, row in enumerate(rows.select_columns([image])):
+            value = row[image]
+            if isinstance(value, dict):
+                content = value["bytes"] if value["bytes"] is not None else Path(value["path"]).read_bytes()
+                ending = next((ending for start, ending in ENDINGS.items() if content.startswith(start)), None)
+                name = f"{number:08}{ending or os.path.splitext(value['path'] or '')[1] or '.png'}"
+                if not (folder / name).is_file():
+                    (temporary / name).write_bytes(content)
+            else:
+                name = f"{number:08}.npy"
+                if not (folder / name).is_file():
+                    np.save(temporary / name, _array(value))
+            paths.append(folder / name)
     return paths
 
 

@@ -99,8 +99,8 @@ def advice(inspection: Inspection, intervals: dict[Any, tuple[Tensor, Tensor]]) 
         "their own best rates (results/ordering).",
         "With batch normalization behind the first layer, and a rate that decays to zero and is searched, raw, [0, 1] "
         "and standardized pixels ended within two points of each other (results/conditions and behind_batch_norm). "
-        "With nothing normalized inside and torch's initialization, [0, 1] lost most under SGD, and raw pixels lost "
-        "nothing under Adam (results/conditions).",
+        "With nothing normalized inside and torch's initialization, [0, 1] and raw pixels lost much under SGD; under "
+        "Adam raw pixels lost least (results/conditions and nothing_inside).",
     ]
     nearest = presets(intervals)[0] if has_presets(inspection) else {"inside": None}
     if nearest["inside"] and len(inspection) >= FEWEST:

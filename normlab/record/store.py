@@ -12,6 +12,8 @@ records.jsonl is a table, whose lines are JSON:
 
 A configuration is stored as its differences from the versioned defaults. Provenance, what normalized inputs are like,
 and the parts of the configuration stand once, and runs have their names.
+
+curves.csv.gz has a row for each moment and split of a run, and a column for each metric; an empty field: not measured.
 """
 
 from __future__ import annotations
@@ -38,10 +40,11 @@ if TYPE_CHECKING:
 RECORDS, CURVES, LIST = "records.jsonl", "curves.csv.gz", "runs.txt"
 LONG = ("train", "theory")  # splits with a point for every step
 TRAIN_POINTS = 12  # of which so many points are kept in each run
-DIGITS = 6  # significant digits of a point of a curve
+DIGITS = 4  # significant digits of a point of a curve; the measurements that tables rest on stand in the records
 RECORD_DIGITS = 9  # significant digits of a measurement in a record
 NAMED = ("provenance", "normalized")  # fields that stand once, in a line of their own
 NAMED_PARTS = ("data", "augment", "norm", "arch", "optim", "trainer")  # the same of the configuration
+MOMENT = ["fingerprint", "step", "epoch", "split"]  # of a row of stored curves
 NOT_KEPT = ("schema", "path", "study", "seconds")
 
 
@@ -172,8 +175,10 @@ def _kept_curves(file: Path, _changed: int, _size: int) -> dict[str, pd.DataFram
     import pandas as pd
 
     try:
-        table = pd.read_csv(file, dtype={"fingerprint": str})
-        return {str(name): part.drop(columns="fingerprint") for name, part in table.groupby("fingerprint", sort=False)}
+        wide = pd.read_csv(file, dtype=str, keep_default_na=False)
+        table = wide.melt(MOMENT, var_name="metric")
+        table = table[table["value"] != ""].astype({"step": int, "epoch": float, "value": float})
+        return {str(name): _sorted(part[[*COLUMNS]]) for name, part in table.groupby("fingerprint", sort=False)}
     except (OSError, ValueError, EOFError, KeyError) as error:
         raise DataError(
             f"{file} is damaged ({error}): restore it, or delete it and {RECORDS} in the same folder"
@@ -285,14 +290,16 @@ def _rounded(value: Any) -> Any:
 def _packed(runs: Iterable[Stored]) -> bytes:
     import pandas as pd
 
-    parts = [stored.curve().assign(fingerprint=stored.record["fingerprint"]) for stored in runs]
-    table = pd.concat([part[["fingerprint", *COLUMNS]] for part in parts])
-    text = table.to_csv(index=False, float_format=f"%.{DIGITS}g")
-    return gzip.compress(text.encode(), mtime=0)
+    table = pd.concat([stored.curve().assign(fingerprint=stored.record["fingerprint"]) for stored in runs])
+    # As text, so that a loss of NaN is told from one that was not measured.
+    table = table.assign(**{name: table[name].map(f"{{:.{DIGITS}g}}".format) for name in ("epoch", "value")})
+    rows = table[MOMENT].drop_duplicates()  # in the order of the runs, which pivot() would lose
+    wide = rows.join(table.pivot(index=MOMENT, columns="metric", values="value"), on=MOMENT)
+    return gzip.compress(wide.to_csv(index=False, lineterminator="\n").encode(), mtime=0)
 
 
 def thin(rows: Iterable[Any]) -> pd.DataFrame:
-    """A curve as it is stored: fewer points of the training loss, and rounded.
+    """A curve as it is stored: fewer points of the training loss, rounded, and sorted.
 
     A figure therefore does not depend on where a run is stored.
     """
@@ -305,4 +312,8 @@ def thin(rows: Iterable[Any]) -> pd.DataFrame:
         kept += points[:: max(1, -(-len(points) // TRAIN_POINTS))]
     table = pd.DataFrame(kept, columns=list(COLUMNS))
     rounded = {name: [float(f"{value:.{DIGITS}g}") for value in table[name]] for name in ("epoch", "value")}
-    return table.assign(**rounded)
+    return _sorted(table.assign(**rounded))
+
+
+def _sorted(curve: pd.DataFrame) -> pd.DataFrame:
+    return curve.sort_values(["split", "metric", "step"], kind="stable", ignore_index=True)

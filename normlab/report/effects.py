@@ -28,15 +28,17 @@ SCHEMES = (
 DATA = {"CIFAR-10": "#0072B2", "flowers": "#E69F00", "photos": "#009E73", "digits": "#CC79A7"}
 OTHER_DATA = "#777777"
 PANELS = (
-    "linear model",
-    "convolutional, nothing inside",
-    "convolutional, batch norm inside",
-    "convolutional, layer or group norm inside",
+    "convolutional, nothing inside,\nHe's initial weights",
+    "convolutional, nothing inside,\ntorch's initial weights",
+    "convolutional,\nbatch norm inside",
+    "convolutional,\nlayer or group norm inside",
     "vision transformer",
+    "linear model",
     "pretrained, fine-tuned",
 )
-LEFT, RIGHT = -26.0, 5.0  # points: effects beyond are drawn at the edge, with an arrow
-MARKERS = {"he": "o", "torch": "s", "zeros": "o", "-": "o"}
+LEFT, RIGHT = -40.0, 6.0  # points: effects beyond are drawn at the edge, with an arrow
+MARKERS = {"sgd": "o", "gd": "o", "adam": "D"}
+LINE = 0.4  # height of a mark, where the line of a scheme without marks has 1
 # What normalizes inside the networks that have no choice of it.
 INSIDE = {"vit": "layer", "pretrained": "batch"}
 FACTORS_SHOWN = ("arch", "data", "optim", "config.arch.internal_norm", "config.arch.init", "config.data.root")
@@ -126,8 +128,9 @@ def panel(row: pd.Series) -> str:
         return "linear model"
     if row.network == "vit":
         return "vision transformer"
-    inside = {"nothing": "nothing", "batch": "batch norm"}.get(row.inside, "layer or group norm")
-    return f"convolutional, {inside} inside"
+    if row.inside == "nothing":
+        return f"convolutional, nothing inside,\n{'torch' if row.init == 'torch' else 'He'}'s initial weights"
+    return f"convolutional,\n{'batch norm' if row.inside == 'batch' else 'layer or group norm'} inside"
 
 
 def write_effects(studies: Sequence[Study], results: Path, draw_it: bool = True) -> Path | None:
@@ -173,37 +176,42 @@ def write_effects(studies: Sequence[Study], results: Path, draw_it: bool = True)
 def draw(frame: pd.DataFrame, path: Path) -> None:
     """The one figure: a panel for each kind of network, a line for each scheme, a mark with its interval for each cell.
 
-    Filled marks are runs whose rate decayed to zero, open ones had a constant rate; squares start from torch's initial
-    weights. Drawn are cells in which each scheme has a rate of its own, or where the network was pretrained.
+    Filled marks are runs whose rate decayed to zero, open ones had a constant rate. Drawn are cells in which each
+    scheme has a rate of its own, or where the network was pretrained; in a line the largest loss stands first.
 
     Args:
         frame: from :func:`effects`.
         path: without ending.
     """
     frame = frame[frame.kind == "images"]
-    shown = frame.assign(panel=frame.apply(panel, axis=1))
+    shown = frame.assign(panel=frame.apply(panel, axis=1)).sort_values("difference", kind="stable")
     shown = shown[(shown.tuned | (shown.network == "pretrained")) & shown.scheme.isin(SCHEMES)]
     panels = [name for name in PANELS if name in set(shown.panel)]
-    schemes = [name for name in SCHEMES if name in set(shown.scheme)][::-1]
-    columns = 3
-    with figure(path, columns=columns, rows=-(-len(panels) // columns), size=(4.3, 3.3)) as drawn:
+    schemes = [name for name in SCHEMES if name in set(shown.scheme)]
+    marks = shown.groupby(["scheme", "panel"]).size().groupby("scheme").max()
+    heights = np.array([max(1.0, LINE * (marks[scheme] + 1)) for scheme in schemes])
+    ends = np.cumsum(heights)  # downwards
+    columns = 4
+    with figure(path, columns=columns, rows=-(-len(panels) // columns), size=(3.4, 3.9)) as drawn:
         for axes in np.ravel(drawn)[len(panels) :]:
-            axes.remove()
+            axes.axis("off")
         for place, (axes, name) in enumerate(zip(np.ravel(drawn), panels, strict=False)):
             axes.axvspan(-MATTERS, MATTERS, color="0.9", lw=0, zorder=0)
             axes.axvline(0, color="0.5", lw=0.8, zorder=0)
-            for row, scheme in enumerate(schemes):
+            for scheme, end, height in zip(schemes, ends, heights, strict=True):
+                axes.axhline(end, color="0.9", lw=0.8, zorder=0)
                 cells = shown[(shown.panel == name) & (shown.scheme == scheme)]
-                offsets = np.linspace(0.3, -0.3, len(cells)) if len(cells) > 1 else np.zeros(len(cells))
-                for offset, cell in zip(offsets, cells.itertuples(), strict=True):
-                    _mark(axes, cell, row + offset)
+                first = end - height / 2 - LINE * (len(cells) - 1) / 2
+                for number, cell in enumerate(cells.itertuples()):
+                    _mark(axes, cell, first + LINE * number)
             axes.set(
-                xlim=(LEFT - 1, RIGHT + 1), ylim=(-0.6, len(schemes) - 0.4), title=name,
-                xlabel=f"points of test accuracy minus {REFERENCE}" if place >= len(panels) - columns else "",
-            )  # fmt: skip
-            axes.set_yticks(range(len(schemes)), schemes if place % columns == 0 else [""] * len(schemes))
-            axes.grid(axis="x", visible=False)
-        _explain(np.ravel(drawn)[0], shown)
+                xlim=(LEFT - 1, RIGHT + 1), ylim=(ends[-1], 0), xlabel=f"points of test accuracy minus {REFERENCE}"
+            )
+            axes.set_title(name, fontsize=10)
+            axes.set_yticks(ends - heights / 2, schemes if place % columns == 0 else [""] * len(schemes))
+            axes.tick_params(axis="y", length=0)
+            axes.grid(visible=False)
+        _explain(np.ravel(drawn)[0].figure, list(np.ravel(drawn)[len(panels) :]), shown)
 
 
 def _mark(axes: Axes, cell: Any, height: float) -> None:
@@ -218,11 +226,11 @@ def _mark(axes: Axes, cell: Any, height: float) -> None:
         )  # fmt: skip
         return
     axes.plot((max(cell.low, LEFT), min(cell.high, RIGHT)), (height, height), color=color, lw=1)
-    axes.plot(cell.difference, height, MARKERS.get(cell.init, "o") if cell.optimizer != "adam" else "D", **style)
+    axes.plot(cell.difference, height, MARKERS.get(cell.optimizer, "o"), **style)
 
 
-def _explain(axes: Axes, shown: pd.DataFrame) -> None:
-    """The legend below all panels: data by color, optimizer and initial weights by shape, schedule by filling."""
+def _explain(drawn: Any, free: Sequence[Axes], shown: pd.DataFrame) -> None:
+    """The legend, in a place without a panel or below all: data by color, optimizer by shape, schedule by filling."""
     from matplotlib.lines import Line2D
 
     def key(label: str, marker: str = "o", color: str = "0.3", filled: bool = True) -> Line2D:
@@ -232,11 +240,14 @@ def _explain(axes: Axes, shown: pd.DataFrame) -> None:
 
     keys = [key(name, color=color) for name, color in DATA.items() if name in set(shown.data)]
     keys += [key("other data", color=OTHER_DATA)] * bool(set(shown.data) - set(DATA))
-    keys += [key("SGD"), key("Adam", "D"), key("SGD, torch's initial weights", "s")]
-    keys += [key("rate decays"), key("rate constant", filled=False)]
-    axes.figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), fontsize=7.5, handletextpad=0.1)
-    axes.figure.suptitle(
+    keys += [key("SGD"), key("Adam", "D")]
+    keys += [key("rate decays to zero"), key("rate constant", filled=False)]
+    if len(free):
+        free[0].legend(handles=keys, loc="center", fontsize=9, handletextpad=0.3, frameon=False)
+    else:
+        drawn.legend(handles=keys, loc="outside lower center", ncols=len(keys), fontsize=7.5, handletextpad=0.1)
+    drawn.suptitle(
         "What a scheme costs or gains against standardizing by the data set's own statistics, each at its best rate "
         "(95% intervals; gray: within one point)",
-        fontsize=10,
+        fontsize=11,
     )

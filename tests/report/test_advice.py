@@ -63,7 +63,7 @@ def test_effects_are_the_differences_from_the_data_sets_own_statistics(made, tmp
     assert write_effects([], tmp_path) is None
 
 
-@pytest.mark.parametrize(("points", "place", "text"), [(21.9, RIGHT, ["+22"]), (-26.6, LEFT, ["-27"]), (4.9, 4.9, [])])
+@pytest.mark.parametrize(("points", "place", "text"), [(21.9, RIGHT, ["+22"]), (-56.6, LEFT, ["-57"]), (4.9, 4.9, [])])
 def test_an_effect_beyond_the_figure_is_drawn_at_its_edge_with_its_number(points, place, text):
     axes = Figure().subplots()
     cell = {"data": "photos", "schedule": "cosine", "init": "he", "optimizer": "sgd"}

@@ -6,7 +6,8 @@ import logging
 import math
 from collections.abc import Iterable
 from contextlib import suppress
-from itertools import islice
+from itertools import chain, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PART = 1_000  # records that are held as they were read, until they are columns
+PART = 64  # records that are held as they were read, until they are columns; so few stay in the cache of a processor
 Column = list[Any] | NDArray[Any]
 
 
@@ -86,11 +87,10 @@ def _columns(rows: list[dict[str, Any]], prefix: str = "") -> dict[str, list[Any
         rows: dicts, of dicts and values.
         prefix: of the names.
     """
-    names = tuple(rows[0]) if rows else ()
-    if all(tuple(row) == names for row in rows):  # of all rows, in this order
-        by_name = dict(zip(names, map(list, zip(*map(dict.values, rows), strict=True)), strict=False))
+    every = dict.fromkeys(chain.from_iterable(rows))
+    if set(map(len, rows)) <= {len(every)}:  # each has all names
+        by_name = {name: list(map(itemgetter(name), rows)) for name in every}
     else:
-        every = dict.fromkeys(name for row in rows for name in row)
         by_name = {name: [row.get(name, _MISSING) for row in rows] for name in every}
     result: dict[str, list[Any]] = {}
     nested: dict[str, list[Any]] = {}

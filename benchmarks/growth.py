@@ -197,7 +197,7 @@ def main() -> None:
         f"medians of {given.rounds} fresh processes; images, pixels, classes: fitting `dataset` and an epoch of a "
         "linear model on noise (2,000 images of 3x16x16 in 10 classes, 500 for pixels, where nothing else is said); "
         "schemes: fitting so many on digits, each of the configured ones in turn; jobs: composing a grid, and the "
-        "fingerprint of each job; records: normlab.records of so many runs. MiB: beside the images themselves; those of "
+        "fingerprint of each job; records: normlab.records of so many runs. MiB: beside the images; those of "
         f"ImageNet-21k would take {PAPER['images'][0] * 3 * 64**2 / 2**30:,.0f} GiB as uint8 of 64 pixels, more than a "
         "memory holds, so that they are streamed from their files. On paper: by the exponent of the last two sizes",
     )

@@ -14,6 +14,7 @@ import resource
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from provenance import write
@@ -55,16 +56,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--seed", type=int, default=1, help="the first one")
+    parser.add_argument("--jobs", type=int, default=1, help="seeds at once, each with one thread")
     options = parser.parse_args()
     seed, broken = options.seed, list[int]()
     examples, cases = Counter[str](), dict[str, set[str]]()
-    while minutes() < options.minutes:
-        counted, seen, passed = examine(seed)
-        examples += counted
-        for name, found in seen.items():
-            cases.setdefault(name, set()).update(found)
-        broken += [] if passed else [seed]
-        seed += 1
+    with ThreadPoolExecutor(options.jobs) as pool:
+        while minutes() < options.minutes:
+            for counted, seen, passed in pool.map(examine, range(seed, seed + options.jobs)):
+                examples += counted
+                for name, found in seen.items():
+                    cases.setdefault(name, set()).update(found)
+                broken += [] if passed else [seed]
+                seed += 1
     rows: list[dict[str, str | int]] = [
         {
             "property": name.split("::")[1].removeprefix("test_").replace("_", " "),

@@ -29,7 +29,7 @@ def main() -> None:
     counts: dict[str, Counter[str]] = {}
     for case in cases:
         outcome = next((part.tag for part in case if part.tag in ("failure", "error", "skipped")), "right")
-        name = case.get("classname", "")
+        name = case.get("classname", "") or "a whole file"
         if name in ONE_BY_ONE:
             name += f": {case.get('name', '').partition('[')[0].removeprefix('test_').replace('_', ' ')}"
         counts.setdefault(name, Counter())[outcome] += 1

@@ -175,8 +175,9 @@ def _kept_curves(file: Path, _changed: int, _size: int) -> dict[str, pd.DataFram
     import pandas as pd
 
     try:
-        wide = pd.read_csv(file, dtype=str, keep_default_na=False)
-        table = wide.melt(MOMENT, var_name="metric")
+        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        if "metric" not in table:  # until November 2026 a row was one value of a metric
+            table = table.melt(MOMENT, var_name="metric")
         table = table[table["value"] != ""].astype({"step": int, "epoch": float, "value": float})
         return {str(name): _sorted(part[[*COLUMNS]]) for name, part in table.groupby("fingerprint", sort=False)}
     except (OSError, ValueError, EOFError, KeyError) as error:

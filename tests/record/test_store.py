@@ -64,6 +64,19 @@ def test_a_loss_that_is_not_finite_is_told_from_one_that_was_not_measured(tmp_pa
     ]
 
 
+def test_curves_with_a_row_for_each_value_are_read(tmp_path):
+    """As until November 2026."""
+    plant(tmp_path / "runs", range(2))
+    record.keep(tmp_path / "results" / "study", find(tmp_path / "runs"))
+    kept = store.read_kept(tmp_path / "results" / "study")
+    curves = [stored.curve() for stored in kept]
+    rows = [curve.assign(fingerprint=one.record["fingerprint"]) for one, curve in zip(kept, curves, strict=True)]
+    table = pd.concat(rows)[["fingerprint", "step", "epoch", "split", "metric", "value"]]
+    table.to_csv(tmp_path / "results" / "study" / store.CURVES, index=False)
+    for one, curve in zip(kept, curves, strict=True):
+        pd.testing.assert_frame_equal(one.curve(), curve, check_exact=True, check_dtype=False)
+
+
 def test_records_that_are_stored_as_objects_are_read(tmp_path):
     """As until November 2026: a line an object."""
     plant(tmp_path / "runs", range(3))

@@ -79,7 +79,7 @@ def main() -> None:
     rows.append({"property": "all", "cases": sum(map(len, cases.values())), "examples": f"{sum(examples.values()):,}"})
     write(
         "properties",
-        f"python benchmarks/properties.py --minutes {options.minutes:g} --seed {options.seed}",
+        f"python benchmarks/properties.py --minutes {options.minutes:g} --seed {options.seed} --jobs {options.jobs}",
         rows,
         f"{seed - options.seed} seeds of hypothesis from {options.seed} on, {minutes():.0f} minutes of processor time; "
         f"seeds that found a failure: {', '.join(map(str, broken)) or 'none'}",

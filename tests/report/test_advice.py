@@ -10,7 +10,7 @@ from normlab import tables
 from normlab.errors import ConfigError
 from normlab.report import advice, study
 from normlab.report.advice import write_advice
-from normlab.report.effects import LEFT, RIGHT, _mark, effects, write_effects
+from normlab.report.effects import LEFT, PANELS, RIGHT, _mark, effects, panel, write_effects
 from normlab.report.numbers import Numbers
 from normlab.report.tables import at_rates, differences, wide
 from tests.report.planted_records import OVERRIDES, plant
@@ -105,3 +105,19 @@ def test_measured_numbers_are_means_over_the_rows():
     assert numbers.measured("borders", "recomputed", norm="raw", padding="zeros") == pytest.approx(0.45)
     with pytest.raises(ConfigError, match="has no measured rows"):
         numbers.measured("borders", "recomputed", norm="dataset")
+
+
+@pytest.mark.parametrize(
+    ("network", "inside", "init", "place"),
+    [
+        ("cnn", "nothing", "he", 0),
+        ("cnn", "nothing", "torch", 1),
+        ("allconv", "batch", "torch", 2),
+        ("cnn", "group", "he", 3),
+        ("vit", "layer", "-", 4),
+        ("linear", "nothing", "zeros", 5),
+        ("pretrained", "batch", "-", 6),
+    ],
+)
+def test_an_effect_stands_in_the_panel_of_its_network_and_initial_weights(network, inside, init, place):
+    assert panel(SimpleNamespace(network=network, inside=inside, init=init)) == PANELS[place]

@@ -91,6 +91,26 @@ def defaults(group: str, name: str) -> dict[str, Any]:
     return copy.deepcopy(_content(path))
 
 
+def studies() -> list[str]:
+    """All studies, sorted: the folders of ``experiments/`` with a plan."""
+    return sorted(path.parent.name for path in EXPERIMENTS.glob("*/study.yaml"))
+
+
+def study_file(study: str) -> dict[str, Any]:
+    """The content of ``experiments/STUDY/study.yaml``.
+
+    Args:
+        study: one of :func:`studies`.
+
+    Raises:
+        ConfigError: if it is no YAML.
+    """
+    try:
+        return yaml.safe_load((EXPERIMENTS / study / "study.yaml").read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"experiments/{study}/study.yaml: {' '.join(str(error).split())}") from None
+
+
 @cache
 def _content(path: Path) -> dict[str, Any]:
     return yaml.safe_load(path.read_text())

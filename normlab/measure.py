@@ -17,7 +17,7 @@ from typing import Any
 
 from normlab import record
 from normlab.commandline.arguments import command, parsed
-from normlab.config import Section
+from normlab.config import Section, studies
 from normlab.errors import ConfigError, DataError
 from normlab.files import write_whole
 from normlab.measurements import measurement_by_name
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> None:
     with command(arguments, __doc__):
         named = [argument for argument in arguments if "=" not in argument]
         options, _ = parsed([argument for argument in arguments if "=" in argument], Options, groups=())
-        for name in named or [name for name in study.names() if study.plan(name).measure]:
+        for name in named or [name for name in studies() if study.plan(name).measure]:
             measure(name, options.results / name, options.rerun)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from normlab.commandline.arguments import command, parsed
-from normlab.config import Section
+from normlab.config import Section, studies
 from normlab.errors import ConfigError, DataError, NormlabError
 from normlab.files import replacing_files
 from normlab.process import importing
@@ -69,10 +69,9 @@ def make_all(options: Options) -> None:
     from normlab.report.advice import write_advice
     from normlab.report.effects import write_effects
     from normlab.report.page import write_page
-    from normlab.report.study import names
 
     judged = []
-    for name in names():
+    for name in studies():
         try:
             judged.append(make(name, options.runs, options.results, [], options.figures))
         except NormlabError as error:

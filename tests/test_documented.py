@@ -13,9 +13,9 @@ import torch
 
 import normlab
 from benchmarks import documented
-from normlab.commandline.composing import expand, split_arguments, studies
+from normlab.commandline.composing import expand, split_arguments
 from normlab.commandline.request import read
-from normlab.config import GROUPS, Section, choices, schema_of
+from normlab.config import GROUPS, Section, choices, schema_of, studies
 from normlab.data import dataset
 from normlab.run import run
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from normlab import tables
 from normlab.commandline.grid import expected
-from normlab.config import EXPERIMENTS
+from normlab.config import EXPERIMENTS, studies
 from normlab.data import load
 from normlab.measurements.starts import network_at_start
 from normlab.norms import build_scheme
@@ -18,7 +18,7 @@ from normlab.run import run
 from normlab.training.optimizers import build_optimizer
 
 SMALLEST = ["quick=true", "seed=0", "data.limit=120", "data.batch_size=32", "trainer.max_epochs=1", "logger=none"]
-WITH_RUNS = [name for name in study.names() if study.plan(name).quick]
+WITH_RUNS = [name for name in studies() if study.plan(name).quick]
 
 
 @cache
@@ -27,7 +27,7 @@ def smallest(name):
     return expected(name, SMALLEST)
 
 
-@pytest.mark.parametrize("name", study.names())
+@pytest.mark.parametrize("name", studies())
 def test_a_study_has_a_readme_and_claims_that_somebody_made(name):
     text = (EXPERIMENTS / name / "README.md").read_text()
     plan = study.plan(name)
@@ -44,7 +44,7 @@ def test_a_study_has_a_readme_and_claims_that_somebody_made(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", study.names())
+@pytest.mark.parametrize("name", studies())
 def test_a_verdict_needs_five_seeds(name):
     """Of those that compare runs: the seeds that confirm, else those of the grid. What is exact needs none."""
     plan = study.plan(name)

@@ -14,8 +14,8 @@ import torch
 
 import normlab
 from normlab import record
-from normlab.commandline import arguments, composing
-from normlab.config import parse
+from normlab.commandline import arguments
+from normlab.config import parse, study_file
 from normlab.data import cache
 from normlab.errors import CheckpointError, ConfigError
 from normlab.files import to_csv
@@ -64,9 +64,9 @@ def test_a_tag_of_yaml_is_no_call(tmp_path, mark, monkeypatch):
         arguments._value("limit", attack)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "study.yaml").write_text(f"norm: {attack}\n")
-    monkeypatch.setattr(composing, "EXPERIMENTS", tmp_path)
+    monkeypatch.setattr("normlab.config.EXPERIMENTS", tmp_path)
     with pytest.raises(ConfigError, match="could not determine a constructor"):
-        composing.study_file("mine")
+        study_file("mine")
 
 
 @pytest.mark.parametrize(

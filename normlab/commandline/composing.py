@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import hydra
-import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import create_config_search_path, get_args_parser
@@ -24,27 +23,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from normlab.config import CONFIGS, EXPERIMENTS, GROUPS, Config, choices, defaults, parse, unknown_choice
+from normlab.config import CONFIGS, GROUPS, Config, choices, defaults, parse, study_file, unknown_choice
 from normlab.errors import ConfigError, NormlabError, first_line
 
 STUDY = "experiment"  # the group of the studies
-
-
-def studies() -> list[str]:
-    """All studies, sorted."""
-    return sorted(path.parent.name for path in EXPERIMENTS.glob("*/study.yaml"))
-
-
-def study_file(study: str) -> dict[str, Any]:
-    """The content of ``experiments/STUDY/study.yaml``.
-
-    Raises:
-        ConfigError: if it is no YAML.
-    """
-    try:
-        return yaml.safe_load((EXPERIMENTS / study / "study.yaml").read_text())
-    except yaml.YAMLError as error:
-        raise ConfigError(f"experiments/{study}/study.yaml: {' '.join(str(error).split())}") from None
 
 
 def offer_study(study: str | None) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from normlab.commandline import composing
 from normlab.commandline.paths import read_path, read_paths
-from normlab.config import GROUPS, choices, is_path_key, unknown_choice
+from normlab.config import GROUPS, choices, is_path_key, studies, study_file, unknown_choice
 from normlab.errors import ConfigError
 
 
@@ -71,7 +71,7 @@ class Request:
         Raises:
             ConfigError: if the study has no such part, or there is no study to sweep.
         """
-        plan = composing.study_file(self.study).get("experiment", {}) if self.study and self.multirun else {}
+        plan = study_file(self.study).get("experiment", {}) if self.study and self.multirun else {}
         values: dict[str, Any] = dict(plan.get("grid", {}))
         given = {setting.key for setting in self.settings}
         if self.quick:
@@ -112,7 +112,7 @@ class Request:
     @property
     def searches(self) -> bool:
         """Whether the sweep searches the learning rates: the study's plan says where, and nobody sets them."""
-        if not (self.study and self.multirun and composing.study_file(self.study).get("experiment", {}).get("rates")):
+        if not (self.study and self.multirun and study_file(self.study).get("experiment", {}).get("rates")):
             return False
         return "optim.lr" not in {setting.key for setting in (*self.settings, *self.grid)}
 
@@ -158,8 +158,8 @@ def read(arguments: Sequence[str]) -> Request:
         else:
             settings.append(_setting(bare, text, multirun))
     study = own.get(composing.STUDY)
-    if study is not None and study not in composing.studies():
-        raise unknown_choice(composing.STUDY, study, composing.studies())
+    if study is not None and study not in studies():
+        raise unknown_choice(composing.STUDY, study, studies())
     quick, confirm = (_switch(key, own.get(key, "false")) for key in ("quick", "confirm"))
     return Request(multirun, study, quick, confirm, own.get("sensitivity"), tuple(settings), (*flags, *hydra))
 

@@ -11,9 +11,9 @@ from types import MappingProxyType
 
 import yaml
 
-from normlab.config import EXPERIMENTS, Section, check
+from normlab.config import EXPERIMENTS, Section, check, studies
 from normlab.files import write_whole
-from normlab.report.study import Study, names, plan
+from normlab.report.study import Study, plan
 from normlab.report.tables import render, shown_verdict
 from normlab.statistics import ALPHA
 from normlab.verdicts import Conclusion, Verdict, conclude, together
@@ -113,11 +113,11 @@ def tallies(judged: Sequence[tuple[Study, Verdict]]) -> str:
     return "; ".join(f"{study.name}: {tally([(study, verdict)])}" for study, verdict in judged)
 
 
-def write_ledger(studies: Sequence[tuple[Study, list[Verdict]]], results: Path) -> Path:
+def write_ledger(verdicts: Sequence[tuple[Study, list[Verdict]]], results: Path) -> Path:
     """Write ``claims.md``: statement, source's value, verdict, numbers, study and command of every claim."""
-    judged = judged_by(studies)
+    judged = judged_by(verdicts)
     ledger = entries()
-    waiting = {claim.id: name for name in names() for claim in plan(name).claims}
+    waiting = {claim.id: name for name in studies() for claim in plan(name).claims}
     of_claims = {id_: answer_to(entry, judged.get(id_, []), waiting.get(id_)) for id_, entry in ledger.items()}
     counts = Counter(found.result for found in of_claims.values())
     lines = [

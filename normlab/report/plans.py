@@ -24,11 +24,11 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-from normlab.config import EXPERIMENTS, ROOT, Section, check
+from normlab.config import EXPERIMENTS, ROOT, Section, check, studies
 from normlab.errors import ConfigError, DataError
 from normlab.files import write_whole
 from normlab.record import store
-from normlab.report.study import Plan, measurements, names
+from normlab.report.study import Plan, measurements
 from normlab.verdicts.language import write
 
 CODE = ("normlab/verdicts", "normlab/statistics")
@@ -127,9 +127,9 @@ def read_log(root: Path = ROOT, results: Path | None = None) -> Log:
     lines = _git(root, "log", "--topo-order", "--reverse", "--format=%H %cs").splitlines()
     place = {line.split()[0]: at for at, line in enumerate(lines)}
     dates = [line.split()[1] for line in lines]
-    records = {name: _record_commits((results or root / "results") / name, place) for name in names()}
+    records = {name: _record_commits((results or root / "results") / name, place) for name in studies()}
     every = sorted(at for found in records.values() for at, _ in found)
-    paths = {name: f"experiments/{name}/study.yaml" for name in names()}
+    paths = {name: f"experiments/{name}/study.yaml" for name in studies()}
     code = [str(file.relative_to(root)) for part in CODE for file in sorted((root / part).glob("[!_]*.py"))]
     history = _history(root, ["experiments", *CODE], place)
     texts = _contents(root, [(commit, path) for path in (*paths.values(), *code) for commit in history.get(path, [])])

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
-import yaml
 from pydantic import Field, model_validator
 
 from normlab import record
-from normlab.config import EXPERIMENTS, GROUPS, Config, PositiveFloat, Section, check, unknown_choice
+from normlab.config import GROUPS, Config, PositiveFloat, Section, check, studies, study_file, unknown_choice
 from normlab.data import open_source
 from normlab.errors import ConfigError, DataError, NormlabError
 from normlab.record import Stored, store
@@ -343,24 +342,15 @@ def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def names() -> list[str]:
-    """All studies."""
-    return sorted(path.parent.name for path in EXPERIMENTS.glob("*/study.yaml"))
-
-
 def plan(name: str) -> Plan:
     """The checked plan of a study.
 
     Raises:
         ConfigError: for an unknown study, an unknown key or a bad value.
     """
-    if name not in names():
-        raise unknown_choice("study", name, names())
-    try:
-        content = yaml.safe_load((EXPERIMENTS / name / "study.yaml").read_text())
-    except yaml.YAMLError as error:
-        raise ConfigError(f"experiments/{name}/study.yaml: {' '.join(str(error).split())}") from None
-    return check(Plan, content.get("experiment", {}), prefix=f"experiments/{name}/study.yaml: experiment.")
+    if name not in studies():
+        raise unknown_choice("study", name, studies())
+    return check(Plan, study_file(name).get("experiment", {}), prefix=f"experiments/{name}/study.yaml: experiment.")
 
 
 def changed(plan_: Plan, change: str) -> Plan:

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from normlab import tables
-from normlab.commandline import composing
 from normlab.commandline.grid import expected, load
 from normlab.commandline.rates import MOST_STEPS, best_step, next_steps, search
 from normlab.config import check
@@ -172,8 +171,7 @@ def searched(here, monkeypatch):
     """A study that searches the rates of two schemes, in an experiments folder of its own."""
     (here / "experiments/searched").mkdir(parents=True)
     (here / "experiments/searched/study.yaml").write_text(SEARCHED)
-    for module in (composing, study):
-        monkeypatch.setattr(module, "EXPERIMENTS", here / "experiments")
+    monkeypatch.setattr("normlab.config.EXPERIMENTS", here / "experiments")
 
 
 def rates_of(runs=Path("runs")):
@@ -314,9 +312,8 @@ def test_a_parallel_search_that_is_killed_ends_as_if_undisturbed(searched, call,
     assert call("-m", "+experiment=searched")[0] == 0
     calm = rates_of()
     script = (
-        "import sys, pathlib; from normlab import __main__ as command; from normlab.commandline import composing\n"
-        "from normlab.report import study\n"
-        "composing.EXPERIMENTS = study.EXPERIMENTS = pathlib.Path('experiments').resolve()\n"
+        "import sys, pathlib; from normlab import config; config.EXPERIMENTS = pathlib.Path('experiments').resolve()\n"
+        "from normlab import __main__ as command\n"
         "command.main()\n"
     )
     arguments = ["-m", "+experiment=searched", "runs=killed", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]

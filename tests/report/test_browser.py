@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from normlab import tables
+from normlab.config import studies
 from normlab.errors import NormlabError
 from normlab.report.effects import LEFT, RIGHT, effects
 from normlab.report.page import FILTERS, OTHERS, write_page
-from normlab.report.study import names
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="pip install -e '.[browser]'")
 from axe_playwright_python.sync_playwright import Axe  # noqa: E402
@@ -271,7 +271,7 @@ def plain(text):
 @pytest.mark.campaign
 def test_the_page_of_all_studies_is_clean(browser, visit, tmp_path):
     """As the tests above, with everything that is committed; minutes."""
-    path, frame = build(tuple(names()), tmp_path)
+    path, frame = build(tuple(studies()), tmp_path)
     for width in WIDTHS:
         one = visit(path, width=width)
         assert one.overflow() == 0

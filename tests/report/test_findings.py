@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from normlab.commandline.grid import load
-from normlab.config import check
+from normlab.config import check, studies
 from normlab.errors import ConfigError
 from normlab.report import study
 from normlab.report.findings import (
@@ -27,7 +27,7 @@ from normlab.report.numbers import Numbers
 from normlab.report.study import Plan, Study
 from normlab.verdicts import Claim, judge
 
-TOLD = [name for name in study.names() if sections(name)]
+TOLD = [name for name in studies() if sections(name)]
 NAMES = "CIFAR-10|co2|ResNet-50|16x16|8 bits|[12]/lambda_max|2 \\(1 \\+ momentum\\)|EfficientNet-Lite0"
 NAMES += r"|\b[A-Z]{1,2}[0-9]{1,2}[a-d]?\b|float32"  # claims by their ids
 FORMULAS = r"\(u - 0\.5\)/0\.5|x/255|x[12]\b|delta\^2|x\^2|\(I - 1 p'\)|m and 1 - m|[Ss]ubtracting 0\.5"
@@ -126,7 +126,7 @@ def typed(text):
     return re.findall(r"\d[\d.,]*", ALLOWED.sub("", text))
 
 
-@pytest.mark.parametrize("name", study.names())
+@pytest.mark.parametrize("name", studies())
 def test_no_result_is_typed_by_hand(name):
     assert {id_: typed(text) for id_, text in sections(name).items() if typed(text)} == {}
     assert [claim.id for claim in study.plan(name).claims if claim.instead] == []  # what was found is in findings.md

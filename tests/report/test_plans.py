@@ -42,7 +42,7 @@ def commit(root, **files):
 def repository(tmp_path, monkeypatch):
     """A plan, code, then records of the second commit; the name of the one study is planted too."""
     git(tmp_path, "init", "-q")
-    monkeypatch.setattr(plans, "names", lambda: ["one"])
+    monkeypatch.setattr(plans, "studies", lambda: ["one"])
     commit(tmp_path, study=STUDY % (0.01, "nothing", "unit > raw"), code="ALPHA = 0.05\n")
     made_at = commit(tmp_path)
     (tmp_path / "results/one").mkdir(parents=True)

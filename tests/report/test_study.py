@@ -15,9 +15,8 @@ import pytest
 
 import normlab
 from normlab import measure, record, tables
-from normlab.commandline import composing
 from normlab.commandline.grid import expected, load
-from normlab.config import check
+from normlab.config import EXPERIMENTS, check, studies
 from normlab.errors import ConfigError, DataError
 from normlab.measurements import measurements, registry
 from normlab.record import store
@@ -255,7 +254,7 @@ def test_mistakes_end_with_one_line(arguments, message, capsys, tmp_path, monkey
     assert len(err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("name", study.names())
+@pytest.mark.parametrize("name", studies())
 def test_pictures_and_claims_of_a_study_name_what_there_is(name):
     """Its pictures draw what it measures, and its rules judge that."""
     plan = study.plan(name)
@@ -268,11 +267,11 @@ def test_pictures_and_claims_of_a_study_name_what_there_is(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", study.names())
+@pytest.mark.parametrize("name", studies())
 def test_every_study_has_a_plan_and_a_header(name):
     plan = study.plan(name)
     assert plan.question.endswith("?")
-    header = (study.EXPERIMENTS / name / "README.md").read_text()
+    header = (EXPERIMENTS / name / "README.md").read_text()
     assert len({claim.id for claim in plan.claims}) == len(plan.claims)
     for call in plan.measure:
         assert call.measure in measurements()
@@ -291,7 +290,7 @@ def test_every_study_has_a_plan_and_a_header(name):
 def test_a_bad_plan_is_refused(monkeypatch, tmp_path):
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad/study.yaml").write_text("experiment: {question: 'why?', grid: {}, budget: none, refrence: unit}")
-    monkeypatch.setattr(study, "EXPERIMENTS", tmp_path)
+    monkeypatch.setattr("normlab.config.EXPERIMENTS", tmp_path)
     with pytest.raises(ConfigError, match=r"refrence: unknown key; did you mean reference\?"):
         study.plan("bad")
 
@@ -418,7 +417,7 @@ def tiny(tmp_path, monkeypatch):
     plan = {"question": "Is it so?", "budget": "none", "measure": calls, "claims": [{"id": "A01", "rules": rules}]}
     plan["pictures"] = [drawn | {"name": "plain"}, drawn | {"name": "ends", "interval": ["value_low", "value_high"]}]
     (tmp_path / "studies/tiny/study.yaml").write_text(json.dumps({"experiment": plan}))
-    monkeypatch.setattr(study, "EXPERIMENTS", tmp_path / "studies")
+    monkeypatch.setattr("normlab.config.EXPERIMENTS", tmp_path / "studies")
     monkeypatch.setitem(registry._REGISTERED, "rows_of", rows_of)
     return tmp_path
 
@@ -529,8 +528,7 @@ def small(here, monkeypatch):
     """A study of eight runs with three seeds to confirm, in an experiments folder of its own."""
     (here / "experiments/small").mkdir(parents=True)
     (here / "experiments/small/study.yaml").write_text(CONFIRMED)
-    for module in (composing, study):
-        monkeypatch.setattr(module, "EXPERIMENTS", here / "experiments")
+    monkeypatch.setattr("normlab.config.EXPERIMENTS", here / "experiments")
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from normlab.config import check
+from normlab.config import check, studies
 from normlab.errors import ConfigError
 from normlab.report import study
 from normlab.verdicts.language import parse, write
@@ -120,7 +120,7 @@ def test_what_stands_once_goes_to_every_rule():
 
 
 def test_every_rule_of_every_study_can_be_written_and_read_again():
-    rules = [rule for name in study.names() for claim in study.plan(name).claims for rule in claim.rules]
+    rules = [rule for name in studies() for claim in study.plan(name).claims for rule in claim.rules]
     assert len(rules) > 200
     for rule in rules:
         again = type(rule)(**parse(write(rule.model_dump()))).model_dump()

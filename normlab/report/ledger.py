@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -16,9 +15,8 @@ from normlab.files import write_whole
 from normlab.report.study import Study, plan
 from normlab.report.tables import render, shown_verdict
 from normlab.statistics import ALPHA
-from normlab.verdicts import Conclusion, Verdict, conclude, together
-from normlab.verdicts.conclusion import CellResult, Part
-from normlab.verdicts.language import write
+from normlab.verdicts import Conclusion, Verdict, join
+from normlab.verdicts.conclusion import CellResult
 
 UNTESTED = "no study yet"
 
@@ -60,38 +58,10 @@ def judged_by(studies: Sequence[tuple[Study, list[Verdict]]]) -> dict[str, list[
 
 
 def verdict_of(judged: Sequence[tuple[Study, Verdict]]) -> Conclusion:
-    """The answer to a claim from those of all its studies.
-
-    Studies with the same rules are places where it may hold, told apart by what their grids fix; studies with rules of
-    their own test different parts of it. A study without a run that decides anything is named, and decides nothing.
-    """
+    """The answer to a claim from those of all its studies; see :func:`normlab.verdicts.conclusion.join`."""
     if len(judged) == 1:
         return judged[0][1].conclusion
-    waiting = [study.name for study, verdict in judged if verdict.conclusion.result == "not tested"]
-    if waiting and len(waiting) < len(judged):
-        found = verdict_of([(study, verdict) for study, verdict in judged if study.name not in waiting])
-        return replace(found, detail="; ".join([*filter(None, [found.detail]), f"not tested in {', '.join(waiting)}"]))
-    rules = {tuple(write(rule.model_dump()) for rule in verdict.claim.rules) for _, verdict in judged}
-    if len(rules) > 1:
-        return together({study.name: verdict.conclusion for study, verdict in judged})
-    parts = []
-    for study, verdict in judged:
-        own = _apart(study, [other for other, _ in judged])
-        parts += [
-            Part((*own, *cell.part.place), cell.part.name, cell.part.result, cell.part.why, cell.part.needed)
-            for cell in verdict.cells
-        ]
-    return conclude(parts)
-
-
-def _apart(study: Study, studies: Sequence[Study]) -> tuple[tuple[str, str], ...]:
-    """What a study fixes for all its runs and others fix otherwise: its architecture, say; else its name."""
-    keys = [key for key in ("data.root", "data", "arch", "optim") if all(key in one.plan.grid for one in studies)]
-    for key in keys:
-        values = [str(one.plan.grid[key]) for one in studies]
-        if len(set(values)) == len(studies) and not any("," in value for value in values):
-            return ((key.partition(".")[0], str(study.plan.grid[key])),)
-    return (("study", study.name),)
+    return join({study.name: [cell.part for cell in verdict.cells] for study, verdict in judged})
 
 
 def tally(judged: Sequence[tuple[Study, Verdict]]) -> str:

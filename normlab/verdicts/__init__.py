@@ -1,6 +1,6 @@
 """Rules, and what the runs of a study say of a claim by them."""
 
-from normlab.verdicts.conclusion import Conclusion, Result, conclude, together
+from normlab.verdicts.conclusion import Conclusion, Result, conclude, join
 from normlab.verdicts.judge import Cell, Strength, Verdict, cell_name, foresee, judge
 from normlab.verdicts.rules import Claim, Rate, Rule
 
@@ -16,6 +16,6 @@ __all__ = [
     "cell_name",
     "conclude",
     "foresee",
+    "join",
     "judge",
-    "together",
 ]

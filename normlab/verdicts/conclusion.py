@@ -1,7 +1,8 @@
 """From the cells of a claim to one answer: holds, holds if CONDITION, refuted, undecided, not tested.
 
-The rules of a claim are parts of one statement, which is refuted with any of them. Its cells are the places where it
-could be true: the combinations of factors that its rules stand ``for each`` of, and the choices of the learning rate.
+The rules of a claim in a study are parts of one statement, which is refuted with any of them. Its cells are the places
+where it could be true: the combinations of factors that its rules stand ``for each`` of, the choices of the learning
+rate, and the studies.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Conclusion:
 
 
 def conclude(parts: Sequence[Part]) -> Conclusion:
-    """The answer to a claim from all of its parts.
+    """The answer to a claim from all of its parts in one study.
 
     >>> cnn, vit = (("arch", "cnn"),), (("arch", "vit"),)
     >>> conclude([Part(cnn, "a > b", "holds"), Part(vit, "a > b", "refuted")]).text
@@ -70,40 +71,64 @@ def conclude(parts: Sequence[Part]) -> Conclusion:
     >>> conclude([Part((), "a > b", "holds"), Part((), "b > c", "refuted")]).text
     'refuted (b > c)'
     """
-    if all(part.result == "not tested" for part in parts):
-        return Conclusion("not tested", "; ".join(dict.fromkeys(part.why for part in parts if part.why)))
-    places = _places(parts)
-    results = {place: _in_place([part for part in parts if set(part.place) <= set(place)]) for place in places}
-    holding = [place for place, result in results.items() if result == "holds"]
-    if len(holding) == len(places):
-        return Conclusion("holds")
-    refuted = [part for part in parts if part.result == "refuted"]
-    if holding:
-        elsewhere = set(results.values()) - {"holds"}
-        rest = " or ".join(sorted(elsewhere))
-        return Conclusion("holds if", f"{condition(holding, places)}; {rest} elsewhere")
-    if refuted:
-        return Conclusion("refuted", _named([_label(part) for part in refuted]))
-    return Conclusion("undecided", _open([part for part in parts if part.result in ("undecided", "not tested")]))
+    return join({"": parts})
 
 
-def together(conclusions: Mapping[str, Conclusion]) -> Conclusion:
-    """The answer to a claim whose studies test different parts of it, by the name of the study.
+def join(studies: Mapping[str, Sequence[Part]]) -> Conclusion:
+    """The answer to a claim from its parts in all studies that judge it, by the name of the study.
 
-    >>> together({"a": Conclusion("holds"), "b": Conclusion("refuted", "x > y")}).text
-    'refuted (b: x > y)'
+    Each study is a place of its own, with places in it: how the cells lie in studies changes nothing, and a cell that
+    is undecided takes nothing from one that is decided. A study of which nothing was tested is named, and decides
+    nothing.
+
+    >>> holds, refuted = Part((), "a > b", "holds"), Part((), "a > b", "refuted")
+    >>> join({"one": [holds], "other": [refuted]}).text
+    'holds if study=one; refuted elsewhere'
     """
-    by_result: dict[str, list[str]] = {}
-    for name, one in conclusions.items():
-        by_result.setdefault(one.result, []).append(f"{name}: {one.detail}" if one.detail else name)
-    if set(by_result) == {"holds"}:
+    tested = {name: parts for name, parts in studies.items() if any(part.result != "not tested" for part in parts)}
+    every = [part for parts in studies.values() for part in parts]
+    if not tested:
+        return Conclusion("not tested", "; ".join(dict.fromkeys(part.why for part in every if part.why)))
+    waiting = [name for name in studies if name not in tested]
+    found = _joined(tested)
+    detail = "; ".join([*filter(None, [found.detail]), *[f"not tested in {', '.join(waiting)}"] * bool(waiting)])
+    return Conclusion(found.result, detail)
+
+
+def _joined(studies: Mapping[str, Sequence[Part]]) -> Conclusion:
+    several = len(studies) > 1
+    results: dict[str, dict[Place, CellResult]] = {}
+    for name, parts in studies.items():
+        inside = {place: [part for part in parts if set(part.place) <= set(place)] for place in _places(parts)}
+        results[name] = {place: _in_place(found) for place, found in inside.items()}
+    kinds = {result for places in results.values() for result in places.values()}
+    if kinds == {"holds"}:
         return Conclusion("holds")
-    if "refuted" in by_result:
-        return Conclusion("refuted", "; ".join(by_result["refuted"]))
-    if set(by_result) <= {"holds", "holds if"}:
-        return Conclusion("holds if", "; ".join(by_result["holds if"]))
-    left = [*by_result.get("undecided", []), *by_result.get("not tested", [])]
-    return Conclusion("undecided" if "undecided" in by_result or len(by_result) > 1 else "not tested", "; ".join(left))
+    if "holds" in kinds:
+        detail = _where("holds", results, several)
+        if kinds == {"holds", "refuted", "undecided"}:
+            refuted = _where("refuted", results, several)
+            return Conclusion("holds if", f"{detail}; refuted if {refuted}; undecided elsewhere")
+        (rest,) = kinds - {"holds"}
+        return Conclusion("holds if", f"{detail}; {rest} elsewhere")
+    named = [(f"{name}: " * several, part) for name, parts in studies.items() for part in parts]
+    if "refuted" in kinds:
+        refuted_parts = [f"{name}{_label(part)}" for name, part in named if part.result == "refuted"]
+        return Conclusion("refuted", _named(refuted_parts))
+    return Conclusion("undecided", _open([(name, part) for name, part in named if part.result != "holds"]))
+
+
+def _where(wanted: CellResult, results: Mapping[str, Mapping[Place, CellResult]], several: bool) -> str:
+    """The places with this result: studies that have no other by their names, of the others the places."""
+    whole, partly = [], []
+    for name, places in results.items():
+        these = [place for place, result in places.items() if result == wanted]
+        if several and len(these) == len(places):
+            whole.append(name)
+        elif these:
+            terms = condition(these, list(places)).split("; or ")
+            partly += [f"study={name}, {term}" if several else term for term in terms]
+    return "; or ".join([*[f"study={' or '.join(whole)}"] * bool(whole), *partly])
 
 
 def condition(holding: Sequence[Place], places: Sequence[Place]) -> str:
@@ -192,10 +217,10 @@ def _named(names: Sequence[str]) -> str:
     return "; ".join(unique[:SHOWN]) + f"; and {more} more" * (more > 0)
 
 
-def _open(parts: Sequence[Part]) -> str:
+def _open(parts: Sequence[tuple[str, Part]]) -> str:
     """Why it is undecided: of the part that is farthest from a decision."""
-    worst = max(parts, key=lambda part: -1.0 if math.isnan(part.needed) else part.needed)
+    study, worst = max(parts, key=lambda one: -1.0 if math.isnan(one[1].needed) else one[1].needed)
     if math.isnan(worst.needed):
-        return _named([f"{_label(part)}: {part.why}" if part.why else _label(part) for part in parts])
+        return _named([f"{name}{_label(part)}" + f": {part.why}" * bool(part.why) for name, part in parts])
     others = len(parts) - 1
-    return f"{_label(worst)}: {worst.why}" + f"; {others} more undecided" * (others > 0)
+    return f"{study}{_label(worst)}: {worst.why}" + f"; {others} more undecided" * (others > 0)

@@ -166,13 +166,26 @@ def _decided(rule: Rule, cell: Cell, tests: int, margin: float) -> Cell:
     known = cell.at_least == 0 and cell.deviation > 0
     strength = None if not known else strength_of(rule, cell.deviation, cell.interval.n, tests, margin)
     if cell.p <= ALPHA:
-        return replace(cell, strength=strength, result="holds" if cell.p_for < cell.p_against else "refuted")
+        refuted = cell.p_against <= cell.p_for or _too_small(rule, cell)
+        return replace(cell, strength=strength, result="refuted" if refuted else "holds")
     if strength is not None:
-        return replace(cell, strength=strength, why=_power_text(rule, strength))
+        return replace(cell, strength=strength, why=_why_open(rule, strength, tests, cell.interval))
     why = f"{cell.at_least} runs are only known from below"
     return replace(
         cell, why=why if cell.at_least else f"all {cell.interval.n} differences are {cell.interval.estimate:g}"
     )
+
+
+def _too_small(rule: Compared | Interaction, cell: Cell) -> bool:
+    """Whether a gain that is shown to be there is also shown to be smaller than what matters.
+
+    Both tests can reject, because a gain between the rule's margin and what matters is beyond both bounds. The rule
+    is then refuted: it asks for a gain that matters.
+    """
+    if not _matters(rule):
+        return False
+    correction = cell.p / min(cell.p_for, cell.p_against) if cell.p > 0 else 1.0  # Holm's factor of this test
+    return cell.p_against * correction <= ALPHA
 
 
 def foresee(
@@ -242,11 +255,26 @@ def bounds(rule: Compared | Interaction) -> tuple[float, float]:
     return (math.log(rule.low), math.log(rule.high)) if rule.ratio else (rule.low, rule.high)
 
 
-def _power_text(rule: Compared | Interaction, strength: Strength) -> str:
+def _why_open(rule: Compared | Interaction, strength: Strength, tests: int, found: Interval) -> str:
+    """What the test could have seen; where that was enough, the truth lies near a bound, and takes more."""
     ratio = isinstance(rule, Between) and rule.ratio
     what = "ratio" if ratio else "difference"
-    needed = f"n = {strength.needed:g}" if math.isfinite(strength.needed) else "no n"
-    return f"power {strength.power:.0%} for a true {what} of {strength.effect:.3g}, {needed} for {POWER:.0%}"
+    power_ = f"power {strength.power:.0%} for a true {what} of {strength.effect:.3g}"
+    if found.n < strength.needed:
+        return f"{power_}, {_pairs(strength.needed)} for {POWER:.0%}"
+    low, high = bounds(rule)
+    truth = math.log(found.estimate) if ratio else found.estimate
+    if truth <= low:  # to show the opposite
+        low, high = -math.inf, low
+    elif truth >= high:
+        low, high = high, math.inf
+    needed = pairs_needed(truth, low, high, strength.deviation, ALPHA / tests)
+    ends = f"{found.estimate:.3g} [{found.low:.3g}, {found.high:.3g}]"
+    return f"near a bound: {ends}; {power_}; {_pairs(needed)} for {POWER:.0%} if the {what} is {found.estimate:.3g}"
+
+
+def _pairs(needed: float) -> str:
+    return f"n = {needed:g}" if math.isfinite(needed) else "no n"
 
 
 def _cells(claim: Claim, rule: Rule, runs: Mapping[Rate, pd.DataFrame]) -> list[Cell]:

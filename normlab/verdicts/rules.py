@@ -162,9 +162,11 @@ class Claim(Section):
             parsed = [parse(rule) if isinstance(rule, str) else rule for rule in rules]
         except ConfigError as error:
             raise ValueError(f"claim {own.get('id')}: {error}") from None
-        shared = {} if over is None else {"over": [column(key) for key in over]}
+        shared = [] if over is None else [column(key) for key in over]
         made = [
-            {**shared, **({} if rate is None else {"at": rate}), **rule} if isinstance(rule, Mapping) else rule
+            {**({} if rate is None else {"at": rate}), **_with_cells(rule, shared)}
+            if isinstance(rule, Mapping)
+            else rule
             for place, rate in enumerate(rates if isinstance(rates, list | tuple) else [rates])
             for rule in parsed
             if place == 0 or not (isinstance(rule, Mapping) and "at" in rule)  # one with a rate of its own: once
@@ -174,6 +176,14 @@ class Claim(Section):
         made = made if matters is None else [_with_matters(rule, matters) for rule in made]
         own["rules"] = made if chance is None else [_with_chance(rule, chance) for rule in made]
         return own
+
+
+def _with_cells(rule: Mapping[str, Any], shared: list[str]) -> dict[str, Any]:
+    """A rule of runs has a cell for each combination of the claim's factors and its own; one of rows only its own."""
+    if rule.get("kind") in ("within", "estimated") and "over" in rule:
+        return dict(rule)
+    over = list(dict.fromkeys([*shared, *rule.get("over", ())]))
+    return {**rule, "over": over} if over else dict(rule)
 
 
 def _with_matters(rule: Any, matters: float) -> Any:

@@ -3,8 +3,10 @@
 import itertools
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from normlab.verdicts.conclusion import Conclusion, Part, conclude, condition, together
+from normlab.verdicts.conclusion import Part, conclude, condition, join
 
 GRID = [(("arch", a), ("norm", n), ("rate", r)) for a in ("cnn", "vit") for n in ("a", "b", "c") for r in ("x", "y")]
 
@@ -50,9 +52,11 @@ def test_places_are_a_condition(results):
     if kinds == {"holds"}:
         assert found.text == "holds"
     elif "holds" in kinds:
-        archs = " or ".join(arch for arch, result in zip("abc", results, strict=True) if result == "holds")
-        rest = " or ".join(sorted(kinds - {"holds"}))
-        assert found.text == f"holds if arch={archs}; {rest} elsewhere"
+        archs = {kind: [arch for arch, one in zip("abc", results, strict=True) if one == kind] for kind in kinds}
+        rest = (
+            f"refuted if arch={' or '.join(archs['refuted'])}; undecided" if len(kinds) == 3 else min(kinds - {"holds"})
+        )
+        assert found.text == f"holds if arch={' or '.join(archs['holds'])}; {rest} elsewhere"
     else:
         assert found.result == ("refuted" if "refuted" in kinds else "undecided")
 
@@ -80,9 +84,42 @@ def test_nothing_tested_says_why_and_undecided_names_the_farthest():
     assert conclude([Part((), "r", "holds"), Part((), "s", "not tested", "no runs")]).text == "undecided (s: no runs)"
 
 
-def test_studies_of_different_parts():
-    holds, refuted = Conclusion("holds"), Conclusion("refuted", "x")
-    assert together({"a": holds, "b": holds}).text == "holds"
-    assert together({"a": holds, "b": refuted}).text == "refuted (b: x)"
-    assert together({"a": holds, "b": Conclusion("holds if", "arch=cnn")}).text == "holds if b: arch=cnn"
-    assert together({"a": holds, "b": Conclusion("not tested", "why")}).text == "undecided (b: why)"
+def test_studies_are_places():
+    def of(*results):
+        return [Part((("arch", arch),), "r", result, "why") for arch, result in zip("abc", results, strict=False)]
+
+    assert join({"one": of("holds"), "other": of("holds", "holds")}).text == "holds"
+    assert join({"one": of("holds"), "other": of("refuted")}).text == "holds if study=one; refuted elsewhere"
+    assert join({"one": of("holds", "refuted"), "other": of("undecided")}).text == (
+        "holds if study=one, arch=a; refuted if study=one, arch=b; undecided elsewhere"
+    )
+    assert join({"one": of("refuted"), "other": of("undecided")}).text == "refuted (one: a: r)"
+    assert (
+        join({"one": of("undecided"), "other": of("undecided")}).text == "undecided (one: a: r: why; other: a: r: why)"
+    )
+    # One that was not run decides nothing, and is named.
+    assert join({"one": of("holds"), "other": of("not tested")}).text == "holds (not tested in other)"
+    assert join({"one": of("not tested"), "other": of("not tested")}).text == "not tested (why)"
+
+
+def test_the_rules_of_a_study_are_parts_wherever_it_stands_among_others():
+    one = [Part((), "r", "holds"), Part((), "s", "refuted")]
+    assert join({"one": one, "other": [Part((), "r", "holds")]}).text == "holds if study=other; refuted elsewhere"
+
+
+@given(
+    st.lists(st.sampled_from(["holds", "refuted", "undecided"]), min_size=1, max_size=6),
+    st.lists(st.integers(0, 3), min_size=6, max_size=6),
+)
+def test_how_cells_lie_in_studies_changes_no_answer(results, studies):
+    parts = [Part((("cell", str(n)),), "r", result) for n, result in enumerate(results)]
+    divided = {name: [part for part, own in zip(parts, studies, strict=False) if own == name] for name in set(studies)}
+    assert join({str(name): own for name, own in divided.items() if own}).result == conclude(parts).result
+
+
+@given(st.lists(st.sampled_from(["holds", "refuted", "undecided"]), min_size=1, max_size=4))
+def test_what_nobody_knows_overturns_nothing(results):
+    studies = {str(n): [Part((), "r", result)] for n, result in enumerate(results)}
+    before = join(studies).result
+    after = join({**studies, "open": [Part((), "r", "undecided")]}).result
+    assert after == {"holds": "holds if"}.get(before, before)

@@ -11,7 +11,7 @@ from normlab.errors import ConfigError
 from normlab.record import pack, unpack
 from normlab.statistics import crossed_interval
 from normlab.statistics.level import ALPHA
-from normlab.statistics.power import power
+from normlab.statistics.power import pairs_needed, power
 from normlab.verdicts import Claim, judge
 
 
@@ -66,12 +66,25 @@ def test_planted_differences(kind, margin, difference, expected):
 
 @pytest.mark.parametrize(
     ("difference", "expected"),
-    [(0.15, "holds"), (0.045, "holds"), (0.0, "refuted"), (-0.1, "refuted"), (0.005, "refuted")],
+    [(0.15, "holds"), (0.05, "holds"), (0.03, "refuted"), (0.0, "refuted"), (-0.1, "refuted"), (0.005, "refuted")],
 )
 def test_a_gain_smaller_than_what_matters_is_refuted(difference, expected):
     frame = runs({("cnn", "a"): 0, ("cnn", "b"): difference})
     (cell,) = verdict(frame, kind="superior", matters=0.05, **PAIR).cells
     assert (cell.result, cell.name) == (expected, "b - a > 0 where 0.05 matters")
+
+
+@pytest.mark.parametrize(("difference", "shown"), [(-0.06, "refuted"), (-0.04, "holds")])
+def test_a_difference_at_a_bound_says_what_it_takes_if_it_is_the_truth(difference, shown):
+    frame = runs({("cnn", "a"): 0, ("cnn", "b"): difference}, seeds=6, noise=0.02)
+    (cell,) = verdict(frame, kind="non_inferior", margin=0.05, **PAIR).cells
+    assert (cell.result, cell.interval.n >= cell.strength.needed) == ("undecided", True)
+    found, deviation = cell.interval.estimate, cell.strength.deviation
+    low, high = (-math.inf, -0.05) if shown == "refuted" else (-0.05, math.inf)
+    needed = pairs_needed(found, low, high, deviation, ALPHA)
+    assert power(found, low, high, deviation, int(needed)) >= 0.9 > power(found, low, high, deviation, int(needed) - 1)
+    assert cell.why.startswith(f"near a bound: {found:.3g} [")
+    assert cell.why.endswith(f"; n = {needed:g} for 90% if the difference is {found:.3g}")
 
 
 @pytest.mark.slow

@@ -117,6 +117,9 @@ def test_what_stands_once_goes_to_every_rule():
     assert [rule.over for rule in claim.rules[:3]] == [("config.data.root",)] * 2 + [("data",)]
     own = check(Claim, {"id": "X", "chance": 0.1, "rules": ["unit > raw diverged as 0.5"]})
     assert own.rules[0].diverged_as == 0.5
+    # A rule's own factors divide the cells of the claim further; they do not take the place of the claim's.
+    (both,) = check(Claim, {"id": "X", "over": ["optim"], "rules": ["a > b for each arch of cnn"]}).rules
+    assert (both.over, both.among) == (("optim", "arch"), {"arch": ("cnn",)})
 
 
 def test_every_rule_of_every_study_can_be_written_and_read_again():

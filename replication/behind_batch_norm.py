@@ -19,6 +19,7 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--weight-decay", type=float, default=5e-4)
     parser.add_argument("--warmup", type=int, default=1, help="epochs")
     parser.add_argument("--plain", action="store_true", help="without crops and flips")
+    parser.add_argument("--schedules", choices=["cosine", "constant"], nargs="+", default=["cosine", "constant"])
     options = parser.parse_args(argv)
     base = Recipe(
         batch_norm=True,
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
         weight_decay=options.weight_decay,
         augment=not (options.plain or options.quick),
     )
-    cells = {schedule: (base._replace(schedule=schedule), options.rates) for schedule in ("cosine", "constant")}
+    cells = {schedule: (base._replace(schedule=schedule), options.rates) for schedule in options.schedules}
     return compare(options, cells, "behind_batch_norm")
 
 

@@ -29,8 +29,20 @@ def arguments(description: str, network: str) -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, default=128, help="images in a step")
     parser.add_argument("--seeds", type=int, default=10, help="that count")
     parser.add_argument("--choosing", type=int, default=1, help="seeds that choose the rate, on validation images")
+    parser.add_argument("--schemes", choices=SCHEMES, nargs="+", default=list(SCHEMES), help="dataset is always there")
+    parser.add_argument(
+        "--at", type=at_rate, nargs="+", default=[], metavar="SCHEME=RATE", help="rates that are given, not chosen"
+    )
     parser.add_argument("--json", type=Path, help="file to write; a name from the contrast if not given")
     return parser
+
+
+def at_rate(text: str) -> tuple[Scheme, float]:
+    """``raw=4e-5``: a scheme and the rate that it is trained at."""
+    scheme, _, rate = text.partition("=")
+    if scheme not in SCHEMES:
+        raise argparse.ArgumentTypeError(f"{scheme}: expected one of {', '.join(SCHEMES)}")
+    return scheme, float(rate)
 
 
 def compare(
@@ -40,7 +52,8 @@ def compare(
 
     Args:
         options: of :func:`arguments`.
-        cells: a recipe by the name of its row, and its candidate rates; a single one is taken as it is.
+        cells: a recipe by the name of its row, and its candidate rates; a single one is taken as it is, and so is the
+            rate that ``--at`` gives a scheme.
         name: of the contrast.
 
     Returns:
@@ -60,13 +73,14 @@ def compare(
         return runs[-1]
 
     rows = []
-    for cell, (base, rates) in cells.items():
+    for cell, (base, candidates) in cells.items():
         recipe = base._replace(network=options.network, epochs=epochs, batch=options.batch)
         tests: dict[Scheme, list[dict[str, Any]]] = {}
-        for scheme in SCHEMES:
+        for scheme in dict.fromkeys([*options.schemes, REFERENCE]):
+            rates = [dict(options.at)[scheme]] if scheme in dict(options.at) else candidates
             best = max(
                 rates,
-                key=lambda rate, scheme=scheme: sum(  # type: ignore[misc]
+                key=lambda rate, scheme=scheme: sum(
                     run(cell, recipe._replace(rate=rate), scheme, seed)["validation"]
                     for seed in (choosing if len(rates) > 1 else ())
                 ),

@@ -19,12 +19,13 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--sgd", type=float, nargs="+", default=[2e-6 * 4**k for k in range(9)], help="candidate rates")
     parser.add_argument("--adam", type=float, nargs="+", default=[1e-4 * 2**k for k in range(8)], help="the same")
     parser.add_argument("--optimizers", choices=["sgd", "adam"], nargs="+", default=["sgd", "adam"])
+    parser.add_argument("--inits", choices=["he", "torch"], nargs="+", default=["he", "torch"])
     options = parser.parse_args(argv)
     rates = {"sgd": options.sgd, "adam": options.adam}
     cells = {
         f"{init}, {optimizer}": (Recipe(init=init, optimizer=optimizer), rates[optimizer])
         for optimizer in options.optimizers
-        for init in ("he", "torch")
+        for init in options.inits
     }
     return compare(options, cells, "nothing_inside")
 

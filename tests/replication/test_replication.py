@@ -352,3 +352,20 @@ def test_the_batch_is_an_option(tmp_path):
         [row["test accuracy %"] for row in nothing_inside.main([*options, *more])] for more in ([], ["--batch", "32"])
     ]
     assert accuracies[0] != accuracies[1]
+
+
+@pytest.mark.slow
+def test_a_rate_that_is_given_is_not_chosen(tmp_path):
+    options = ["--inits", "he", "--optimizers", "sgd", "--schemes", "raw", "--at", "raw=1e-4", "dataset=0.05"]
+    rows = nothing_inside.main(["--quick", "--json", str(tmp_path / "result.json"), *options])
+    assert [(row["cell"], row["scheme"], row["rate"]) for row in rows] == [
+        ("he, sgd", "raw", "0.0001"),
+        ("he, sgd", "dataset", "0.05"),
+    ]
+    assert len(json.loads((tmp_path / "result.json").read_text())["runs"]) == 2 * 2  # none that chooses
+
+
+def test_a_rate_of_an_unknown_scheme_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        nothing_inside.main(["--quick", "--at", "whitened=0.1"])
+    assert "whitened: expected one of raw, unit, dataset" in capsys.readouterr().err

@@ -24,13 +24,20 @@ FIGURES = 2  # of a page
 KINDS = ("differences", "rates", "curvature", "convergence", "time")
 NOTES = {
     "accuracy": "Mean over the runs that finished, with its 95% interval (Student's t). A run that never reached the "
-    "target counts as infinite in the median. Seeds draw the initial weights and the order of the images; the images "
-    "are the same in all runs, so the intervals say nothing of other images.",
+    "target counts as infinite in the median. ",  # and what seeds draw
     "differences": "Paired by seed, with 95% intervals (Student's t; over the test images too, by a crossed model, if "
     "it says so). p of the same, two-sided, and corrected for all rows by Holm's method. Epochs later than the "
     "reference at the target: a run that never reached it counts as the longest one, so there it may be later than "
     "that.",
 }
+ONE_SPLIT = (
+    "Seeds draw the initial weights and the order of the images; the images are the same in all runs, so these "
+    "intervals say nothing of other images."
+)
+OWN_SPLITS = (
+    "Each seed draws the initial weights, the order of the images and its own split of them; so these intervals cover "
+    "the choice of training images. Those of differences cover test images too, where they say so."
+)
 AT_LEAST = (
     "At least: runs that missed a target, or that trained at the grid's largest rate. They count as the last epoch "
     "or that rate, and leave undecided what their true value might change."
@@ -170,8 +177,15 @@ def tables_of_runs(
     for kind, (frame, shown) in both.items():
         (more / f"{kind}{suffix}.csv").write_text(to_csv(frame))
         (more / f"{kind}{suffix}.tex").write_text(tables.render(shown, "latex_booktabs") + "\n")
-        lines += [tables.render(shown, "github"), "", *[NOTES[kind], ""] * notes]
+        note = NOTES[kind] + seeds_draw(runs) * (kind == "accuracy")
+        lines += [tables.render(shown, "github"), "", *[note, ""] * notes]
     return lines
+
+
+def seeds_draw(runs: pd.DataFrame) -> str:
+    """What differs from seed to seed in these runs, and so what intervals over seeds cover."""
+    column = "config.data.split_seed"
+    return OWN_SPLITS if column in runs and runs[column].nunique() > 1 else ONE_SPLIT
 
 
 def drawings_of_runs(

@@ -202,13 +202,15 @@ def points(cell: Cell, sign: bool = False) -> str:
 
 
 def number(cell: Cell, digits: int = 2) -> str:
-    """A value with its ends to so many significant digits: ``250 (249 to 251)``.
+    """A value with its ends to so many significant digits: ``250 (249 to 251)``; of a range its ends: ``1 to 3``.
 
     Raises:
         ConfigError: if the cell has no value.
     """
     interval = _known(cell)
     low, high = _plain(interval.low, digits), _plain(interval.high, digits)
+    if cell.covers == "range" and low != high:
+        return f"{low} to {high}"
     return _plain(interval.estimate, digits) + f" ({low} to {high})" * (low != high)
 
 

@@ -13,9 +13,9 @@ import yaml
 from normlab.config import EXPERIMENTS, Section, check, studies
 from normlab.files import write_whole
 from normlab.report.study import Study, plan
-from normlab.report.tables import render, shown_verdict
+from normlab.report.tables import conditions_of, headline, p_value, render, shown_verdict, tested
 from normlab.statistics import ALPHA
-from normlab.verdicts import Conclusion, Verdict, join
+from normlab.verdicts import Conclusion, Verdict, join, open_together
 from normlab.verdicts.conclusion import CellResult
 
 UNTESTED = "no study yet"
@@ -97,30 +97,32 @@ def write_ledger(verdicts: Sequence[tuple[Study, list[Verdict]]], results: Path)
         f"{', '.join(f'{count} {result}' for result, count in counts.most_common())}. The numbers stand in the page of "
         "the study, the rules in its study.yaml, the days on which they were written in experiments/PLANS.md.",
         "",
-        "- **holds**: every rule of the claim holds, in every cell: each combination of network, data and rate.",
-        "- **holds if** CONDITION: in these cells all of its rules hold; elsewhere one is refuted or undecided.",
-        "- **refuted**: one of its rules is refuted, and no cell of that study holds; the refuted rules stand in "
-        "brackets. Where several studies judge one claim, each by rules of its own, it is refuted if one of them "
-        "refutes it, although another may say that it holds: read the parts.",
-        "- **undecided**: no study refutes it, and in one of them no cell holds. Power is the chance that the runs had "
-        "to show the rule if the named effect were true; n, the seeds that give a chance of 90%, if they "
-        "vary as these did.",
+        "- **holds**: every rule of the claim holds, in every cell: each combination of study, network, data and rate.",
+        "- **holds if** CONDITION: in these cells all of its rules hold; where it is refuted and where it is undecided "
+        "stands behind it. Each study is a place of its own: studies differ in more than one thing.",
+        "- **refuted**: one of its rules is refuted, and no cell holds; the refuted rules stand in brackets.",
+        "- **undecided**: no cell holds, and none is refuted. Power is the chance that the runs had to show the rule "
+        "if the named effect were true; n, the seeds that give a chance of 90%, if they vary as these did.",
         "- **not tested**: the reason stands in brackets. A study that was not run is named, and decides nothing.",
         "",
         f"All tests are one-sided at {ALPHA:.0%}, for a rule and for its opposite, and corrected by Holm's method "
-        "within a claim. Intervals are of 95% and uncorrected; they are over seeds, and over images where it is said.",
+        "within a claim and a study. What would be open if the tests of all studies of a claim were corrected as one "
+        "is named with the claim. Intervals are of 95% and uncorrected; they are over seeds, and over images where it "
+        "is said. Effects are those of a claim's first rule; of several cells the least and the largest, of accuracies "
+        "as shares of one: 0.02 is two points.",
         "",
         render(
             {
                 "id": list(ledger),
                 "statement": [entry.statement for entry in ledger.values()],
                 "the source's value": [entry.source for entry in ledger.values()],
-                "parts": [tallies(judged.get(id_, [])) for id_ in ledger],
+                "effect [interval], n": [found_by(judged.get(id_, [])) for id_ in ledger],
                 "verdict": [
                     f"**{found.result}**{found.text.removeprefix(found.result)}" for found in of_claims.values()
                 ],
+                "cells": [tallies(judged.get(id_, [])) for id_ in ledger],
                 "study": [
-                    ", ".join(f"[{study.name}]({study.name}/README.md)" for study, _ in judged.get(id_, []))
+                    "<br>".join(_study(study) for study, _ in judged.get(id_, []))
                     or (f"{waiting[id_]}, not run yet" if id_ in waiting else "-")
                     for id_ in ledger
                 ],
@@ -135,6 +137,17 @@ def write_ledger(verdicts: Sequence[tuple[Study, list[Verdict]]], results: Path)
     path = results / "claims.md"
     write_whole(path, "\n".join(lines).rstrip() + "\n")
     return path
+
+
+def found_by(judged: Sequence[tuple[Study, Verdict]]) -> str:
+    """The effect that each study found; a line each."""
+    several = len(judged) > 1
+    return "<br>".join(f"{study.name}: " * several + (headline(verdict) or "-") for study, verdict in judged) or "-"
+
+
+def _study(study: Study) -> str:
+    about = conditions_of(study)
+    return f"[{study.name}]({study.name}/README.md)" + f" ({about})" * bool(about)
 
 
 def answer_to(entry: Entry, judged: Sequence[tuple[Study, Verdict]], waiting: str | None = None) -> Conclusion:
@@ -154,6 +167,11 @@ def told(entry: Entry, judged: Sequence[tuple[Study, Verdict]]) -> list[str]:
         f"The source says: {entry.source}.",
         "",
     ]
+    named = {id(verdict): study.name for study, verdict in judged}
+    lost = open_together([verdict for _, verdict in judged])
+    if len(judged) > 1 and lost:
+        cells = "; ".join(f"{named[id(verdict)]}: {tested(cell)} (p {p_value(cell.p)})" for verdict, cell in lost)
+        lines += [f"Open if the tests of all its studies were corrected as one: {cells}.", ""]
     for study, verdict in judged:
         if len(judged) > 1:
             lines += [f"### {study.name}: {tally([(study, verdict)])}", "", study.plan.question, ""]

@@ -10,7 +10,7 @@ import pandas as pd
 from normlab.errors import ConfigError
 from normlab.report.ledger import entries, judged_by, tally, verdict_of
 from normlab.report.study import Study
-from normlab.report.tables import at_rates, differences, kind_of, wide
+from normlab.report.tables import at_rates, conditions_of, differences, wide
 from normlab.verdicts import Rate, Verdict
 
 
@@ -65,25 +65,8 @@ class Numbers:
         return float(self._rows(frame, study, norm, cell)[metric].mean())
 
     def conditions(self, study: str) -> str:
-        """Of a study's runs: network, initialization, optimizer, schedule, images and epochs; empty without runs."""
-        if study not in self._frames:
-            return ""
-        runs = self._studies[study].runs
-        counts = runs["provenance.images.train"] if "provenance.images.train" in runs else pd.Series(dtype=float)
-        images = [f"{int(count):,}" for count in sorted(counts.dropna().unique())]
-        epochs = [f"{count:g}" for count in sorted(runs["config.trainer.max_epochs"].unique())]
-        inits = list(runs["config.arch.init"].dropna().unique()) if "config.arch.init" in runs else []
-        parts = [" or ".join(runs.arch.unique())]
-        parts += [f"init {' or '.join(inits)}"] * bool(inits)
-        parts += [" or ".join(runs.optim.unique()), f"{' or '.join(runs['config.optim.schedule'].unique())} rate"]
-        parts += [f"{' or '.join(images)} training {self._samples(study)}"] * bool(images)
-        parts += [f"{' or '.join(epochs)} epochs"]
-        return ", ".join(parts)
-
-    def _samples(self, study: str) -> str:
-        """What the samples of a study are called: images, rows, series, recordings or texts."""
-        kinds = {kind_of(cell) for _, cell in self._studies[study].runs.groupby("data")}
-        return {"table": "rows"}.get(kind := kinds.pop(), kind) if len(kinds) == 1 else "samples"
+        """Of a study's runs: see :func:`normlab.report.tables.conditions_of`; empty without runs."""
+        return conditions_of(self._studies[study]) if study in self._frames else ""
 
     def runs(self, *studies: str) -> int:
         """Runs of these studies, or of all; one that several share counts once."""

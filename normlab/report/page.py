@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import html
 import inspect
-import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -27,10 +26,9 @@ from normlab.files import write_whole
 from normlab.record import provenance
 from normlab.report.advice import answer
 from normlab.report.effects import LEFT, MATTERS, RIGHT, effects
-from normlab.report.ledger import entries, judged_by, verdict_of
+from normlab.report.ledger import entries, found_by, judged_by, verdict_of
 from normlab.report.numbers import Numbers
 from normlab.report.study import Study
-from normlab.report.tables import effect, pairs, tested
 from normlab.verdicts import Verdict
 
 FILTERS = {
@@ -86,7 +84,7 @@ def write_page(studies: list[tuple[Study, list[Verdict]]], results: Path) -> Pat
             "statement": known[id_].statement if id_ in known else judged[0][1].claim.statement,
             "result": verdict_of(judged).result,
             "text": verdict_of(judged).text,
-            "effect": _largest(judged),
+            "effect": found_by(judged).split("<br>"),
             "under": "; ".join(dict.fromkeys(filter(None, (numbers.conditions(study.name) for study, _ in judged)))),
             "studies": [study.name for study, _ in judged],
         }
@@ -138,15 +136,6 @@ def _documents(studies: list[str], results: Path) -> tuple[str, list[Part]]:
     why = article(advice, "background-all", places, f"# Why, and how far it can be trusted\n\n{background}")
     parts.insert(0, Part("background", "Why", [why]))
     return article(advice, "by-case", places, f"# By network and data\n\n{cases}").html, parts
-
-
-def _largest(judged: list[tuple[Study, Verdict]]) -> str:
-    """The part of a claim with the largest difference of accuracies, with its interval and its pairs."""
-    cells = [cell for _, verdict in judged for cell in verdict.cells if not math.isnan(cell.interval.estimate)]
-    if not cells:
-        return ""
-    cell = max(cells, key=lambda one: abs(one.interval.estimate))
-    return f"{tested(cell)}: {effect(cell)}, n = {pairs(cell)}"
 
 
 def without_answer(text: str) -> tuple[str, str]:

@@ -155,6 +155,25 @@ def kind_of(runs: pd.DataFrame) -> str:
     return {frozenset({1}): "table", frozenset({2}): "series"}.get(frozenset(positions), "images")
 
 
+def conditions_of(study: Study) -> str:
+    """Of a study's runs: network, initialization, optimizer, schedule, images and epochs; empty without runs."""
+    if not study.records:
+        return ""
+    runs = study.runs
+    counts = runs["provenance.images.train"] if "provenance.images.train" in runs else pd.Series(dtype=float)
+    images = [f"{int(count):,}" for count in sorted(counts.dropna().unique())]
+    epochs = [f"{count:g}" for count in sorted(runs["config.trainer.max_epochs"].unique())]
+    inits = list(runs["config.arch.init"].dropna().unique()) if "config.arch.init" in runs else []
+    kinds = {kind_of(cell) for _, cell in runs.groupby("data")}
+    samples = {"table": "rows"}.get(kind := kinds.pop(), kind) if len(kinds) == 1 else "samples"
+    parts = [" or ".join(runs.arch.unique())]
+    parts += [f"init {' or '.join(inits)}"] * bool(inits)
+    parts += [" or ".join(runs.optim.unique()), f"{' or '.join(runs['config.optim.schedule'].unique())} rate"]
+    parts += [f"{' or '.join(images)} training {samples}"] * bool(images)
+    parts += [f"{' or '.join(epochs)} epochs"]
+    return ", ".join(parts)
+
+
 def differences(study: Study, runs: pd.DataFrame, reference: str | None = None) -> pd.DataFrame:
     """Accuracy of each scheme minus that of a reference, at the seeds that both have, and how much later it learns.
 
@@ -334,6 +353,26 @@ def effect(cell: Cell) -> str:
     if cell.covers == "range" and found.low < found.high:
         return f"{found.low:.4g} to {found.high:.4g}"
     return interval(found)
+
+
+def headline(verdict: Verdict) -> str:
+    """What was found by the first rule of a claim that has a value: its effect, or the least and the largest of cells.
+
+    >>> from normlab.verdicts import Claim
+    >>> cells = [Cell("", Interval(e, e - 1, e + 1, 5), 0, 1, 0, "holds", rule="a - b > 0") for e in (3.0, 1.0, 2.0)]
+    >>> headline(Verdict(Claim(id="X", rules=("a > b",)), tuple(cells)))
+    'a - b > 0: 1 [0, 2] to 3 [2, 4] in 3 cells, n = 5'
+    """
+    known = [cell for cell in verdict.cells if not math.isnan(cell.interval.estimate)]
+    same = sorted((cell for cell in known if cell.rule == known[0].rule), key=lambda cell: cell.interval.estimate)
+    if not same:
+        return ""
+    n = " or ".join(dict.fromkeys(pairs(cell) for cell in same))
+    ends = list(dict.fromkeys([effect(same[0]), effect(same[-1])]))
+    if all(cell.covers == "range" for cell in same):
+        low, high = min(cell.interval.low for cell in same), max(cell.interval.high for cell in same)
+        ends = list(dict.fromkeys([f"{low:.4g}", f"{high:.4g}"]))
+    return f"{same[0].rule}: {' to '.join(ends)}{f' in {len(same)} cells' * (len(same) > 1)}, n = {n}"
 
 
 def answer(cell: Cell) -> str:

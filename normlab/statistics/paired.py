@@ -27,7 +27,7 @@ def t_test(first: ArrayLike, second: ArrayLike) -> float:
         second: [n], finite.
 
     Returns:
-        In [0, 1]; NaN of fewer than 2 pairs. Without variance there is no t: 1 if all differences are 0, else 0.
+        In [0, 1]; NaN of fewer than 2 pairs. Without variance there is no t, and the sign test takes its place.
 
     Raises:
         ValueError: if the lengths differ, or a value is NaN or infinite.
@@ -83,7 +83,8 @@ def equivalence_test(first: ArrayLike, second: ArrayLike, margin: float) -> floa
         margin: above 0, the smallest difference that matters, in the unit of the values.
 
     Returns:
-        In [0, 1]; NaN of fewer than 2 pairs. Of differences without variance: 0 inside the margins, else 1.
+        In [0, 1]; NaN of fewer than 2 pairs. Of differences without variance the p of the sign test inside the
+        margins, else 1.
 
     Raises:
         ValueError: if the margin is not above 0 or not finite, the lengths differ, or a value is NaN or infinite.
@@ -108,7 +109,8 @@ def non_inferiority_test(first: ArrayLike, second: ArrayLike, margin: float) -> 
         margin: above 0, the least loss that matters, in the unit of the values.
 
     Returns:
-        In [0, 1]; NaN of fewer than 2 pairs. Of differences without variance: 0 above -margin, else 1.
+        In [0, 1]; NaN of fewer than 2 pairs. Of differences without variance the p of the sign test above
+        -margin, else 1.
 
     Raises:
         ValueError: if the margin is not above 0 or not finite, the lengths differ, or a value is NaN or infinite.
@@ -128,7 +130,8 @@ def superiority_test(first: ArrayLike, second: ArrayLike, margin: float = 0.0) -
         margin: 0 or above, the gain that is to be exceeded, in the unit of the values.
 
     Returns:
-        In [0, 1]; NaN of fewer than 2 pairs. Of differences without variance: 0 above the margin, else 1.
+        In [0, 1]; NaN of fewer than 2 pairs. Of differences without variance the p of the sign test above the
+        margin, else 1.
 
     Raises:
         ValueError: if the margin is below 0 or not finite, the lengths differ, or a value is NaN or infinite.
@@ -152,7 +155,8 @@ def outside_test(first: ArrayLike, second: ArrayLike, low: float, high: float) -
         high: the upper bound, above the lower one.
 
     Returns:
-        In [0, 1]; NaN of fewer than 2 pairs. Of differences without variance: 0 outside, else 1.
+        In [0, 1]; NaN of fewer than 2 pairs. Of differences without variance the p of the sign test outside,
+        else 1.
 
     Raises:
         ValueError: if the bounds are no bounds, the lengths differ, or a value is NaN or infinite.
@@ -167,7 +171,7 @@ def outside_test(first: ArrayLike, second: ArrayLike, low: float, high: float) -
     beyond = abs(found.mean() - (low + high) / 2)
     half = (high - low) / 2
     if np.ptp(found) == 0:
-        return float(beyond <= half)
+        return _sign(found.size) if beyond > half else 1.0
     tails = stats.t.sf([(beyond - half) / stats.sem(found), (beyond + half) / stats.sem(found)], found.size - 1)
     return min(1.0, float(tails.sum()))
 
@@ -187,9 +191,19 @@ def _t(found: NDArray[np.float64], alternative: Literal["two-sided", "greater"])
     if found.size < 2:
         return math.nan
     if np.ptp(found) == 0:
-        return 0.0 if found[0] > 0 or (found[0] < 0 and alternative == "two-sided") else 1.0
+        if alternative == "two-sided":
+            return 2 * _sign(found.size) if found[0] else 1.0
+        return _sign(found.size) if found[0] > 0 else 1.0
     # Relative to the largest: squares of differences below 1e-162 would be 0, and p NaN.
     return float(stats.ttest_1samp(found / np.abs(found).max(), 0.0, alternative=alternative).pvalue)
+
+
+def _sign(n: int) -> float:
+    """One-sided p of the sign test of n differences of one sign (Dixon and Mood 1946, J. Am. Stat. Assoc. 41:557-566).
+
+    It takes the place of t where all differences are equal, as on a coarse grid: there is no variance to test by.
+    """
+    return 0.5**n
 
 
 def _margin(margin: float) -> float:

@@ -1,7 +1,7 @@
 """Rules, and what the runs of a study say of a claim by them."""
 
 from normlab.verdicts.conclusion import Conclusion, Result, conclude, join
-from normlab.verdicts.judge import Cell, Strength, Verdict, cell_name, foresee, judge
+from normlab.verdicts.judge import Cell, Strength, Verdict, cell_name, foresee, judge, open_together
 from normlab.verdicts.rules import Claim, Rate, Rule
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "foresee",
     "join",
     "judge",
+    "open_together",
 ]

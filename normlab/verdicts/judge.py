@@ -159,6 +159,24 @@ def judge(claims: Sequence[Claim], runs: Mapping[Rate, pd.DataFrame], margin: fl
     return verdicts
 
 
+def open_together(verdicts: Sequence[Verdict]) -> list[tuple[Verdict, Cell]]:
+    """Cells that the tests of their study decide, and the tests of all studies of the claim, corrected as one, do not.
+
+    Args:
+        verdicts: on one claim, each from another study.
+
+    Returns:
+        Each with the verdict that it is part of; its ``p`` is corrected over all.
+    """
+    tested = [(verdict, cell) for verdict in verdicts for cell in verdict.cells]
+    corrected = holm([min(cell.p_for, cell.p_against) for _, cell in tested]).tolist() if tested else []
+    return [
+        (verdict, replace(cell, p=p))
+        for (verdict, cell), p in zip(tested, corrected, strict=True)
+        if cell.result in ("holds", "refuted") and p > ALPHA
+    ]
+
+
 def _decided(rule: Rule, cell: Cell, tests: int, margin: float) -> Cell:
     """What the corrected p says, and what the test could have seen."""
     if isinstance(rule, Within | Estimated) or math.isnan(cell.p):
@@ -252,7 +270,8 @@ def bounds(rule: Compared | Interaction) -> tuple[float, float]:
         return -rule.margin, math.inf
     if isinstance(rule, Equivalent):
         return -rule.margin, rule.margin
-    return (math.log(rule.low), math.log(rule.high)) if rule.ratio else (rule.low, rule.high)
+    high = math.inf if rule.high is None else rule.high
+    return (math.log(rule.low), math.log(high)) if rule.ratio else (rule.low, high)
 
 
 def _why_open(rule: Compared | Interaction, strength: Strength, tests: int, found: Interval) -> str:
@@ -371,7 +390,10 @@ def _cell(rule: Rule, runs: pd.DataFrame, place: str) -> Cell:
     images = crossed(rule, runs)
     if images is not None:
         return _over_images(rule, images, undecided)
-    if isinstance(rule, Between):
+    if not less.any() and not any(at_least):  # one function twice, which needs no test
+        low, high = bounds(rule)
+        p_for, p_against = float(not low < 0 < high), float(low <= 0 <= high)
+    elif isinstance(rule, Between):
         p_for, p_against = _between(rule, first, second, *map(bool, at_least))
     else:
         p_for, p_against = _p_values(rule, first, second)
@@ -455,6 +477,8 @@ def _between(
     """
     low, high = bounds(rule)
     above_low, below_low = superiority_test(first - low, second), superiority_test(second, first - low)
+    if math.isinf(high):
+        return 1.0 if second_at_least else above_low, 1.0 if first_at_least else below_low
     above_high, below_high = superiority_test(first - high, second), superiority_test(second, first - high)
     if not first_at_least and not second_at_least:
         return max(above_low, below_high), outside_test(first, second, low, high)
@@ -500,7 +524,7 @@ def _compared(rule: Compared | Interaction) -> str:
         gain = f"({less} | {_told(rule.under)}) - ({less} | {_told(rule.than)})"
         return f"{gain} > {rule.margin:g}{about}{_mattering(rule)}"
     less = f"{_told(rule.first)} / {_told(rule.second)}" if rule.ratio else less
-    return f"{rule.low:g} < {less} < {rule.high:g}{about}"
+    return f"{less} > {rule.low:g}{about}" if rule.high is None else f"{rule.low:g} < {less} < {rule.high:g}{about}"
 
 
 def _mattering(rule: Superior | Interaction) -> str:
@@ -515,8 +539,14 @@ def _estimated(rule: Estimated, rows: pd.DataFrame, nothing: Cell) -> Cell:
     inside = int(((lows >= rule.low) & (highs <= rule.high)).sum())
     outside = int(((highs < rule.low) | (lows > rule.high)).sum())
     across = len(values) - inside - outside
-    # What an estimate rests on are the images that it was made from, if the measurement says so.
-    n = int(rows.loc[found.index, "images"].iloc[0]) if len(values) == 1 and "images" in rows else len(values)
+    # What an estimate rests on are the samples that it was made from, if the measurement says how many: those tested
+    # before those trained on.
+    counted = [
+        name
+        for name in ("test_images", "images", "samples")
+        if name in rows and rows.loc[found.index, name].notna().all()
+    ]
+    n = int(rows.loc[found.index, counted[0]].iloc[0]) if len(values) == 1 and counted else len(values)
     spread = Interval(float(values.mean()), float(lows.min()), float(highs.max()), n)
     result: CellResult = "refuted" if outside else "undecided" if across else "holds"
     why = f"{outside} of {len(values)} outside" if outside else ""

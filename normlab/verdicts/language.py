@@ -10,6 +10,7 @@ comma or a bracket stands in double quotes.
     raw = dataset ± 0.02                    they differ by less (equivalent)
     0.01 < dataset - raw < 0.05             the difference lies between bounds
     2 < raw / dataset < 10                  the ratio does
+    raw / dataset > 2                       the ratio is larger
     (dataset - raw | optim=adam) > (dataset - raw | optim=sgd)      the gain is larger under one condition (interaction)
     0 <= failed <= 0.5, failed = 1, mean = 0 ± 1e-6                 a number, in every row (within)
     0.9 <= interval of ratio <= 1.1         a measured interval (estimated)
@@ -109,7 +110,11 @@ class _Reader:
         if self._kind() == "word" and self._ahead(1) == ("sign", "=") and self._ahead(2)[0] == "number":
             return self._exact()
         first = self._side()
-        sign = self._sign(">", "=")
+        sign = self._sign(">", "=", "/")
+        if sign == "/":
+            sides = {"first": first, "second": self._side()}
+            self._sign(">")
+            return {"kind": "between", **sides, "low": self._number(), "ratio": True}
         second = self._side()
         if sign == "=":
             self._sign("±", "+-")
@@ -312,7 +317,9 @@ def write(fields: Mapping[str, Any]) -> str:
         text = f"{first} = {second} ± {_number(margin)}"
     elif kind == "between":
         sign = "/" if fields.get("ratio") else "-"
-        text = f"{_number(fields['low'])} < {first} {sign} {second} < {_number(fields['high'])}"
+        low, high = _number(fields["low"]), fields.get("high")
+        both = f"{first} {sign} {second}"
+        text = f"{both} > {low}" if high is None else f"{low} < {both} < {_number(high)}"
     elif kind == "interaction":
         gains = [f"({first} - {second} | {_listed(fields[condition], _word)})" for condition in ("under", "than")]
         text = " > ".join(gains) + f" + {_number(margin)}" * bool(margin)

@@ -72,21 +72,26 @@ class _Bounded(_Rule):
         return self
 
 
-class Between(_Bounded):
+class Between(_Rule):
     """The mean difference of ``metric``, ``first`` less ``second``, lies between ``low`` and ``high``.
 
-    With ``ratio`` it is the ratio ``first`` over ``second``, in the geometric mean over seeds.
+    With ``ratio`` it is the ratio ``first`` over ``second``, in the geometric mean over seeds, which may have no upper
+    bound.
     """
 
     kind: Literal["between"]
     first: Where
     second: Where
+    low: float
+    high: float | None = None
     ratio: bool = False
 
     @model_validator(mode="after")
-    def _a_ratio_is_positive(self) -> Self:
-        if self.low == self.high:
+    def _some_number_lies_between(self) -> Self:
+        if self.high is not None and not self.low < self.high:
             raise ValueError(f"no number lies between {self.low:g} and {self.high:g}")
+        if self.high is None and not self.ratio:
+            raise ValueError("a difference with one bound is written first > second + margin")
         if self.ratio and self.low <= 0:
             raise ValueError(f"a ratio lies between positive bounds, not above {self.low:g}")
         return self

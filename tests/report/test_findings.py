@@ -74,6 +74,9 @@ def test_numbers_are_those_of_the_cells(judged, tmp_path):
 def test_forms_of_a_number(judged):
     cell = find({"X": judged[0]}, "X", "b - a", arch="cnn")
     assert (points(cell, sign=True), number(cell, 3)) == ("+3.1 points", "0.031")
+    # What lies between the ends of a range is no estimate, and no interval.
+    spread = replace(cell, interval=replace(cell.interval, estimate=2.0, low=1.0, high=4.0), covers="range")
+    assert (number(spread), number(replace(spread, covers="seeds"))) == ("1 to 4", "2 (1 to 4)")
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from normlab.errors import ConfigError, DataError
 from normlab.measurements import measurements, registry
 from normlab.record import store
 from normlab.report import ledger, study
+from normlab.report.document import ONE_SPLIT, OWN_SPLITS, seeds_draw
 from normlab.report.origin import origin
 from normlab.report.page import write_page
 from normlab.report.tables import at_rates, differences, percent, shown_wide, wide
@@ -149,6 +150,14 @@ def test_the_page_answers_before_it_shows_tables(made, planted):
     places = [text.index(made[0].plan.question), text.index("## Verdicts"), text.index("### LR1: holds")]
     places += [text.index("## Figures"), text.index("## Accuracy at the common"), text.index("## How it was made")]
     assert places == sorted(places)
+
+
+def test_the_page_says_whether_seeds_draw_their_own_images(made, planted):
+    text = (planted.parent / "results/learning_rates/README.md").read_text()
+    assert (ONE_SPLIT in text, OWN_SPLITS in text) == (True, False)
+    runs = made[0].runs
+    assert seeds_draw(runs.assign(**{"config.data.split_seed": runs.seed})) == OWN_SPLITS
+    assert seeds_draw(runs.assign(**{"config.data.split_seed": 3})) == ONE_SPLIT
 
 
 def test_the_origin_names_each_version_once(made):

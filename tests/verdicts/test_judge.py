@@ -1,6 +1,7 @@
 """Verdicts on planted runs, whose truth is known."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from normlab.record import pack, unpack
 from normlab.statistics import crossed_interval
 from normlab.statistics.level import ALPHA
 from normlab.statistics.power import pairs_needed, power
-from normlab.verdicts import Claim, judge
+from normlab.verdicts import Claim, judge, open_together
 
 
 def runs(effects, seeds=8, noise=0.01, seed=2):
@@ -101,6 +102,22 @@ def test_the_level_of_a_gain_that_matters_is_five_percent_at_either_end(truth, w
     assert results.count(wrong) / 150 <= ALPHA + 3 * math.sqrt(ALPHA * (1 - ALPHA) / 150)
     right = {"holds": "refuted", "refuted": "holds"}[wrong]
     assert results.count(right) / 150 > 0.8
+
+
+def test_what_all_studies_of_a_claim_together_leave_open_is_named():
+    """Three studies, each with one test that is significant alone; over all three Holm asks three times as much."""
+    verdicts = [
+        verdict(runs({("cnn", "a"): 0, ("cnn", "b"): gain}, noise=0.02), kind="superior", **PAIR)
+        for gain in (0.3, 0.0, 0.0)
+    ]
+    borderline = [
+        replace(one, cells=(replace(one.cells[0], p_for=p, p_against=1 - p, p=p, result=result),))
+        for one, p, result in zip(verdicts, (0.001, 0.04, 0.2), ("holds", "holds", "undecided"), strict=True)
+    ]
+    ((named, cell),) = open_together(borderline)
+    assert named is borderline[1]
+    assert cell.p == pytest.approx(0.08)
+    assert open_together(borderline[:1]) == []
 
 
 def test_what_matters_stands_once_a_claim_for_its_accuracies_that_are_larger():
@@ -270,6 +287,16 @@ def test_exact_numbers():
     assert verdict(frame, **(near | {"low": 1.0, "where": {"norm": "a"}})).result == "holds"
 
 
+@pytest.mark.parametrize(
+    ("counts", "n"),
+    [({}, 1), ({"samples": 30}, 30), ({"images": 20, "samples": 30}, 20), ({"test_images": 10, "images": 20}, 10)],
+)
+def test_an_estimate_rests_on_the_samples_that_it_was_tested_on(counts, n):
+    frame = pd.DataFrame([{"norm": "a", "seed": 0, "status": "finished", "gap": 0.5, "gap_low": 0.4, "gap_high": 0.6}])
+    (cell,) = verdict(frame.assign(**counts), kind="estimated", metric="gap", low=0, high=1).cells
+    assert (cell.result, cell.interval.n, cell.covers) == ("holds", n, "images")
+
+
 def test_a_miss_counts_as_the_horizon():
     frame = runs({("cnn", "a"): 0, ("cnn", "b"): 0})
     frame["epochs_to.0.7"] = np.where(frame.norm == "a", 2.0 + frame.seed % 2, np.inf)
@@ -337,6 +364,16 @@ def test_a_ratio_is_that_of_geometric_means(factor, expected):
     assert cell.name == "2 < b / a < 10 in epochs"
 
 
+def test_the_power_of_a_ratio_with_one_bound_is_said_one_deviation_beyond_it():
+    frame = runs({("cnn", "a"): 0, ("cnn", "b"): 0})
+    generator = np.random.default_rng(1)
+    frame["epochs"] = np.where(frame.norm == "b", 2.1, 1.0) * np.exp(generator.normal(0, 0.2, len(frame)))
+    (cell,) = verdict(frame, kind="between", ratio=True, metric="epochs", low=2, **PAIR).cells
+    assert (cell.result, cell.name) == ("undecided", "b / a > 2 in epochs")
+    assert cell.strength.effect == pytest.approx(2 * math.exp(cell.strength.deviation))
+    assert cell.strength.power == pytest.approx(power(1.0, 0.0, math.inf, 1.0, 8))
+
+
 def test_a_ratio_requires_positive_values():
     frame = runs({("cnn", "a"): 0, ("cnn", "b"): 0}).assign(epochs=0.0)
     with pytest.raises(ConfigError, match="a ratio requires values above 0"):
@@ -394,6 +431,12 @@ def test_a_comparison_of_nothing_is_untested():
         (2.0, math.inf, 0.5, 2, "refuted"),  # at most a fifth
         (8.0, math.inf, 0.5, 2, "undecided"),
         (math.inf, math.inf, 0.5, 2, "undecided"),
+        (4.0, 2.0, 1.5, None, "holds"),
+        (4.0, 2.0, 3, None, "refuted"),
+        (math.inf, 3.0, 2, None, "holds"),  # at least 10/3 times as long, and more is no less true
+        (math.inf, 8.0, 2, None, "undecided"),
+        (2.0, math.inf, 0.5, None, "refuted"),  # at most a fifth
+        (8.0, math.inf, 0.5, None, "undecided"),
     ],
 )
 def test_a_side_known_from_below_decides_nothing_beyond(first, second, low, high, expected):

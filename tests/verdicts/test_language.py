@@ -25,6 +25,7 @@ BATCH = {"norm": "raw", "config.arch.internal_norm": "batch"}
         ("unit = raw ± 0.02", {"kind": "equivalent", "first": A, "second": B, "margin": 0.02}),
         ("unit = raw +- 0.02", {"kind": "equivalent", "first": A, "second": B, "margin": 0.02}),
         ("2 < unit / raw < 10", {"kind": "between", "first": A, "second": B, "low": 2, "high": 10, "ratio": True}),
+        ("unit / raw > 2", {"kind": "between", "first": A, "second": B, "low": 2, "ratio": True}),
         ("-1 < unit - raw < 3", {"kind": "between", "first": A, "second": B, "low": -1, "high": 3}),
         (
             "(unit - raw | optim=adam) > (unit - raw | optim=sgd, augment=none) + 0.1",
@@ -57,6 +58,7 @@ def test_a_rule_is_read_and_written(text, fields):
     ("text", "message"),
     [
         ("unit", "at its end: expected > or ="),
+        ("unit / raw < 2", "at '<': expected >"),
         ("unit > ", "at its end: expected a scheme"),
         ("unit < raw", "at '<': expected > or ="),
         ("unit = raw", "at its end: expected ± or"),

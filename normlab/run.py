@@ -162,6 +162,7 @@ def results(config: Config, data: Dataset, outcome: Outcome, trained: dict[str, 
         "device_name": torch.cuda.get_device_name(outcome.device) if outcome.device.startswith("cuda") else None,
         "threads": torch.get_num_threads(),
         "data_key": data.key,
+        "test_key": data.test_key,
         "data_notes": list(data.notes),
         "images": {name: len(split) for name, split in data.splits.items()},
     }

@@ -48,6 +48,7 @@ class Dataset:
         classes: names of the classes, a label is an index into them; of a regression, the name of the target.
         content: hash of the source's images and labels, before any split, limit or resizing.
         key: hash of the pixels, labels and splits that a run trains on (of the files, when images stream).
+        test_key: hash of the test samples as the source has them: runs with the same were tested on the same.
         notes: how files were changed, such as "3 images: alpha channel, dropped".
         black, white: the values x that stand for u = 0 and u = 1.
         kind: what the inputs are.
@@ -68,6 +69,7 @@ class Dataset:
     classes: tuple[str, ...]
     content: str
     key: str
+    test_key: str = ""
     notes: tuple[str, ...] = ()
     black: float = 0.0
     white: float = 255.0
@@ -162,6 +164,10 @@ def load(config: Data, source: Source | None = None) -> Dataset:
     if config.image_size is not None and source.kind != "images":
         raise DataError(f"data.image_size={config.image_size}: data={config.name} holds no images; leave it out")
     parts = split(source, config.validation, config.test, config.limit, config.split_seed, config.test_seed)
+    return replace(_loaded(parts, source, config), test_key=parts["test"].content)
+
+
+def _loaded(parts: dict[str, Part], source: Source, config: Data) -> Dataset:
     if isinstance(parts["train"].pictures, Texts):
         return _encode(parts, source, config)
     if source.fill:

@@ -73,6 +73,7 @@ class Provenance(_Part):
         device, device_name: the device that PyTorch trained on, and the name of the GPU if it is one.
         threads: of PyTorch.
         data_key: hash of the images, labels and splits as they were trained on.
+        test_key: hash of the test samples, in their order; None in records from before December 2026.
         data_notes: how the files were changed.
         images: number of images in each split.
     """
@@ -86,6 +87,7 @@ class Provenance(_Part):
     device_name: str | None = None
     threads: int | None = None
     data_key: str | None = None
+    test_key: str | None = None
     data_notes: tuple[str, ...] = ()
     images: dict[str, int] = Field(default_factory=dict)
 

@@ -224,8 +224,9 @@ class Study:
         """
         frame = record.frame(self.records)
         frame = frame.assign(**{column: frame[column].map(_text) for column in self.factors})
-        if "provenance.images.test" in frame:  # with ``correct``, which run is right on which of them
+        if {"provenance.images.test", "provenance.test_key"} <= set(frame):  # with ``correct``: right on which of them
             frame["test_images"] = frame["provenance.images.test"]
+            frame["test_key"] = frame["provenance.test_key"]
         frame["diverged"] = (frame.status == "diverged").astype(float)
         frame["failed"] = (~(frame[self.choice] >= self.plan.learns)).astype(float)
         tested = f"test_{self.score}"

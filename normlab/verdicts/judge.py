@@ -403,18 +403,21 @@ def _cell(rule: Rule, runs: pd.DataFrame, place: str) -> Cell:
 def crossed(rule: Compared | Interaction, runs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray] | None:
     """Whether each run is right on each test image, float64 [seeds, images] for both sides of a rule on test accuracy.
 
-    None unless every run of the comparison says it (``correct``, and ``test_images`` their number), one run a seed.
+    None unless every run of the comparison says it (``correct``), one run a seed, and all were tested on the same
+    images (``test_key``, and ``test_images`` their number). Where each seed draws its own, the spread between seeds is
+    that of images too.
     """
     if rule.metric != "test_accuracy" or (isinstance(rule, Between) and rule.ratio):
         return None
-    if not {"correct", "test_images"} <= set(runs):
+    if not {"correct", "test_images", "test_key"} <= set(runs):
         return None
     conditions = [rule.under, rule.than] if isinstance(rule, Interaction) else [{}]
     parts = [_where(_where(runs, under), side) for under in conditions for side in (rule.first, rule.second)]
     if any(part.correct.isna().any() or part.seed.duplicated().any() for part in parts):
         return None
     count = {int(images) for part in parts for images in part.test_images}
-    if len(count) != 1:
+    tested = {key for part in parts for key in part.test_key}
+    if len(count) != 1 or len(tested) != 1 or pd.isna(next(iter(tested))):
         return None
     kept = [dict(zip(part.seed, part.correct, strict=True)) for part in parts]
     seeds = sorted(set.intersection(*map(set, kept)))

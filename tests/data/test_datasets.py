@@ -69,3 +69,18 @@ def test_images_is_the_name_of_the_inputs_of_images():
     assert data.train.images is data.train.inputs
     assert torch.equal(next(data.training_images(60)), next(data.training_inputs(60)))
     assert loaded(twelve_bits()).key == data.key != loaded(twelve_bits().to(torch.int16)).key
+
+
+def test_test_samples_are_the_same_for_two_seeds_or_told_apart():
+    labels, images = torch.arange(40) % 2, torch.randint(0, 256, (40, 1, 4, 4), dtype=torch.uint8)
+    own = Part(images.flip(0), labels)  # the source brings test samples
+    config = choose("data", "digits")
+
+    def key(source, **options):
+        return load(config.model_copy(update=options), source).test_key
+
+    with_own, without = Source(("a", "b"), Part(images, labels), test=own), Source(("a", "b"), Part(images, labels))
+    assert key(with_own, split_seed=1) == key(with_own, split_seed=2)
+    assert key(with_own, split_seed=1, limit=8) != key(with_own, split_seed=2, limit=8)
+    assert key(without, split_seed=1) != key(without, split_seed=2)
+    assert key(without, split_seed=1, test_seed=0) == key(without, split_seed=2, test_seed=0)

@@ -468,7 +468,10 @@ def with_images(frame, spread, seed=0, images=400):
         for norm, skill in zip(frame.norm, frame.test_accuracy, strict=True)
     ]
     return frame.assign(
-        test_accuracy=[one.mean() for one in right], correct=[pack(one) for one in right], test_images=images
+        test_accuracy=[one.mean() for one in right],
+        correct=[pack(one) for one in right],
+        test_images=images,
+        test_key="a",
     )
 
 
@@ -498,3 +501,10 @@ def test_images_take_part_where_every_run_says_which_it_got_right(kind):
         assert (matters.p_against < 0.05) == (ninety.high < 0.05)
     some = frame.assign(correct=frame.correct.where(frame.seed != 3))
     assert verdict(some, **rule).cells[0].covers == "seeds"
+
+
+@pytest.mark.parametrize("keys", [lambda seed: f"images of seed {seed}", lambda seed: None])
+def test_images_take_part_only_where_all_runs_were_tested_on_the_same(keys):
+    frame = with_images(runs({("cnn", "a"): 0, ("cnn", "b"): 0.0}), spread=0.8)
+    (cell,) = verdict(frame.assign(test_key=[keys(seed) for seed in frame.seed]), kind="superior", **PAIR).cells
+    assert cell == verdict(frame.drop(columns="correct"), kind="superior", **PAIR).cells[0]

@@ -72,8 +72,8 @@ def main() -> None:
         "replication",
         "python benchmarks/replication.py",
         rows,
-        "both at the rates that the study chose, on the same data, network and epochs; seeds, drawn images, and the code "
-        "of network, training and statistics are others; the replication's intervals are over seeds (Student's t)",
+        "both at the rates that the study chose, on the same data, network and epochs; seeds, drawn images, code of "
+        "network, training and statistics are others; the replication's intervals are over seeds (Student's t)",
         "reliability",
     )
 

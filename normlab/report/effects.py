@@ -5,6 +5,7 @@ All of them stand in one figure, :func:`draw`, and in one table, so that a reade
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,11 @@ REFERENCE = "dataset"
 SAME = (REFERENCE, "standard", "per_channel")  # one formula, under the names of images, tables and series
 MATTERS = 1.0  # points; a difference within them is drawn in the band "does not matter"
 # In the figure, from top to bottom. A scheme that fewer than two panels have stands in the studies' own tables.
-SCHEMES = (
-    "raw", "unit", "centered", "inception", "imagenet", "dataset_mean", "per_image", "per_image_channel", "zca", "pca",
-)  # fmt: skip
+SCHEMES = {  # in the figure, from above, and how a reader calls them
+    "raw": "raw, 0 to 255", "unit": "[0, 1]", "centered": "[-0.5, 0.5]", "inception": "[-1, 1]",
+    "imagenet": "ImageNet's constants", "dataset_mean": "minus the mean alone", "per_image": "each image by itself",
+    "per_image_channel": "each channel of it", "zca": "whitened (ZCA)", "pca": "principal components",
+}  # fmt: skip
 DATA = {"CIFAR-10": "#0072B2", "flowers": "#E69F00", "photos": "#009E73", "digits": "#CC79A7"}
 OTHER_DATA = "#777777"
 PANELS = (
@@ -37,6 +40,9 @@ PANELS = (
     "pretrained, fine-tuned",
 )
 LEFT, RIGHT = -40.0, 6.0  # points: effects beyond are drawn at the edge, with an arrow
+NARROW = -8.0  # points: no panel is narrower to the left
+MANY, FEW = 10_000, 3_000  # training images from which a mark is large, and below which it is small
+PALE = 0.35  # opacity of runs with a constant rate, which a decaying one has overturned
 MARKERS = {"sgd": "o", "gd": "o", "adam": "D"}
 LINE = 0.4  # height of a mark, where the line of a scheme without marks has 1
 # What normalizes inside the networks that have no choice of it.
@@ -176,8 +182,9 @@ def write_effects(studies: Sequence[Study], results: Path, draw_it: bool = True)
 def draw(frame: pd.DataFrame, path: Path) -> None:
     """The one figure: a panel for each kind of network, a line for each scheme, a mark with its interval for each cell.
 
-    Filled marks are runs whose rate decayed to zero, open ones had a constant rate. Drawn are cells in which each
-    scheme has a rate of its own, or where the network was pretrained; in a line the largest loss stands first.
+    Filled marks are runs whose rate decayed to zero; open, pale ones had a constant rate. The more training images, the
+    larger a mark. Drawn are cells in which each scheme has a rate of its own, or where the network was pretrained; in a
+    line the largest loss stands first. Each panel has a scale of its own, to which the gray band of one point belongs.
 
     Args:
         frame: from :func:`effects`.
@@ -185,7 +192,7 @@ def draw(frame: pd.DataFrame, path: Path) -> None:
     """
     frame = frame[frame.kind == "images"]
     shown = frame.assign(panel=frame.apply(panel, axis=1)).sort_values("difference", kind="stable")
-    shown = shown[(shown.tuned | (shown.network == "pretrained")) & shown.scheme.isin(SCHEMES)]
+    shown = shown[(shown.tuned | (shown.network == "pretrained")) & shown.scheme.isin(list(SCHEMES))]
     panels = [name for name in PANELS if name in set(shown.panel)]
     schemes = [name for name in SCHEMES if name in set(shown.scheme)]
     marks = shown.groupby(["scheme", "panel"]).size().groupby("scheme").max()
@@ -204,19 +211,22 @@ def draw(frame: pd.DataFrame, path: Path) -> None:
                 first = end - height / 2 - LINE * (len(cells) - 1) / 2
                 for number, cell in enumerate(cells.itertuples()):
                     _mark(axes, cell, first + LINE * number)
-            axes.set(
-                xlim=(LEFT - 1, RIGHT + 1), ylim=(ends[-1], 0), xlabel=f"points of test accuracy minus {REFERENCE}"
-            )
+            farthest = max(LEFT, min(NARROW, shown.low[shown.panel == name].min()))
+            axes.set(xlim=(farthest - 1, RIGHT + 1), ylim=(ends[-1], 0), xlabel="points of test accuracy")
             axes.set_title(name, fontsize=10)
-            axes.set_yticks(ends - heights / 2, schemes if place % columns == 0 else [""] * len(schemes))
+            words = [SCHEMES[scheme] for scheme in schemes]
+            axes.set_yticks(ends - heights / 2, words if place % columns == 0 else [""] * len(schemes))
             axes.tick_params(axis="y", length=0)
             axes.grid(visible=False)
         _explain(np.ravel(drawn)[0].figure, list(np.ravel(drawn)[len(panels) :]), shown)
 
 
 def _mark(axes: Axes, cell: Any, height: float) -> None:
-    color = DATA.get(cell.data, OTHER_DATA)
-    style: dict[str, Any] = {"color": color, "ms": 4.5, "mfc": color if cell.schedule == "cosine" else "white", "lw": 1}
+    color, decays = DATA.get(cell.data, OTHER_DATA), cell.schedule == "cosine"
+    style: dict[str, Any] = {
+        "color": color, "mfc": color if decays else "white", "alpha": 1 if decays else PALE,
+        "ms": diameter(cell.images), "lw": 1,
+    }  # fmt: skip
     if not LEFT <= cell.difference <= RIGHT:
         edge, arrow, inward = (LEFT, "<", 0.8) if cell.difference < LEFT else (RIGHT, ">", -0.8)
         axes.plot(edge, height, arrow, **style)
@@ -225,29 +235,40 @@ def _mark(axes: Axes, cell: Any, height: float) -> None:
             fontsize=6.5, color=color,
         )  # fmt: skip
         return
-    axes.plot((max(cell.low, LEFT), min(cell.high, RIGHT)), (height, height), color=color, lw=1)
+    ends = (max(cell.low, LEFT), min(cell.high, RIGHT))
+    axes.plot(ends, (height, height), color=color, lw=1, alpha=style["alpha"])
     axes.plot(cell.difference, height, MARKERS.get(cell.optimizer, "o"), **style)
+
+
+def diameter(training: str) -> float:
+    """Of a mark, in typographic points, by the number of training images: ``45,000``; of several the largest counts.
+
+    >>> diameter("45,000"), diameter("1,295 or 2,000"), diameter("")
+    (6.5, 3.2, 3.2)
+    """
+    images = max((int(number.replace(",", "")) for number in re.findall(r"[\d,]+", training)), default=0)
+    return 6.5 if images >= MANY else 4.5 if images >= FEW else 3.2
 
 
 def _explain(drawn: Any, free: Sequence[Axes], shown: pd.DataFrame) -> None:
     """The legend, in a place without a panel or below all: data by color, optimizer by shape, schedule by filling."""
     from matplotlib.lines import Line2D
 
-    def key(label: str, marker: str = "o", color: str = "0.3", filled: bool = True) -> Line2D:
-        return Line2D(
-            [], [], marker=marker, color=color, ls="none", ms=5, mfc=color if filled else "white", label=label
-        )
+    def key(label: str, marker: str = "o", color: str = "0.3", filled: bool = True, size: float = 5) -> Line2D:
+        fill, opacity = (color, 1.0) if filled else ("white", PALE)
+        return Line2D([], [], marker=marker, color=color, ls="none", ms=size, mfc=fill, alpha=opacity, label=label)
 
     keys = [key(name, color=color) for name, color in DATA.items() if name in set(shown.data)]
     keys += [key("other data", color=OTHER_DATA)] * bool(set(shown.data) - set(DATA))
     keys += [key("SGD"), key("Adam", "D")]
     keys += [key("rate decays to zero"), key("rate constant", filled=False)]
+    keys += [key(f"{MANY:,} images and more", size=diameter(str(MANY))), key(f"fewer than {FEW:,}", size=diameter("1"))]
     if len(free):
         free[0].legend(handles=keys, loc="center", fontsize=9, handletextpad=0.3, frameon=False)
     else:
         drawn.legend(handles=keys, loc="outside lower center", ncols=len(keys), fontsize=7.5, handletextpad=0.1)
     drawn.suptitle(
-        "What a scheme costs or gains against standardizing by the data set's own statistics, each at its best rate "
-        "(95% intervals; gray: within one point)",
+        "Against standardizing by the data set's own statistics, each at its best rate: left of the line is worse "
+        "(95% intervals; gray band: within one point)",
         fontsize=11,
     )

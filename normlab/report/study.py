@@ -19,6 +19,7 @@ from normlab.data import open_source
 from normlab.errors import ConfigError, DataError, NormlabError
 from normlab.record import Stored, store
 from normlab.verdicts import Claim
+from normlab.verdicts.chosen import best_rates, with_failures
 
 MEASUREMENTS = "measurements.jsonl"
 
@@ -227,12 +228,7 @@ class Study:
         if {"provenance.images.test", "provenance.test_key"} <= set(frame):  # with ``correct``: right on which of them
             frame["test_images"] = frame["provenance.images.test"]
             frame["test_key"] = frame["provenance.test_key"]
-        frame["diverged"] = (frame.status == "diverged").astype(float)
-        frame["failed"] = (~(frame[self.choice] >= self.plan.learns)).astype(float)
-        tested = f"test_{self.score}"
-        score = frame.groupby([*self.factors, "norm", "lr"])[tested]
-        frame["seed_deviation"] = (frame[tested] - score.transform("median")).abs()
-        return frame
+        return with_failures(frame, self.cells, self.choice, f"test_{self.score}", self.plan.learns)
 
     @cached_property
     def measurements(self) -> pd.DataFrame:
@@ -268,6 +264,11 @@ class Study:
         frame = record.frame(self.records)
         return [column for column in columns if column in frame and frame[column].map(_text).nunique() > 1]
 
+    @property
+    def cells(self) -> list[str]:
+        """The factors and the scheme: what has a learning rate of its own."""
+        return [*self.factors, "norm"]
+
     @cached_property
     def rates(self) -> list[float]:
         """The learning rates of the grid that the runs were given; none where each run finds its own."""
@@ -286,21 +287,8 @@ class Study:
 
     @cached_property
     def best_rates(self) -> pd.DataFrame:
-        """The best learning rate of each scheme in each cell: columns of the factors, norm and lr.
-
-        It has the highest mean of the final validation accuracy over the seeds, in which a run that diverged counts 0;
-        a rate with fewer seeds than another does not take part, and no run that is there to confirm the choice. Of
-        rates with the same score it is the lowest.
-        """
-        runs = self.runs[~self.confirms]
-        score = runs[self.choice].where(runs.status == "finished", 0.0)
-        keys = [*self.factors, "norm"]
-        scored = runs.assign(score=score).groupby([*keys, "lr"]).score
-        means = pd.DataFrame({"score": scored.mean(), "seeds": scored.size()}).reset_index()
-        # A rate that few seeds have tried yet must not win by their luck.
-        means = means[means.seeds == means.groupby(keys).seeds.transform("max")]
-        best = means[means.score >= means.groupby(keys).score.transform("max") - record.SAME_SCORE]
-        return best.loc[best.groupby(keys).lr.idxmin(), [*keys, "lr"]]
+        """The best learning rate of each scheme in each cell, by the runs that are not there to confirm the choice."""
+        return best_rates(self.runs[~self.confirms], self.cells, self.choice)
 
     def compared_rates(self, configs: Sequence[Config]) -> list[set[float]]:
         """For each run the learning rates at which its scheme is compared in its cell: the best, and the common one."""
@@ -314,7 +302,7 @@ class Study:
         ]
         frame = record.frame(rows)
         frame = frame.assign(**{column: frame[column].map(_text) for column in self.factors})
-        best = frame.merge(self.best_rates, on=[*self.factors, "norm"])
+        best = frame.merge(self.best_rates, on=self.cells)
         found = [set() if self.plan.common_lr is None else {self.plan.common_lr} for _ in configs]
         for place, lr in zip(best.place, best.lr, strict=True):
             found[place].add(lr)

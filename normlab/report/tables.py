@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
@@ -23,6 +22,7 @@ from normlab.statistics import (
     time_to_target,
 )
 from normlab.verdicts import Cell, Rate, Verdict
+from normlab.verdicts.chosen import at_chosen_rates, ranges
 from normlab.verdicts.judge import crossed
 from normlab.verdicts.rules import Superior
 
@@ -33,62 +33,15 @@ TEXTS = {"text", "sms", "sms_like"}
 def at_rates(study: Study) -> dict[Rate, pd.DataFrame]:
     """The runs at the common learning rate, at each scheme's best, and all of them; and the rates that train.
 
-    The best rate of a scheme is :attr:`Study.best_rates`. Where a study has seeds to confirm, and all of its cells have
-    some, their runs stand there and at the common rate, and those that chose do not. Without several rates in the
-    grid all are the same runs.
+    See :mod:`normlab.verdicts.chosen`. Without several rates in the grid, and without seeds to confirm, all are the
+    same runs.
     """
-    runs = study.runs
+    runs, cells = study.runs, study.cells
+    trained = ranges(runs[~study.confirms], cells, study.choice)
     if not study.sweeps_rates and not study.plan.confirm:
-        return {"all": runs, "common": runs, "best": runs, "range": ranges(study)}
-    chosen, confirming = runs[~study.confirms], runs[study.confirms]
-    cells = [*study.factors, "norm"]
-    best, confirmed = (part.merge(study.best_rates, on=[*cells, "lr"]) for part in (chosen, confirming))
-    common, common_confirmed = (_at(part, study.plan.common_lr) for part in (chosen, confirming))
-    whole = len(study.best_rates)
-    if len(confirmed[cells].drop_duplicates()) == whole:
-        best = confirmed
-    if len(common_confirmed[cells].drop_duplicates()) == whole:
-        common = common_confirmed
-    order = list(runs.norm.unique())
-    return {
-        "all": chosen,
-        "common": common,
-        "best": best.sort_values("norm", key=lambda s: s.map(order.index), kind="stable"),
-        "range": ranges(study),
-    }
-
-
-def _at(runs: pd.DataFrame, rate: float | None) -> pd.DataFrame:
-    """The runs at one learning rate; none at None."""
-    return runs[np.isclose(runs.lr.astype(float), rate, rtol=1e-9, atol=0)] if rate else runs.iloc[:0]
-
-
-def ranges(study: Study) -> pd.DataFrame:
-    """The learning rates at which each scheme trains, a row for each seed in each cell of the study.
-
-    Columns: the cell's factors, norm, seed, rates (in the grid), trained (share of them at which the run did not fail);
-    smallest_rate and largest_rate of those, largest_rate_at_end (whether it is the grid's largest), and decades between
-    them; best_rate, of the highest final validation accuracy. NaN where none trained. The grid's own ends bound them.
-    """
-    rows = []
-    for values, part in study.runs[~study.confirms].groupby([*study.factors, "norm", "seed"], sort=False):
-        trained = part[part.failed == 0]
-        rates = trained.lr.astype(float)
-        best = float(rates.to_numpy()[trained[study.choice].to_numpy().argmax()]) if len(trained) else math.nan
-        rows.append(
-            {
-                **dict(zip([*study.factors, "norm", "seed"], values, strict=True)),
-                "status": "finished",
-                "rates": len(part),
-                "trained": len(trained) / len(part),
-                "smallest_rate": rates.min(),
-                "largest_rate": rates.max(),
-                "largest_rate_at_end": bool(rates.max() == part.lr.astype(float).max()),
-                "decades": math.log10(rates.max() / rates.min()) if len(trained) else math.nan,
-                "best_rate": best,
-            }
-        )
-    return pd.DataFrame(rows)
+        return {"all": runs, "common": runs, "best": runs, "range": trained}
+    chosen = at_chosen_rates(runs, study.confirms, cells, study.best_rates, study.plan.common_lr)
+    return {**chosen, "range": trained}
 
 
 def wide(study: Study, runs: pd.DataFrame) -> pd.DataFrame:

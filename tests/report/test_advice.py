@@ -10,7 +10,7 @@ from normlab import tables
 from normlab.errors import ConfigError
 from normlab.report import advice, study
 from normlab.report.advice import write_advice
-from normlab.report.effects import LEFT, PANELS, RIGHT, _mark, effects, panel, write_effects
+from normlab.report.effects import DATA, LEFT, PANELS, RIGHT, _mark, effects, panel, write_effects
 from normlab.report.numbers import Numbers
 from normlab.report.tables import at_rates, differences, wide
 from tests.report.planted_records import OVERRIDES, plant
@@ -66,12 +66,25 @@ def test_effects_are_the_differences_from_the_data_sets_own_statistics(made, tmp
 @pytest.mark.parametrize(("points", "place", "text"), [(21.9, RIGHT, ["+22"]), (-56.6, LEFT, ["-57"]), (4.9, 4.9, [])])
 def test_an_effect_beyond_the_figure_is_drawn_at_its_edge_with_its_number(points, place, text):
     axes = Figure().subplots()
-    cell = {"data": "photos", "schedule": "cosine", "init": "he", "optimizer": "sgd"}
+    cell = {"data": "photos", "schedule": "cosine", "init": "he", "optimizer": "sgd", "images": "2,000"}
     _mark(axes, SimpleNamespace(**cell, difference=points, low=points - 9, high=points + 9), 0.0)
     drawn = [x for line in axes.lines for x in line.get_xdata()]
     assert place in drawn
     assert all(LEFT <= x <= RIGHT for x in drawn)
     assert [one.get_text() for one in axes.texts] == text
+
+
+def test_what_weighs_more_is_drawn_larger_and_darker():
+    def mark(**changes):
+        axes = Figure().subplots()
+        cell = {"data": "digits", "schedule": "cosine", "optimizer": "sgd", "images": "2,000", **changes}
+        _mark(axes, SimpleNamespace(**cell, difference=0.0, low=-1.0, high=1.0), 0.0)
+        return axes.lines[-1]
+
+    sizes = [mark(images=images).get_markersize() for images in ("400", "6,000", "45,000", "400 and 20,000")]
+    assert sizes[0] < sizes[1] < sizes[2] == sizes[3]
+    assert mark(schedule="constant").get_alpha() < mark().get_alpha() == 1
+    assert (mark(schedule="constant").get_markerfacecolor(), mark().get_markerfacecolor()) == ("white", DATA["digits"])
 
 
 def test_the_page_waits_for_its_studies_and_quotes_them(made, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The table of anchors: what was published, what is measured here, and whether it lies within the published spread.
+"""The table of anchors: what was published, what is measured here, and whether it lies within the bounds.
 
 ``experiments/STUDY/published.yaml`` has for each claim what was ``published``, its ``spread`` and its ``source``, and
 ``ours``, a template of :mod:`normlab.report.findings`. The answer is the verdict on the
@@ -7,7 +7,7 @@ claim, whose rules are in the plan.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import yaml
@@ -19,6 +19,7 @@ from normlab.report.study import Study
 from normlab.report.tables import render as markdown
 from normlab.verdicts import Verdict
 
+WITHIN_BOUNDS = "within the bounds set beforehand?"
 WITHIN = {"holds": "yes", "refuted": "no", "not tested": "not measured yet"}
 
 
@@ -50,6 +51,8 @@ def anchors(name: str, folder: Path = EXPERIMENTS) -> dict[str, Anchor]:
 def table(study: Study, verdicts: Sequence[Verdict], folder: Path = EXPERIMENTS, *, short: bool = False) -> str:
     """Published, ours, within: a line for each anchor, as Markdown; empty for a study without anchors.
 
+    The bounds are those of the rules, which stood before the measurement; where a spread was published, they are it.
+
     Args:
         study: with its measurements.
         verdicts: on its claims.
@@ -64,8 +67,8 @@ def table(study: Study, verdicts: Sequence[Verdict], folder: Path = EXPERIMENTS,
         raise ConfigError(f"experiments/{study.name}/published.yaml: the study has no claim {sorted(unknown)[0]}")
     if not known:
         return ""
-    columns = ("anchor", "published", "ours", "within the published spread?")
-    rows: dict[str, list[str]] = {key: [] for key in columns + (() if short else ("spread", "source"))}
+    columns = ("anchor", "published", "ours", WITHIN_BOUNDS)
+    rows: dict[str, list[str]] = {key: [] for key in columns + (() if short else ("bounds", "source"))}
     for claim, anchor in known.items():
         verdict = judged[claim]
         tested = all(cell.result != "not tested" for cell in verdict.cells)
@@ -73,11 +76,25 @@ def table(study: Study, verdicts: Sequence[Verdict], folder: Path = EXPERIMENTS,
         rows["anchor"].append(claim)
         rows["published"].append(anchor.published)
         rows["ours"].append(render(study, verdicts, anchor.ours) if tested else "-")
-        rows["within the published spread?"].append(WITHIN.get(answer, verdict.conclusion.text))
+        rows[WITHIN_BOUNDS].append(WITHIN.get(answer, verdict.conclusion.text))
         if not short:
-            rows["spread"].append(anchor.spread)
+            rows["bounds"].append(anchor.spread)
             rows["source"].append(anchor.source)
-    return markdown(rows, "github")
+    return f"{count(known, rows[WITHIN_BOUNDS])}\n\n{markdown(rows, 'github')}"
+
+
+def count(names: Iterable[str], answers: Sequence[str]) -> str:
+    """How many are within the bounds, and which are not.
+
+    >>> count(["I1", "I2", "F1"], ["no", "yes", "undecided (power 5%)"])
+    'Within the bounds: 1 of 3. Not: I1. Open: F1.'
+    """
+    by_answer: dict[str, list[str]] = {}
+    for name, answer in zip(names, answers, strict=True):
+        by_answer.setdefault(answer if answer in ("yes", "no") else "open", []).append(name)
+    text = f"Within the bounds: {len(by_answer.get('yes', []))} of {len(answers)}."
+    text += f" Not: {', '.join(by_answer['no'])}." if "no" in by_answer else ""
+    return text + (f" Open: {', '.join(by_answer['open'])}." if "open" in by_answer else "")
 
 
 def section(study: Study, verdicts: Sequence[Verdict]) -> list[str]:

@@ -33,14 +33,16 @@ def cells(text):
 
 def test_each_anchor_stands_beside_ours_with_the_answer(planted):
     planned, verdicts, folder = planted
-    _, _, *rows = cells(anchors.table(planned, verdicts, folder))
+    summary, _, *lines = anchors.table(planned, verdicts, folder).splitlines()
+    assert summary == "Within the bounds: 1 of 3. Not: X2. Open: X3."
+    _, _, *rows = cells("\n".join(lines))
     assert rows == [
         ["X1", "0.5", "0.55", "yes", "within 0.1", "a paper"],
         ["X2", "0.5", "0.75", "no", "within 0.1", "a paper"],
         ["X3", "0.5", "-", "not measured yet", "within 0.1", "a paper"],
     ]
-    short = cells(anchors.table(planned, verdicts, folder, short=True))
-    assert short[0] == ["anchor", "published", "ours", "within the published spread?"]
+    short = cells(anchors.table(planned, verdicts, folder, short=True).partition("\n\n")[2])
+    assert short[0] == ["anchor", "published", "ours", "within the bounds set beforehand?"]
     assert [row[:4] for row in rows] == short[2:]
 
 

@@ -25,8 +25,7 @@ def table(frame: pd.DataFrame, form: str = "simple") -> str:
     for key, heading in keys.items():
         columns = zip(frame[key], frame[f"{key}_low"], frame[f"{key}_high"], strict=True)
         points = key == "difference"  # a difference of shares is no percentage of anything
-        cells = [percent(value, low, high, sign=points) for value, low, high in columns]
-        shown[heading] = [cell.replace("%", "") for cell in cells] if points else cells
+        shown[heading] = [percent(value, low, high, sign=points) for value, low, high in columns]
     return tabulate(shown, "keys", tablefmt=form, disable_numparse=True)
 
 

@@ -105,11 +105,11 @@ def section(study: Study, variants: Mapping[str, Study]) -> list[str]:
                     "changed": [words[change] for change in frame.change],
                     **{tables.heading(factor): list(map(str, frame[factor])) for factor in study.factors},
                     "scheme": list(frame.norm),
-                    "as studied": [
+                    "as studied, points": [
                         tables.percent(*row, sign=True)
                         for row in zip(frame.difference, frame.low, frame.high, strict=True)
                     ],
-                    "changed to": [
+                    "changed to, points": [
                         tables.percent(*row, sign=True)
                         for row in zip(frame.changed, frame.changed_low, frame.changed_high, strict=True)
                     ],

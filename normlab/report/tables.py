@@ -230,7 +230,7 @@ def shown_differences(study: Study, frame: pd.DataFrame) -> dict[str, list[str]]
     return {
         **{heading(factor): list(map(str, frame[factor])) for factor in study.factors},
         "scheme": list(frame.norm),
-        f"minus {study.reference}": [
+        f"minus {study.reference}, points": [
             percent(d, low, high, sign=True)
             for d, low, high in zip(frame.difference, frame.low, frame.high, strict=True)
         ],
@@ -248,16 +248,18 @@ def shown_differences(study: Study, frame: pd.DataFrame) -> dict[str, list[str]]
 
 
 def percent(value: float, low: float, high: float, sign: bool = False) -> str:
-    """A share with its interval, in percent.
+    """A share with its interval, in percent; with a sign a difference of shares, in points, which its column names.
 
     >>> percent(0.5, 0.4, 0.61), percent(0.5, float("nan"), float("nan")), percent(float("nan"), 0, 0)
     ('50.0% [40.0, 61.0]', '50.0%', '-')
+    >>> percent(-0.123, -0.2, -0.05, sign=True)
+    '-12.3 [-20.0, -5.0]'
     """
     if math.isnan(value):
         return "-"
     form = "+.1f" if sign else ".1f"
     ends = f" [{100 * low:{form}}, {100 * high:{form}}]" * (low < high)  # none of one value, or of equal ones
-    return f"{100 * value:{form}}%{ends}"
+    return f"{100 * value:{form}}{'' if sign else '%'}{ends}"
 
 
 def interval(found: Interval) -> str:

@@ -24,7 +24,7 @@ from normlab.report import ledger, study
 from normlab.report.document import ONE_SPLIT, OWN_SPLITS, seeds_draw
 from normlab.report.origin import origin
 from normlab.report.page import write_page
-from normlab.report.tables import at_rates, differences, percent, shown_wide, wide
+from normlab.report.tables import at_rates, differences, shown_wide, wide
 from normlab.verdicts import Claim, Verdict
 from tests.report.planted_records import BEST, OVERRIDES, RATES, plant
 
@@ -302,10 +302,6 @@ def test_a_bad_plan_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr("normlab.config.EXPERIMENTS", tmp_path)
     with pytest.raises(ConfigError, match=r"refrence: unknown key; did you mean reference\?"):
         study.plan("bad")
-
-
-def test_percent():
-    assert percent(-0.123, -0.2, -0.05, sign=True) == "-12.3% [-20.0, -5.0]"
 
 
 class Page(HTMLParser):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -27,7 +28,7 @@ class Entry(Section):
     id: str
     statement: str
     source: str
-    untested: str = ""  # why no study tests it
+    untested: str = ""  # why no study tests it, or what part of it none does
 
 
 def entries() -> Mapping[str, Entry]:
@@ -58,10 +59,18 @@ def judged_by(studies: Sequence[tuple[Study, list[Verdict]]]) -> dict[str, list[
 
 
 def verdict_of(judged: Sequence[tuple[Study, Verdict]]) -> Conclusion:
-    """The answer to a claim from those of all its studies; see :func:`normlab.verdicts.conclusion.join`."""
+    """The answer to a claim from those of all its studies; see :func:`normlab.verdicts.conclusion.join`.
+
+    A part of the claim that no study tests is named behind it.
+    """
     if len(judged) == 1:
-        return judged[0][1].conclusion
-    return join({study.name: [cell.part for cell in verdict.cells] for study, verdict in judged})
+        found = judged[0][1].conclusion
+    else:
+        found = join({study.name: [cell.part for cell in verdict.cells] for study, verdict in judged})
+    entry = entries().get(judged[0][1].claim.id)
+    if entry is None or not entry.untested or found.result == "not tested":
+        return found
+    return replace(found, detail="; ".join(filter(None, [found.detail, f"not tested: {entry.untested}"])))
 
 
 def tally(judged: Sequence[tuple[Study, Verdict]]) -> str:

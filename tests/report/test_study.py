@@ -384,6 +384,10 @@ def test_the_ledger_has_every_claim_once_with_its_verdict(made, planted, tmp_pat
     idle = Verdict(other.claim, (replace(cell, result="not tested", why="no runs"),))
     text = ledger.write_ledger([(cnn, [idle]), (vit, [other])], tmp_path).read_text()
     assert "## C01: holds (not tested in on_cnn)" in text
+    # What no study tests of a claim is named behind what was found of the rest.
+    half = check(Claim, claim.model_dump() | {"id": "C19"})
+    text = ledger.write_ledger([(cnn, [Verdict(half, (cell,))])], tmp_path).read_text()
+    assert "## C19: holds (not tested: that images need centring)" in text
 
 
 def rows_of(*, data, factor=2.0, note=None):

@@ -31,13 +31,16 @@ CONTRASTS: dict[str, tuple[str, dict[str, str]]] = {
 def compare(name: str) -> list[dict[str, Any]]:
     """A row for each scheme of a contrast: its difference from ``dataset`` here and there, in points."""
     study_name, cell = CONTRASTS[name]
-    runs = pd.DataFrame(json.loads((ROOT / "replication" / "runs" / f"{name}.json").read_text())["runs"])
+    file = ROOT / "replication" / "runs" / f"{name}.json"
+    if not file.is_file():
+        raise SystemExit(f"{file.relative_to(ROOT)} is missing: replication/README.md has the command that makes it")
+    runs = pd.DataFrame(json.loads(file.read_text())["runs"])
     runs = runs[runs.seed < 1000]  # those from 1000 on chose a rate
     by_seed = runs.pivot(index="seed", columns="scheme", values="test")
     rates = runs.groupby("scheme").rate.first()
     study = load(study_name, ROOT / "runs", ROOT / "results" / study_name)
     best = at_rates(study)["best"]
-    chosen, ours = wide(study, best), differences(study, best)
+    chosen, ours = wide(study, best), differences(study, best, REFERENCE)
     for key, value in cell.items():
         chosen, ours = chosen[chosen[key] == value], ours[ours[key] == value]
     rows = []
@@ -53,9 +56,9 @@ def compare(name: str) -> list[dict[str, Any]]:
                 "scheme minus dataset": scheme,
                 "rates": f"{rates[scheme]:g} and {rates[REFERENCE]:g}",
                 "normlab, points [95%]": _points(own.difference, own.low, own.high),
-                "n": int(own.n),
+                "n, normlab": int(own.n),
                 "replication, points [95%]": _points(found.estimate, found.low, found.high),
-                "n of it": found.n,
+                "n, replication": found.n,
                 "intervals overlap": "yes" if found.low <= own.high and own.low <= found.high else "no",
             }
         )

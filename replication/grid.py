@@ -61,6 +61,11 @@ def compare(
     """
     if not options.quick and options.folder is None:
         raise SystemExit("give the folder with train/ and test/, or --quick")
+    at = dict(options.at)
+    if len(at) < len(options.at) or not at.keys() <= {*options.schemes, REFERENCE}:
+        raise SystemExit("--at: one rate for each of the schemes that are trained")
+    if at and len(cells) > 1:
+        raise SystemExit(f"--at: a rate is one row's, not that of {', '.join(cells)}: choose one")
     sources = digits() if options.quick else read(options.folder)
     seeds, epochs = (2, 3) if options.quick else (options.seeds, options.epochs)
     choosing = range(CHOOSING, CHOOSING + options.choosing)
@@ -77,7 +82,7 @@ def compare(
         recipe = base._replace(network=options.network, epochs=epochs, batch=options.batch)
         tests: dict[Scheme, list[dict[str, Any]]] = {}
         for scheme in dict.fromkeys([*options.schemes, REFERENCE]):
-            rates = [dict(options.at)[scheme]] if scheme in dict(options.at) else candidates
+            rates = [at[scheme]] if scheme in at else candidates
             best = max(
                 rates,
                 key=lambda rate, scheme=scheme: sum(

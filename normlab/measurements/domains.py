@@ -1,4 +1,4 @@
-"""Whether constants that were fitted elsewhere standardize other domains: claim B09."""
+"""Whether constants that were fitted elsewhere standardize other domains: claim DO1."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class Provenance(_Part):
         device, device_name: the device that PyTorch trained on, and the name of the GPU if it is one.
         threads: of PyTorch.
         data_key: hash of the images, labels and splits as they were trained on.
-        test_key: hash of the test samples, in their order; None in records from before December 2026.
+        test_key: hash of the test samples, in their order; None where it was neither recorded nor computed afterwards.
         data_notes: how the files were changed.
         images: number of images in each split.
     """

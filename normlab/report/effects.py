@@ -195,6 +195,8 @@ def draw(frame: pd.DataFrame, path: Path) -> None:
     shown = shown[(shown.tuned | (shown.network == "pretrained")) & shown.scheme.isin(list(SCHEMES))]
     panels = [name for name in PANELS if name in set(shown.panel)]
     schemes = [name for name in SCHEMES if name in set(shown.scheme)]
+    if not panels:
+        return
     marks = shown.groupby(["scheme", "panel"]).size().groupby("scheme").max()
     heights = np.array([max(1.0, LINE * (marks[scheme] + 1)) for scheme in schemes])
     ends = np.cumsum(heights)  # downwards

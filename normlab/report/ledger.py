@@ -96,8 +96,15 @@ def write_ledger(verdicts: Sequence[tuple[Study, list[Verdict]]], results: Path)
     """Write ``claims.md``: statement, source's value, verdict, numbers, study and command of every claim."""
     judged = judged_by(verdicts)
     ledger = entries()
-    waiting = {claim.id: name for name in studies() for claim in plan(name).claims}
-    of_claims = {id_: answer_to(entry, judged.get(id_, []), waiting.get(id_)) for id_, entry in ledger.items()}
+    planned: dict[str, list[str]] = {}
+    for name in studies():
+        for claim in plan(name).claims:
+            planned.setdefault(claim.id, []).append(name)
+    waiting = {
+        id_: [name for name in planned.get(id_, []) if name not in {study.name for study, _ in judged.get(id_, [])}]
+        for id_ in ledger
+    }
+    of_claims = {id_: answer_to(entry, judged.get(id_, []), waiting[id_]) for id_, entry in ledger.items()}
     counts = Counter(found.result for found in of_claims.values())
     lines = [
         "# Claims",
@@ -108,31 +115,38 @@ def write_ledger(verdicts: Sequence[tuple[Study, list[Verdict]]], results: Path)
         "",
         "- **holds**: every rule of the claim holds, in every cell: each combination of study, network, data and rate.",
         "- **holds if** CONDITION: in these cells all of its rules hold; where it is refuted and where it is undecided "
-        "stands behind it. Each study is a place of its own: studies differ in more than one thing.",
-        "- **refuted**: one of its rules is refuted, and no cell holds; the refuted rules stand in brackets.",
-        "- **undecided**: no cell holds, and none is refuted. Power is the chance that the runs had to show the rule "
-        "if the named effect were true; n, the seeds that give a chance of 90%, if they vary as these did.",
-        "- **not tested**: the reason stands in brackets. A study that was not run is named, and decides nothing.",
+        "stands behind it. Each study is a place of its own, with rules of its own: studies differ in many things.",
+        "- **refuted**: one of its rules is refuted, or a gain is shown to be smaller than what matters, and in no "
+        "cell do all rules hold; the refuted rules stand in brackets.",
+        "- **undecided**: in no cell do all rules hold, and none is refuted. Power is the chance that the runs had to "
+        "show the rule if the named effect were true; n, the seeds that give a chance of 90%, if they vary as these "
+        "did.",
+        "- **not tested**: the reason stands in brackets. Studies that were not run stand in the last column.",
         "",
         f"All tests are one-sided at {ALPHA:.0%}, for a rule and for its opposite, and corrected by Holm's method "
         "within a claim and a study. What would be open if the tests of all studies of a claim were corrected as one "
         "is named with the claim. Intervals are of 95% and uncorrected; they are over seeds, and over images where it "
-        "is said. Effects are those of a claim's first rule; of several cells the least and the largest, of accuracies "
-        "as shares of one: 0.02 is two points.",
+        "is said. Effects are those of a claim's first rule that has a value; of several cells the least and the "
+        "largest, of accuracies as shares of one: 0.02 is two points.",
         "",
         render(
             {
                 "id": list(ledger),
                 "statement": [entry.statement for entry in ledger.values()],
                 "the source's value": [entry.source for entry in ledger.values()],
-                "effect [interval], n": [found_by(judged.get(id_, [])) for id_ in ledger],
+                "effect [interval], n": ["<br>".join(effects_found(judged.get(id_, []))) or "-" for id_ in ledger],
                 "verdict": [
                     f"**{found.result}**{found.text.removeprefix(found.result)}" for found in of_claims.values()
                 ],
-                "cells": [tallies(judged.get(id_, [])) for id_ in ledger],
+                "tests": [tallies(judged.get(id_, [])) for id_ in ledger],
                 "study": [
-                    "<br>".join(_study(study) for study, _ in judged.get(id_, []))
-                    or (f"{waiting[id_]}, not run yet" if id_ in waiting else "-")
+                    "<br>".join(
+                        [
+                            *(_study(study) for study, _ in judged.get(id_, [])),
+                            *(f"{name}, not run yet" for name in waiting[id_]),
+                        ]
+                    )
+                    or "-"
                     for id_ in ledger
                 ],
             },
@@ -148,10 +162,10 @@ def write_ledger(verdicts: Sequence[tuple[Study, list[Verdict]]], results: Path)
     return path
 
 
-def found_by(judged: Sequence[tuple[Study, Verdict]]) -> str:
-    """The effect that each study found; a line each."""
-    several = len(judged) > 1
-    return "<br>".join(f"{study.name}: " * several + (headline(verdict) or "-") for study, verdict in judged) or "-"
+def effects_found(judged: Sequence[tuple[Study, Verdict]]) -> list[str]:
+    """The effect that each study found, those that have one."""
+    found = [(study.name, headline(verdict)) for study, verdict in judged]
+    return [f"{name}: " * (len(judged) > 1) + text for name, text in found if text]
 
 
 def _study(study: Study) -> str:
@@ -159,11 +173,11 @@ def _study(study: Study) -> str:
     return f"[{study.name}]({study.name}/README.md)" + f" ({about})" * bool(about)
 
 
-def answer_to(entry: Entry, judged: Sequence[tuple[Study, Verdict]], waiting: str | None = None) -> Conclusion:
+def answer_to(entry: Entry, judged: Sequence[tuple[Study, Verdict]], waiting: Sequence[str] = ()) -> Conclusion:
     """The answer to a claim of the ledger, and why it has none."""
     if judged:
         return verdict_of(judged)
-    return Conclusion("not tested", entry.untested or (f"{waiting} was not run" if waiting else UNTESTED))
+    return Conclusion("not tested", entry.untested or (f"{' and '.join(waiting)} was not run" if waiting else UNTESTED))
 
 
 def told(entry: Entry, judged: Sequence[tuple[Study, Verdict]]) -> list[str]:

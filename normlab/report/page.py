@@ -26,7 +26,7 @@ from normlab.files import write_whole
 from normlab.record import provenance
 from normlab.report.advice import answer
 from normlab.report.effects import LEFT, MATTERS, RIGHT, effects
-from normlab.report.ledger import entries, found_by, judged_by, verdict_of
+from normlab.report.ledger import effects_found, entries, judged_by, verdict_of
 from normlab.report.numbers import Numbers
 from normlab.report.study import Study
 from normlab.verdicts import Verdict
@@ -84,7 +84,7 @@ def write_page(studies: list[tuple[Study, list[Verdict]]], results: Path) -> Pat
             "statement": known[id_].statement if id_ in known else judged[0][1].claim.statement,
             "result": verdict_of(judged).result,
             "text": verdict_of(judged).text,
-            "effect": found_by(judged).split("<br>"),
+            "effect": effects_found(judged),
             "under": "; ".join(dict.fromkeys(filter(None, (numbers.conditions(study.name) for study, _ in judged)))),
             "studies": [study.name for study, _ in judged],
         }

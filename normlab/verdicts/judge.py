@@ -49,6 +49,8 @@ from normlab.verdicts.rules import (
 )
 
 ROOT = "config.data.root"  # of a folder
+STORED = 1e-9  # relative rounding of a number in the records, which keep nine digits
+COUNTED = ("diverged", "failed")  # shares of runs
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ class Strength:
             (of what is no accuracy, by one deviation of the differences); of one with two bounds, their middle.
         deviation: standard deviation of the paired differences.
         power: the chance to show the rule with these pairs if the effect is true, at the strictest level of Holm's.
-        needed: pairs that have 90% power; infinite where no number has. Of tests over images too, as if more seeds
+        needed: pairs that have 90% power; infinite where no number has. Where there were as many and the test is open,
+            those for the estimate as the truth. Of tests over images too, as if more seeds
             narrowed all of the interval: more may be needed, or more images.
     """
 
@@ -79,7 +82,7 @@ class Cell:
         interval: the difference of the means with its 95% interval; of ``within``, mean and range of the values.
         p_for: one-sided p of the rule.
         p_against: one-sided p of its opposite.
-        p: the smaller of both, corrected for all tests of the claim.
+        p: of the result, or the smaller of both where there is none; corrected for all tests of the claim.
         result: what follows.
         lost: pairs that were left out because a run diverged.
         at_least: runs whose value is only known to be as large or larger: they missed a target, or trained at the
@@ -170,11 +173,12 @@ def open_together(verdicts: Sequence[Verdict]) -> list[tuple[Verdict, Cell]]:
     """
     tested = [(verdict, cell) for verdict in verdicts for cell in verdict.cells]
     corrected = holm([min(cell.p_for, cell.p_against) for _, cell in tested]).tolist() if tested else []
-    return [
-        (verdict, replace(cell, p=p))
-        for (verdict, cell), p in zip(tested, corrected, strict=True)
-        if cell.result in ("holds", "refuted") and p > ALPHA
-    ]
+    found = []
+    for (verdict, cell), p in zip(tested, corrected, strict=True):
+        if cell.result in ("holds", "refuted") and not math.isnan(p):
+            decisive = _corrected(cell.p_for if cell.result == "holds" else cell.p_against, replace(cell, p=p))
+            found += [(verdict, replace(cell, p=decisive))] * (decisive > ALPHA)
+    return found
 
 
 def _decided(rule: Rule, cell: Cell, tests: int, margin: float) -> Cell:
@@ -184,26 +188,27 @@ def _decided(rule: Rule, cell: Cell, tests: int, margin: float) -> Cell:
     known = cell.at_least == 0 and cell.deviation > 0
     strength = None if not known else strength_of(rule, cell.deviation, cell.interval.n, tests, margin)
     if cell.p <= ALPHA:
-        refuted = cell.p_against <= cell.p_for or _too_small(rule, cell)
-        return replace(cell, strength=strength, result="refuted" if refuted else "holds")
+        against = _corrected(cell.p_against, cell)
+        if cell.p_for < cell.p_against and _matters(rule) and against <= ALPHA:
+            why = "there, and smaller than what matters"
+            return replace(cell, strength=strength, result="refuted", p=against, why=why)
+        return replace(cell, strength=strength, result="holds" if cell.p_for < cell.p_against else "refuted")
     if strength is not None:
-        return replace(cell, strength=strength, why=_why_open(rule, strength, tests, cell.interval))
+        why, needed = _why_open(rule, strength, tests, cell.interval)
+        return replace(cell, strength=replace(strength, needed=needed), why=why)
     why = f"{cell.at_least} runs are only known from below"
-    return replace(
-        cell, why=why if cell.at_least else f"all {cell.interval.n} differences are {cell.interval.estimate:g}"
-    )
+    what = "ratios" if isinstance(rule, Between) and rule.ratio else "differences"
+    return replace(cell, why=why if cell.at_least else f"all {cell.interval.n} {what} are {cell.interval.estimate:g}")
 
 
-def _too_small(rule: Compared | Interaction, cell: Cell) -> bool:
-    """Whether a gain that is shown to be there is also shown to be smaller than what matters.
+def _corrected(p: float, cell: Cell) -> float:
+    """One of a cell's two p, corrected by the factor that Holm's method has for the cell.
 
-    Both tests can reject, because a gain between the rule's margin and what matters is beyond both bounds. The rule
-    is then refuted: it asks for a gain that matters.
+    A gain between a rule's margin and what matters is beyond both bounds, so both tests can reject. The rule is then
+    refuted: it asks for a gain that matters.
     """
-    if not _matters(rule):
-        return False
-    correction = cell.p / min(cell.p_for, cell.p_against) if cell.p > 0 else 1.0  # Holm's factor of this test
-    return cell.p_against * correction <= ALPHA
+    smaller = min(cell.p_for, cell.p_against)
+    return min(1.0, p * cell.p / smaller) if smaller > 0 else p
 
 
 def foresee(
@@ -274,22 +279,24 @@ def bounds(rule: Compared | Interaction) -> tuple[float, float]:
     return (math.log(rule.low), math.log(high)) if rule.ratio else (rule.low, high)
 
 
-def _why_open(rule: Compared | Interaction, strength: Strength, tests: int, found: Interval) -> str:
-    """What the test could have seen; where that was enough, the truth lies near a bound, and takes more."""
+def _why_open(rule: Compared | Interaction, strength: Strength, tests: int, found: Interval) -> tuple[str, float]:
+    """What the test could have seen, and the pairs needed; where there were enough, the truth lies near a bound."""
     ratio = isinstance(rule, Between) and rule.ratio
     what = "ratio" if ratio else "difference"
     power_ = f"power {strength.power:.0%} for a true {what} of {strength.effect:.3g}"
     if found.n < strength.needed:
-        return f"{power_}, {_pairs(strength.needed)} for {POWER:.0%}"
+        return f"{power_}, {_pairs(strength.needed)} for {POWER:.0%}", strength.needed
     low, high = bounds(rule)
     truth = math.log(found.estimate) if ratio else found.estimate
-    if truth <= low:  # to show the opposite
-        low, high = -math.inf, low
+    enough = low + _matters(rule)
+    if truth <= low or (truth < enough and math.isinf(high)):  # to show the opposite
+        low, high = -math.inf, enough
     elif truth >= high:
         low, high = high, math.inf
     needed = pairs_needed(truth, low, high, strength.deviation, ALPHA / tests)
     ends = f"{found.estimate:.3g} [{found.low:.3g}, {found.high:.3g}]"
-    return f"near a bound: {ends}; {power_}; {_pairs(needed)} for {POWER:.0%} if the {what} is {found.estimate:.3g}"
+    text = f"near a bound: {ends}; {power_}; {_pairs(needed)} for {POWER:.0%} if the {what} is {found.estimate:.3g}"
+    return text, needed
 
 
 def _pairs(needed: float) -> str:
@@ -365,6 +372,7 @@ def _cell(rule: Rule, runs: pd.DataFrame, place: str) -> Cell:
     if len(first) < 2:
         why = f"{lost} pairs lost to divergence" if lost else "fewer than two pairs of runs"
         return replace(nothing, lost=lost, why=why)
+    first = _without_rounding(first, second)
     interval = paired_difference(first, second)
     less = differences(first, second)
     if isinstance(rule, Between) and rule.ratio:
@@ -378,7 +386,8 @@ def _cell(rule: Rule, runs: pd.DataFrame, place: str) -> Cell:
         lost=lost,
         at_least=sum(at_least),
         deviation=float(less.std(ddof=1)),
-        by_construction=not less.any(),  # the same numbers on both sides, seed by seed
+        # The same numbers on both sides, seed by seed; of what is counted, such as failures, that is a result.
+        by_construction=not less.any() and rule.metric not in COUNTED,
     )
     # After a divergence the pairs that are left are no fair sample of all; where all diverged nothing was compared.
     if lost:
@@ -392,7 +401,7 @@ def _cell(rule: Rule, runs: pd.DataFrame, place: str) -> Cell:
         return _over_images(rule, images, undecided)
     if not less.any() and not any(at_least):  # one function twice, which needs no test
         low, high = bounds(rule)
-        p_for, p_against = float(not low < 0 < high), float(low <= 0 <= high)
+        p_for, p_against = float(not low < 0 < high), float(low + _matters(rule) <= 0 <= high)
     elif isinstance(rule, Between):
         p_for, p_against = _between(rule, first, second, *map(bool, at_least))
     else:
@@ -572,6 +581,15 @@ def paired(rule: Compared, runs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, 
     return sides[0], sides[1], lost
 
 
+def _without_rounding(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The first side, with one difference from the second where all are equal but for the digits that records keep."""
+    gaps = first - second
+    rounding = STORED * max(np.abs(first).max(), np.abs(second).max())
+    if np.ptp(gaps) > 2 * rounding:
+        return first
+    return second + (0.0 if np.abs(gaps).max() <= rounding else float(np.median(gaps)))
+
+
 def effects(rule: Interaction, runs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, int]:
     """What the first gains over the second under either condition, at the seeds that all four have; the lost ones."""
     parts = [
@@ -607,7 +625,7 @@ def _aligned(sides: list[pd.DataFrame]) -> tuple[np.ndarray, int]:
 
 
 def _all_diverged(rule: Compared | Interaction, runs: pd.DataFrame) -> bool:
-    if rule.metric in ("diverged", "failed"):  # what is counted
+    if rule.metric in COUNTED:
         return False
     sides = [_where(runs, where) for where in (rule.first, rule.second)]
     return all((side.status == "diverged").all() for side in sides)

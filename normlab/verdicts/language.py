@@ -19,7 +19,8 @@ Behind it stand clauses, in any order:
 
     in epochs_to.0.3 up to 10               the metric that is compared, and as what a miss counts
     at best                                 the choice of runs; also once for a claim, ``at: [common, best]``
-    for each data, arch of cnn, vit         the cells, of all values or of these; also once a claim, ``over: [data]``
+    for each data, arch of cnn, vit         the cells, of all values or of these; also once a claim, ``over: [data]``,
+                                            which these divide further
     from spreads[norm=raw]                  rows of a measurement, which are those of this function
     for learned                             rows of one scheme
     where 0.02 matters                      a gain shown to be smaller refutes it; also once a claim, ``matters: 0.02``

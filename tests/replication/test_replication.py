@@ -365,6 +365,19 @@ def test_a_rate_that_is_given_is_not_chosen(tmp_path):
     assert len(json.loads((tmp_path / "result.json").read_text())["runs"]) == 2 * 2  # none that chooses
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--at", "raw=1", "raw=2"], "one rate for each"),
+        (["--schemes", "raw", "--at", "unit=1"], "one rate for each"),
+        (["--at", "raw=1"], "a rate is one row's, not that of he, sgd, torch, sgd, he, adam, torch, adam"),
+    ],
+)
+def test_rates_that_nothing_is_trained_at_are_refused(options, message):
+    with pytest.raises(SystemExit, match=message):
+        nothing_inside.main(["--quick", *options])
+
+
 def test_a_rate_of_an_unknown_scheme_is_refused(capsys):
     with pytest.raises(SystemExit):
         nothing_inside.main(["--quick", "--at", "whitened=0.1"])

@@ -13,7 +13,7 @@ from normlab.record import pack, unpack
 from normlab.statistics import crossed_interval
 from normlab.statistics.level import ALPHA
 from normlab.statistics.power import pairs_needed, power
-from normlab.verdicts import Claim, judge, open_together
+from normlab.verdicts import Claim, Verdict, judge, open_together
 
 
 def runs(effects, seeds=8, noise=0.01, seed=2):
@@ -73,17 +73,43 @@ def test_a_gain_smaller_than_what_matters_is_refuted(difference, expected):
     frame = runs({("cnn", "a"): 0, ("cnn", "b"): difference})
     (cell,) = verdict(frame, kind="superior", matters=0.05, **PAIR).cells
     assert (cell.result, cell.name) == (expected, "b - a > 0 where 0.05 matters")
+    small = cell.p_for < cell.p_against and expected == "refuted"
+    assert cell.why == "there, and smaller than what matters" * small
+    assert cell.p == (cell.p_against if small else min(cell.p_for, cell.p_against))  # the p of the result
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_one_function_twice_gains_less_than_what_matters(kept):
+    frame = with_images(runs({("cnn", "a"): 0, ("cnn", "b"): 0.0}), spread=0.0)
+    same = frame.assign(**{key: frame.groupby("seed")[key].transform("first") for key in ("correct", "test_accuracy")})
+    same = same if kept else same.drop(columns="correct")
+    assert verdict(same, kind="superior", matters=0.05, **PAIR).result == "refuted"
+    assert verdict(same, kind="superior", **PAIR).result == "undecided"
+
+
+def test_what_records_round_is_no_variance():
+    """Equal steps of 1/360, to the nine digits of a record."""
+    frame = runs({("cnn", "a"): 0, ("cnn", "b"): 0}, seeds=6)
+    frame["test_accuracy"] = [
+        float(f"{(290 + 10 * (one.norm == 'b') + one.seed) / 360:.9g}") for one in frame.itertuples()
+    ]
+    (cell,) = verdict(frame, kind="superior", **PAIR).cells
+    assert cell.p_for == 0.5**6
 
 
 @pytest.mark.parametrize(("difference", "shown"), [(-0.055, "refuted"), (-0.042, "holds")])
 def test_a_difference_at_a_bound_says_what_it_takes_if_it_is_the_truth(difference, shown):
     frame = runs({("cnn", "a"): 0, ("cnn", "b"): difference}, seeds=6, noise=0.02)
     (cell,) = verdict(frame, kind="non_inferior", margin=0.05, **PAIR).cells
-    assert (cell.result, cell.interval.n >= cell.strength.needed) == ("undecided", True)
     found, deviation = cell.interval.estimate, cell.strength.deviation
+    assert cell.result == "undecided"
+    assert (
+        pairs_needed(0.0, -0.05, math.inf, deviation, ALPHA) <= cell.interval.n
+    )  # it saw enough to show no difference
     low, high = (-math.inf, -0.05) if shown == "refuted" else (-0.05, math.inf)
     needed = pairs_needed(found, low, high, deviation, ALPHA)
     assert power(found, low, high, deviation, int(needed)) >= 0.9 > power(found, low, high, deviation, int(needed) - 1)
+    assert cell.strength.needed == cell.part.needed == needed
     assert cell.why.startswith(f"near a bound: {found:.3g} [")
     assert cell.why.endswith(f"; n = {needed:g} for 90% if the difference is {found:.3g}")
 
@@ -110,6 +136,10 @@ def test_what_all_studies_of_a_claim_together_leave_open_is_named():
         verdict(runs({("cnn", "a"): 0, ("cnn", "b"): gain}, noise=0.02), kind="superior", **PAIR)
         for gain in (0.3, 0.0, 0.0)
     ]
+    # A gain that is refuted as too small goes by the larger of its two p.
+    small = replace(verdicts[0].cells[0], p_for=1e-5, p_against=0.02, p=0.02, result="refuted")
+    ((_, again),) = open_together([Verdict(verdicts[0].claim, (small,)), *verdicts[1:], verdicts[1]])
+    assert again.p == pytest.approx(0.08)
     borderline = [
         replace(one, cells=(replace(one.cells[0], p_for=p, p_against=1 - p, p=p, result=result),))
         for one, p, result in zip(verdicts, (0.001, 0.04, 0.2), ("holds", "holds", "undecided"), strict=True)

@@ -2,7 +2,7 @@
 
     python benchmarks/replication.py
 
-Reads the runs in replication/runs/, which the commands of replication/README.md wrote, and the records in results/.
+Reads the runs in replication/results/, which the commands of replication/README.md wrote, and the records in results/.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CONTRASTS: dict[str, tuple[str, dict[str, str]]] = {
 def compare(name: str) -> list[dict[str, Any]]:
     """A row for each scheme of a contrast: its difference from ``dataset`` here and there, in points."""
     study_name, cell = CONTRASTS[name]
-    file = ROOT / "replication" / "runs" / f"{name}.json"
+    file = ROOT / "replication" / "results" / f"{name}.json"
     if not file.is_file():
         raise SystemExit(f"{file.relative_to(ROOT)} is missing: replication/README.md has the command that makes it")
     runs = pd.DataFrame(json.loads(file.read_text())["runs"])

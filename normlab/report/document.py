@@ -38,6 +38,11 @@ OWN_SPLITS = (
     "Each seed draws the initial weights, the order of the images and its own split of them; so these intervals cover "
     "the choice of training images. Those of differences cover test images too, where they say so."
 )
+OWN_TESTS = (
+    "Each seed draws the initial weights, the order of the images, and its own images for training and for testing; so "
+    "these intervals cover the choice of both."
+)
+DRAWN = SPLIT, TESTED = ("config.data.split_seed", "test_key")
 AT_LEAST = (
     "At least: runs that missed a target, or that trained at the grid's largest rate. They count as the last epoch "
     "or that rate, and leave undecided what their true value might change."
@@ -184,8 +189,10 @@ def tables_of_runs(
 
 def seeds_draw(runs: pd.DataFrame) -> str:
     """What differs from seed to seed in these runs, and so what intervals over seeds cover."""
-    column = "config.data.split_seed"
-    return OWN_SPLITS if column in runs and runs[column].nunique() > 1 else ONE_SPLIT
+    own = {column: len(runs) and (runs.groupby(column).seed.nunique() == 1).all() for column in DRAWN if column in runs}
+    if not own.get(SPLIT) or runs[SPLIT].nunique() < 2:
+        return ONE_SPLIT
+    return OWN_TESTS if own.get(TESTED) and runs[TESTED].notna().all() else OWN_SPLITS
 
 
 def drawings_of_runs(

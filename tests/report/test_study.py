@@ -21,7 +21,7 @@ from normlab.errors import ConfigError, DataError
 from normlab.measurements import measurements, registry
 from normlab.record import store
 from normlab.report import ledger, study
-from normlab.report.document import ONE_SPLIT, OWN_SPLITS, seeds_draw
+from normlab.report.document import ONE_SPLIT, OWN_SPLITS, OWN_TESTS, seeds_draw
 from normlab.report.origin import origin
 from normlab.report.page import write_page
 from normlab.report.tables import at_rates, differences, shown_wide, wide
@@ -156,8 +156,13 @@ def test_the_page_says_whether_seeds_draw_their_own_images(made, planted):
     text = (planted.parent / "results/learning_rates/README.md").read_text()
     assert (ONE_SPLIT in text, OWN_SPLITS in text) == (True, False)
     runs = made[0].runs
-    assert seeds_draw(runs.assign(**{"config.data.split_seed": runs.seed})) == OWN_SPLITS
+    own = runs.assign(**{"config.data.split_seed": runs.seed})
+    assert seeds_draw(own.assign(test_key="all")) == seeds_draw(own.assign(test_key=None)) == OWN_SPLITS
+    assert seeds_draw(own.assign(test_key=[f"of {seed}" for seed in own.seed])) == OWN_TESTS
     assert seeds_draw(runs.assign(**{"config.data.split_seed": 3})) == ONE_SPLIT
+    # Two splits, each for all seeds: a factor, not a draw.
+    both = [runs.assign(**{"config.data.split_seed": split}) for split in (1, 2)]
+    assert seeds_draw(pd.concat(both)) == ONE_SPLIT
 
 
 def test_the_origin_names_each_version_once(made):
@@ -380,6 +385,12 @@ def test_the_ledger_has_every_claim_once_with_its_verdict(made, planted, tmp_pat
         text = ledger.write_ledger([(cnn, [verdict]), (vit, [second])], tmp_path).read_text()
         assert "55 not tested, 1 holds if" in text
         assert "## C01: holds if study=on_vit; refuted elsewhere" in text
+    # What both studies' tests, corrected as one, would leave open is named.
+    close = replace(cell, p_for=0.03, p_against=0.97, p=0.03)
+    text = ledger.write_ledger(
+        [(cnn, [Verdict(claim, (close,))]), (vit, [Verdict(claim, (close,))])], tmp_path
+    ).read_text()
+    assert "Open if the tests of all its studies were corrected as one: on_cnn: " in text
     # One that was not run decides nothing.
     idle = Verdict(other.claim, (replace(cell, result="not tested", why="no runs"),))
     text = ledger.write_ledger([(cnn, [idle]), (vit, [other])], tmp_path).read_text()

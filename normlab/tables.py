@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from normlab.commandline.arguments import command, parsed
 from normlab.config import Section, studies
-from normlab.errors import ConfigError, DataError, NormlabError
+from normlab.errors import ConfigError, DataError
 from normlab.files import replacing_files
 from normlab.process import importing
 
@@ -74,7 +74,7 @@ def make_all(options: Options) -> None:
     for name in studies():
         try:
             judged.append(make(name, options.runs, options.results, [], options.figures))
-        except NormlabError as error:
+        except DataError as error:  # no records yet; a text or a plan that is wrong ends the command
             print(error)
     options.results.mkdir(parents=True, exist_ok=True)
     print(f"ledger: {ledger.write_ledger(judged, options.results)}")

@@ -627,3 +627,17 @@ def test_a_rule_on_accuracies_of_regressions_is_refused():
         study._require_score(found)
     content["claims"][0]["rules"] = ["unit > raw in test_r2"]
     study._require_score(SimpleNamespace(name="one", score="r2", plan=check(study.Plan, content)))
+
+
+def test_a_study_without_records_is_told_and_a_wrong_text_ends_the_command(tmp_path, monkeypatch, capsys):
+    def make(name, *rest):
+        raise error
+
+    monkeypatch.setattr(tables, "make", make)
+    error = DataError("no records")
+    tables.main([f"results={tmp_path}", "figures=false"])
+    assert capsys.readouterr().out.count("no records\n") == len(studies())
+    error = ConfigError("findings.md: no such cell")
+    with pytest.raises(SystemExit) as ended:
+        tables.main([f"results={tmp_path}", "figures=false"])
+    assert (ended.value.code, capsys.readouterr().err) == (2, "normlab: findings.md: no such cell\n")

@@ -107,6 +107,7 @@ def compare(
                 }
             )
     print(table(rows))
-    setting = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
+    # Without the place of files, which says nothing of a result.
+    setting = {key: value for key, value in vars(options).items() if not isinstance(value, Path)}
     write(options.json or Path(f"{name}.json"), {**setting, "torch": torch.__version__}, runs, rows)
     return rows

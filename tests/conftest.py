@@ -1,5 +1,6 @@
 import os
 import sys
+from importlib import import_module
 
 import pytest
 import torch
@@ -109,3 +110,20 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("campaign"):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture
+def studies_in(monkeypatch):
+    """Puts a folder in the place of experiments/ for the studies. The ledger and the findings keep theirs."""
+
+    def put(folder):
+        for module in (
+            "anchors",
+            "findings",
+            "ledger",
+            "plans",
+        ):  # imported later, they would keep it
+            import_module(f"normlab.report.{module}")
+        monkeypatch.setattr("normlab.config.EXPERIMENTS", folder)
+
+    return put

@@ -167,11 +167,11 @@ experiment:
 
 
 @pytest.fixture
-def searched(here, monkeypatch):
+def searched(here, studies_in):
     """A study that searches the rates of two schemes, in an experiments folder of its own."""
     (here / "experiments/searched").mkdir(parents=True)
     (here / "experiments/searched/study.yaml").write_text(SEARCHED)
-    monkeypatch.setattr("normlab.config.EXPERIMENTS", here / "experiments")
+    studies_in(here / "experiments")
 
 
 def rates_of(runs=Path("runs")):

@@ -301,10 +301,10 @@ def test_every_study_has_a_plan_and_a_header(name):
         )
 
 
-def test_a_bad_plan_is_refused(monkeypatch, tmp_path):
+def test_a_bad_plan_is_refused(studies_in, tmp_path):
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad/study.yaml").write_text("experiment: {question: 'why?', grid: {}, budget: none, refrence: unit}")
-    monkeypatch.setattr("normlab.config.EXPERIMENTS", tmp_path)
+    studies_in(tmp_path)
     with pytest.raises(ConfigError, match=r"refrence: unknown key; did you mean reference\?"):
         study.plan("bad")
 
@@ -421,7 +421,7 @@ def test_without_its_data_a_study_is_what_lies_in_the_results(tmp_path, monkeypa
 
 
 @pytest.fixture
-def tiny(tmp_path, monkeypatch):
+def tiny(tmp_path, monkeypatch, studies_in):
     """A study of one measurement, whose function stands in this file."""
     (tmp_path / "studies/tiny").mkdir(parents=True)
     calls = [{"rows_of": {"data": {"name": "digits", "limit": 50}, "note": None}}]
@@ -434,7 +434,7 @@ def tiny(tmp_path, monkeypatch):
     plan = {"question": "Is it so?", "budget": "none", "measure": calls, "claims": [{"id": "A01", "rules": rules}]}
     plan["pictures"] = [drawn | {"name": "plain"}, drawn | {"name": "ends", "interval": ["value_low", "value_high"]}]
     (tmp_path / "studies/tiny/study.yaml").write_text(json.dumps({"experiment": plan}))
-    monkeypatch.setattr("normlab.config.EXPERIMENTS", tmp_path / "studies")
+    studies_in(tmp_path / "studies")
     monkeypatch.setitem(registry._REGISTERED, "rows_of", rows_of)
     return tmp_path
 
@@ -541,11 +541,11 @@ experiment:
 
 
 @pytest.fixture
-def small(here, monkeypatch):
+def small(here, studies_in):
     """A study of eight runs with three seeds to confirm, in an experiments folder of its own."""
     (here / "experiments/small").mkdir(parents=True)
     (here / "experiments/small/study.yaml").write_text(CONFIRMED)
-    monkeypatch.setattr("normlab.config.EXPERIMENTS", here / "experiments")
+    studies_in(here / "experiments")
 
 
 @pytest.mark.slow

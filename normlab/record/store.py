@@ -14,6 +14,7 @@ A configuration is stored as its differences from the versioned defaults. Proven
 and the parts of the configuration stand once, and runs have their names.
 
 curves.csv.gz has a row for each moment and split of a run, and a column for each metric; an empty field: not measured.
+The fingerprint stands in the first row of a run; where it is empty, it is that of the row above.
 """
 
 from __future__ import annotations
@@ -176,6 +177,9 @@ def _kept_curves(file: Path, _changed: int, _size: int) -> dict[str, pd.DataFram
 
     try:
         table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        table["fingerprint"] = table["fingerprint"].mask(table["fingerprint"] == "").ffill()
+        if table["fingerprint"].isna().any():
+            raise ValueError("its first row has no fingerprint")
         if "metric" not in table:  # until November 2026 a row was one value of a metric
             table = table.melt(MOMENT, var_name="metric")
         table = table[table["value"] != ""].astype({"step": int, "epoch": float, "value": float})
@@ -296,6 +300,7 @@ def _packed(runs: Iterable[Stored]) -> bytes:
     table = table.assign(**{name: table[name].map(f"{{:.{DIGITS}g}}".format) for name in ("epoch", "value")})
     rows = table[MOMENT].drop_duplicates()  # in the order of the runs, which pivot() would lose
     wide = rows.join(table.pivot(index=MOMENT, columns="metric", values="value"), on=MOMENT)
+    wide["fingerprint"] = wide["fingerprint"].mask(wide["fingerprint"].duplicated())
     return gzip.compress(wide.to_csv(index=False, lineterminator="\n").encode(), mtime=0)
 
 

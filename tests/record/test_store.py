@@ -77,6 +77,16 @@ def test_curves_with_a_row_for_each_value_are_read(tmp_path):
         pd.testing.assert_frame_equal(one.curve(), curve, check_exact=True, check_dtype=False)
 
 
+def test_curves_whose_first_run_has_no_name_are_damaged(tmp_path):
+    plant(tmp_path / "runs", range(2))
+    record.keep(tmp_path / "results" / "study", find(tmp_path / "runs"))
+    file = tmp_path / "results" / "study" / store.CURVES
+    table = pd.read_csv(file, dtype=str)
+    table.assign(fingerprint=table.fingerprint.where(table.index > 0)).to_csv(file, index=False)
+    with pytest.raises(DataError, match=r"curves\.csv\.gz is damaged \(its first row has no fingerprint\)"):
+        store.read_kept(file.parent)[0].curve()
+
+
 def test_records_that_are_stored_as_objects_are_read(tmp_path):
     """As until November 2026: a line an object."""
     plant(tmp_path / "runs", range(3))

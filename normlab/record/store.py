@@ -1,8 +1,9 @@
 """The committed records of studies: RESULTS/STUDY/records.jsonl and curves.csv.gz.
 
-Each run is stored once, with the study that made it first. Every study lists in runs.txt the fingerprints of all runs
-that it rests on; some of them may be stored with other studies. Curves are thinned. There are no paths and no host
-names, and the same runs give the same bytes.
+Each run is stored once, with the study that made it first; once more where that study only chose a rate by it, and
+another decides by it, for which ``correct`` is needed. Every study lists in runs.txt the fingerprints of all runs that
+it rests on; some of them may be stored with other studies. Curves are thinned. There are no paths and no host names,
+and the same runs give the same bytes.
 
 records.jsonl is a table, whose lines are JSON:
 
@@ -202,15 +203,16 @@ def keep(study: Path, runs: Iterable[Stored]) -> None:
     study.mkdir(parents=True, exist_ok=True)
     runs = list(runs)
     listed = "".join(f"{name}\n" for name in sorted(stored.record["fingerprint"] for stored in runs))
-    elsewhere = {
-        stored.record["fingerprint"]
-        for file in study.parent.glob(f"*/{RECORDS}")
-        if file.parent != study
-        for stored in read_kept(file.parent)
-    }
-    mine = {stored.record["fingerprint"]: stored for stored in (*read_kept(study), *runs)}
-    kept = [mine[fingerprint] for fingerprint in sorted(mine.keys() - elsewhere)]
-    if all(stored.place == study for stored in kept) and len(kept) == len(read_kept(study)):
+    others = [file.parent for file in study.parent.glob(f"*/{RECORDS}") if file.parent != study]
+    elsewhere: dict[str, bool] = {}  # whether with ``correct``
+    for stored in (one for other in others for one in read_kept(other)):
+        name = stored.record["fingerprint"]
+        elsewhere[name] = elsewhere.get(name, False) or stored.record["correct"] is not None
+    here = {stored.record["fingerprint"]: stored for stored in read_kept(study)}
+    mine = here | {stored.record["fingerprint"]: stored for stored in runs}
+    richer = {name for name, one in mine.items() if one.record["correct"] is not None and not elsewhere.get(name)}
+    kept = [mine[name] for name in sorted(here.keys() | (mine.keys() - elsewhere.keys()) | richer)]
+    if all(stored.place == study for stored in kept) and len(kept) == len(here):
         write_whole(study / LIST, listed)
         return  # nothing is new
     ordered = sorted(kept, key=lambda stored: key(stored.record["config"]))

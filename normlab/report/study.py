@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -450,6 +450,7 @@ def recorded(name: str, config: Config, stored: Sequence[Mapping[str, list[Store
         DataError: if there are runs of different data under one name, and none is of the data on this machine.
     """
     candidates = [one for place in stored for one in place.get(store.key(config.plain()), ())]
+    candidates.sort(key=lambda one: one.record["correct"] is None)  # where another study decides by it, all is stored
     return _of_one_data_set(name, config, candidates) if candidates else None
 
 
@@ -507,6 +508,17 @@ def measurements(results: Path) -> list[dict[str, Any]]:
 
 
 def keep(study: Study, results: Path, variants: Iterable[Study] = ()) -> None:
-    """Write the records and curves of a study, and of it with one thing changed, compactly beside its tables."""
-    runs = {stored.record["fingerprint"]: stored for one in (study, *variants) for stored in one.stored}
+    """Write the records and curves of a study, and of it with one thing changed, compactly beside its tables.
+
+    Runs that only choose a rate are stored without ``correct``: no verdict asks on which test images they were right,
+    and it is most of a record.
+    """
+    runs: dict[str, Stored] = {}
+    for one in (study, *variants):
+        for stored in one.stored:
+            if one.plan.confirm is None or stored.record["seed"] in range(*one.plan.confirm):
+                runs[stored.record["fingerprint"]] = stored
+            else:
+                chooses = replace(stored, record={**stored.record, "correct": None})
+                runs.setdefault(stored.record["fingerprint"], chooses)
     record.keep(results, runs.values())

@@ -573,6 +573,24 @@ def test_seeds_that_confirm_are_run_at_the_best_rates_alone(small, call):
     tables.make("small", Path("runs"), Path("results"), [])
     again = load("small", Path("elsewhere"), Path("results/small"))
     assert len(at_rates(again)["best"]) == 6
+    # Of the answers to the single test images, those of the runs that decide.
+    assert {one.record["seed"] for one in again.stored if one.record["correct"] is not None} == {5, 6, 7}
+    assert {one.record["seed"] for one in found.stored if one.record["correct"] is not None} == {0, 1, 5, 6, 7}
+
+
+@pytest.mark.slow
+def test_a_run_that_chooses_in_one_study_and_decides_in_another_keeps_its_answers(small, call, here):
+    assert call("-m", "+experiment=small")[1].endswith("8 jobs: 8 finished\n")
+    tables.make("small", Path("runs"), Path("results"), [])
+    (here / "experiments/other").mkdir()
+    other = CONFIRMED.replace("  confirm: [5, 8]\n", "").replace("study: small", "study: other")
+    (here / "experiments/other/study.yaml").write_text(other)
+    tables.make("other", Path("runs"), Path("results"), [])
+    for name in ("other", "small"):  # and a second time, which leaves it so
+        tables.make(name, Path("elsewhere"), Path("results"), [])
+        found = load("other", Path("elsewhere"), Path("results/other"))
+        assert len(found.stored) == 8
+        assert all(one.record["correct"] is not None for one in found.stored)
 
 
 @pytest.mark.slow

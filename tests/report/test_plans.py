@@ -1,10 +1,12 @@
 """The log of plans, on a planted repository whose deviations are known, and on this one."""
 
 import json
+import re
 import subprocess
 
 import pytest
 
+from normlab.config import EXPERIMENTS
 from normlab.errors import DataError
 from normlab.report import plans
 from normlab.report.plans import Deviation, code_parts, deviations, is_shallow, plan_parts, read_log
@@ -134,3 +136,13 @@ def test_every_deviation_of_this_repository_has_an_entry():
     if is_shallow():
         pytest.skip("the history is not here: a shallow clone, or no repository")
     assert read_log().missing(deviations()) == []
+
+
+def test_a_study_that_says_it_was_planned_before_its_runs_names_later_changes():
+    log = (EXPERIMENTS / "PLANS.md").read_text()
+    changed = re.findall(r"^\| (\w+) \| \w+ [\d-]+ \| \w+ \| \d+ \|$", log, re.MULTILINE)
+    assert changed
+    for name in changed:
+        text = (EXPERIMENTS / name / "README.md").read_text()
+        if re.search(r"before (the|its|their) (first )?runs?\b", text):
+            assert "](../PLANS.md)" in text, name

@@ -33,10 +33,11 @@ TRUTHS = {
     "two better by 5": (0.70, 0.75, 0.75, 0.70),
     "reference best by 3": (0.73, 0.70, 0.70, 0.70),
     "one fails": (0.70, 0.70, 0.70, 0.10),
+    "one better by 3, one a little worse": (0.70, 0.695, 0.73),
     "two schemes, the same": (0.70, 0.70),
     "two schemes, 3 apart": (0.70, 0.73),
 }
-SPREADS = {"equal spreads": 1.0, "the second varies 4 times as much": 4.0}
+SPREADS = {"equal spreads": 1.0, "the second varies 4 times as much": 4.0, "12 times as much": 12.0}
 # Seeds of each plan, and test images.
 PLANS = (((5,), 150), ((5, 10), 700), ((10, 20), 700))
 RIGHT, UNCLEAR, WRONG = "right", "cannot tell", "wrong"

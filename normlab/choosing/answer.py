@@ -20,9 +20,9 @@ class Answer:
     """What to use.
 
     Attributes:
-        kind: ``use`` a scheme that is better than the reference; ``keep`` the reference; ``same``: it does not matter;
-            ``safe``: none is better than this one by the margin, and it may be no better than the reference;
-            ``unclear``.
+        kind: ``use`` a scheme that was shown to be better than the reference; ``keep`` the reference; ``same``: it does
+            not matter; ``safe``: none is better than this one by the margin, and it may be no better than the
+            reference; ``unclear``.
         scheme: that is recommended; for ``unclear`` the one that is ahead.
         sentence: for people.
     """
@@ -68,9 +68,9 @@ def recommended(standing: Standing, schemes: Sequence[str]) -> tuple[str, str]:
     pairs = [(one, other) for one in schemes for other in schemes if one != other]
     if len(standing.left) == len(schemes) and all(pair in standing.close for pair in pairs):
         return "same", reference
-    if reference not in standing.left:
-        return "use", leader
-    if standing.none_better(reference):
+    if standing.proven:
+        return "use", standing.proven
+    if reference in standing.left and standing.none_better(reference):
         return "keep", reference
     return ("safe" if standing.none_better(leader) else "unclear"), leader
 

@@ -76,11 +76,19 @@ class Standing:
     @property
     def leader(self) -> str:
         """The best of those that are left, by its differences; the first of them before the first look."""
-        wins = {
-            one: sum(self.latest[one, other].estimate > 0 for other in self.left if (one, other) in self.latest)
-            for one in self.left
-        }
-        return max(self.left, key=lambda one: wins[one])
+        return max(self.left, key=self._wins)
+
+    @property
+    def proven(self) -> str | None:
+        """The best of those that are left and were shown to be better than the reference; None if there is none.
+
+        It may not be the leader: a scheme whose runs vary much can be ahead, and shown to be better than nothing.
+        """
+        shown = [one for one in self.left if (one, self.reference) in self.better]
+        return max(shown, key=self._wins) if shown else None
+
+    def _wins(self, scheme: str) -> int:
+        return sum(self.latest[scheme, one].estimate > 0 for one in self.left if (scheme, one) in self.latest)
 
     def none_better(self, scheme: str) -> bool:
         """Whether none of those that are left is better than a scheme by the margin or more."""
@@ -90,12 +98,13 @@ class Standing:
     def decided(self) -> bool:
         """Whether more runs would not change what to use.
 
-        The leader is at most the margin worse than each other one; and the reference is the leader, or was shown to be
-        worse than another one, or is at most the margin worse than the leader.
+        A scheme was shown to be better than the reference, and none that is left is better by the margin; or, where
+        none was shown, that is so of the leader, and the reference is the leader or at most the margin worse.
         """
-        leader, reference = self.leader, self.reference
-        settled = reference == leader or reference not in self.left or (reference, leader) in self.close
-        return settled and self.none_better(leader)
+        if self.proven:
+            return self.none_better(self.proven)
+        settled = self.reference == self.leader or (self.reference, self.leader) in self.close
+        return settled and self.none_better(self.leader)
 
 
 def planned_looks(seeds: int, done: int = 0) -> tuple[int, ...]:

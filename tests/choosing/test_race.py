@@ -3,8 +3,11 @@
 import math
 from collections import Counter
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from benchmarks.choose_planted import RIGHT, WRONG, outcomes, planted
@@ -12,6 +15,7 @@ from normlab.choosing.answer import answer_of, recommended, spread_between
 from normlab.choosing.race import (
     Race,
     Spread,
+    Standing,
     level_of,
     look,
     plan_share,
@@ -20,7 +24,7 @@ from normlab.choosing.race import (
     spread_of,
     standing,
 )
-from normlab.statistics import ALPHA, crossed_interval, paired_difference
+from normlab.statistics import ALPHA, Interval, crossed_interval, paired_difference
 
 MARGIN = 0.01
 
@@ -41,6 +45,44 @@ def test_at_most_five_in_a_hundred_recommendations_are_wrong():
     assert sum(total.values()) == 132
     assert total[WRONG] <= 11
     assert total[RIGHT] >= 20  # it is no rule that never says anything
+
+
+def test_what_varies_much_and_is_ahead_is_not_recommended():
+    """A good scheme, and a worse one whose runs are erratic: it leads in many problems, and is shown to be nothing."""
+    led = 0
+    for problem in range(60):
+        train = planted((0.7, 0.695, 0.73), np.random.default_rng(problem), 300, 0.1, 12)
+        one = Race(list("012"), "0", MARGIN, train, lambda left: True)
+        one.carry_out(10)
+        kind, scheme = recommended(one.standing, one.schemes)
+        led += kind == "use" and one.standing.leader == "1"
+        if kind == "use":
+            assert scheme == "2"
+            assert (scheme, "0") in one.standing.better
+    assert led > 0
+
+
+@given(
+    st.sets(st.tuples(st.sampled_from("abcd"), st.sampled_from("abcd")).filter(lambda pair: pair[0] != pair[1])),
+    st.permutations("abcd"),
+)
+def test_a_scheme_to_use_was_shown_to_be_better_than_the_reference(better, order):
+    """Also where what beat the reference was itself beaten by one that did not."""
+    hypothesis.assume(len({second for _, second in better}) < 4)
+    latest = {
+        (one, other): Interval(float(order.index(one) < order.index(other)) - 0.5, -1.0, 1.0, 5)
+        for one in "abcd"
+        for other in "abcd"
+        if one != other
+    }
+    left = tuple(one for one in "abcd" if one not in {second for _, second in better})
+    found = Standing("a", left, frozenset(better), frozenset(better), latest)
+    kind, scheme = recommended(found, "abcd")
+    if kind == "use":
+        assert (scheme, "a") in better
+        assert scheme in left
+    else:
+        assert not {(one, "a") for one in left} & better
 
 
 def test_looks_without_correction_are_wrong_more_often():

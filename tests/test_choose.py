@@ -57,6 +57,22 @@ def test_a_killed_study_goes_on_and_makes_no_run_twice(study):
 
 
 @pytest.mark.slow
+def test_a_batch_that_is_larger_than_the_training_set_is_lowered_unless_the_user_named_it(
+    tmp_path, monkeypatch, capsys
+):
+    printed = []
+    monkeypatch.setattr("normlab.choosing.conduct.say", printed.append)
+    few = [*SMALL[:1], *SMALL[2:-1], "data.limit=30", "trainer.max_epochs=1", "seeds=2"]
+    choose.main([*few, f"out={tmp_path / 'study'}"])
+    assert "batches of 4 in place of 128, because there are 30 training samples" in printed
+    sizes = {one["config"]["data"]["batch_size"] for one in record.read_all(tmp_path / "study" / "runs")}
+    assert sizes == {4}
+    with pytest.raises(SystemExit):
+        choose.main([*few, f"out={tmp_path / 'other'}", "data.batch_size=31"])
+    assert "data.batch_size=31: larger than the training set of 30 images" in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_the_answer_is_that_of_the_records(study):
     """Accuracies of held-out test images, the difference paired by seed, rates chosen by other seeds on validation."""
     folder, _, _ = study

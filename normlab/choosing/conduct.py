@@ -77,6 +77,7 @@ class Request:
         budget: seconds.
         options: the command's own.
         fixed_epochs: whether the user has set the number of epochs.
+        fixed_batch: whether the user has set the size of a batch.
     """
 
     groups: dict[str, Any]
@@ -86,6 +87,7 @@ class Request:
     budget: float
     options: Options
     fixed_epochs: bool
+    fixed_batch: bool
 
     @property
     def margin(self) -> float:
@@ -128,7 +130,7 @@ def read_request(arguments: Sequence[str]) -> Request:
         raise ConfigError(f"trainer.devices={groups['trainer']['devices']}: runs are compared sample by sample; give 1")
     norms, reference = chosen_norms(options.norms, options.reference, kind)
     fixed_epochs = bool({"trainer.max_epochs", "trainer.max_steps"} & keys)
-    return Request(groups, source, norms, reference, budget, options, fixed_epochs)
+    return Request(groups, source, norms, reference, budget, options, fixed_epochs, "data.batch_size" in keys)
 
 
 def conduct(request: Request, started: float, arguments: Sequence[str]) -> dict[str, Any]:
@@ -187,7 +189,7 @@ def by_training(
     Raises:
         NormlabError: for a mistake of the user.
     """
-    study = Study(configs, source, request.reference, request.margin, folder, say, started)
+    study = Study(configs, source, request.reference, request.margin, folder, say, started, request.fixed_batch)
     looked = look_at(study.data)
     for sentence in looked:
         say(sentence)

@@ -74,6 +74,7 @@ class Study:
         folder: of the study.
         say: takes a line about the progress.
         started: by time.perf_counter.
+        fixed_batch: whether the user has set the size of a batch; else it is lowered where the training set is smaller.
 
     Raises:
         ConfigError: if the folder holds another study, or a damaged one.
@@ -88,6 +89,7 @@ class Study:
         folder: Path,
         say: Say,
         started: float,
+        fixed_batch: bool = True,
     ) -> None:
         self.source, self.reference, self.margin, self._say = source, reference, margin, say
         self.schemes = tuple(configs)
@@ -99,6 +101,14 @@ class Study:
         self.state = read_state(folder, identity_of(configs, source.content, reference, margin))
         self._before, self._started = self.state.seconds, started
         self.data: Dataset = load(first.data, source)
+        count = len(self.data.train)
+        if not fixed_batch and first.data.batch_size > count:
+            batch = 1 << max(1, (count // 4).bit_length() - 1)  # a power of two, and four steps or more in an epoch
+            say(f"batches of {batch} in place of {first.data.batch_size}, because there are {count} training samples")
+            self._configs = {
+                scheme: one.model_copy(update={"data": one.data.model_copy(update={"batch_size": batch})})
+                for scheme, one in self._configs.items()
+            }
         self._metric = "accuracy" if source.task == "classification" else "r2"
         self._new_runs: list[float] = []
         self._trains = False

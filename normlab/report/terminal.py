@@ -177,4 +177,4 @@ def _mean(values: Any) -> str:
 
 def _median(values: Any) -> str:
     known = [value for value in values if not math.isnan(value)]
-    return _when(statistics.median_high(known)) if known else "-"
+    return _when(statistics.median(known)) if known else "-"

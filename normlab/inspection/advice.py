@@ -91,11 +91,12 @@ def conditioning(inspection: Inspection) -> list[dict[str, Any]]:
 def advice(inspection: Inspection, intervals: dict[Any, tuple[Tensor, Tensor]]) -> list[str]:
     """Sentences of advice, by the project's own results."""
     sentences = [
-        "For a trained network, as it is or to fine-tune, use the normalization that it was trained with, whatever "
-        "these numbers are (results/mismatch, results/finetuning).",
+        "For a trained network use the normalization that it was trained with, whatever these numbers are "
+        "(results/mismatch). Whether another one costs accuracy after fine-tuning is open (results/finetuning).",
         "To train from scratch, from He's initialization and with nothing normalized inside the network, subtract a "
         "mean and divide by a deviation: these images' own (below) or those of a near preset. At their best learning "
-        "rates the choice between them matters little (results/constants). [0, 1] and raw pixels did worse, also at "
+        "rates the choice between them matters little in a convolutional network (results/constants); in a vision "
+        "transformer [-1, 1] was behind (results/vision_transformer). [0, 1] and raw pixels did worse, also at "
         "their own best rates (results/ordering).",
         "With batch normalization behind the first layer, and a rate that decays to zero and is searched, raw, [0, 1] "
         "and standardized pixels ended within two points of each other (results/conditions and behind_batch_norm). "

@@ -363,6 +363,22 @@ def test_no_readable_small_copy(look, folder, here):
     assert "The linear model has 3,072 inputs and 59 images: its rank and condition number grow" in out
 
 
+def test_a_linear_model_that_cannot_be_computed_takes_no_statistics_away(look, here, monkeypatch):
+    """13 bands at 32 pixels have more features than a dense matrix; too many of such images are told, not refused."""
+    for i in range(4):
+        np.save(here / f"{i}.npy", np.random.default_rng(i).integers(0, 2000, (13, 40, 40)).astype(np.uint16))
+    status, out, _ = look(".", "resamples=10", "--json")
+    assert status == 0
+    found = json.loads(out)
+    assert (found["bands"], len(found["conditioning"])) == (13, len(advice.SCHEMES) - 1)
+    monkeypatch.setattr("normlab.theory.spectrum.MAX_FEATURES", 3)
+    status, out, _ = look(".", "resamples=10", "--json")
+    assert status == 0
+    assert json.loads(out)["channels"] == found["channels"]
+    assert json.loads(out)["conditioning"] == []
+    assert "No linear model: 13312 features: a dense Hessian would take 1 GiB" in " ".join(json.loads(out)["advice"])
+
+
 def test_images_of_different_sizes_are_in_plain_words(look, here):
     for i, size in enumerate([(30, 20)] * 3 + [(8, 8), (9, 9)]):
         Image.new("RGB", size, (i, 20 * i, 99)).save(here / f"{i}.png")

@@ -9,6 +9,7 @@ from tabulate import tabulate
 from torch import Tensor
 
 from normlab.data.layout import printable
+from normlab.errors import DataError, first_line
 from normlab.inspection.advice import (
     EVIDENCE,
     FEWEST,
@@ -51,18 +52,8 @@ def report(
     if inspection.one_channel < len(inspection):  # a library still sees three channels, equal or not
         mean, std = (values * 3 if len(values) == 1 else values for values in (mean, std))
     sentences = advice(inspection, intervals)
-    with_conditioning = with_conditioning and not inspection.left_out
-    if inspection.left_out:
-        sentences.append("No linear model: data.mask leaves out pixels, and a linear model takes whole images.")
-    elif with_conditioning and not len(inspection.small):
-        sentences.append(
-            "No linear model: none of the images drawn for it can be read. Draw more with a larger small=N."
-        )
-    elif with_conditioning and len(inspection.small) <= inspection.small[0].numel():
-        sentences.append(
-            f"The linear model has {inspection.small[0].numel():,} inputs and {len(inspection.small):,} images: its "
-            "rank and condition number grow with the number of images; compare only data sets of equal size."
-        )
+    linear, remark = linear_model(inspection) if with_conditioning or inspection.left_out else ([], None)
+    sentences += [remark] if remark else []
     return {
         "images": len(inspection),
         "sample": {"drawn": limit, "of": total} if limit and limit < total else None,
@@ -85,12 +76,33 @@ def report(
         "images_for_1_percent": None if math.isinf(enough) else math.ceil(enough),
         "means_known_to": None if math.isinf(enough) else PRECISION * math.sqrt(enough / len(inspection)),
         "presets": presets(intervals) if has_presets(inspection) else [],
-        "conditioning": conditioning(inspection) if with_conditioning and len(inspection.small) else [],
+        "conditioning": linear,
         "advice": sentences,
         "evidence": EVIDENCE,
         "lines_notes": lines_notes(inspection, std),
         "lines": lines_for(inspection, mean, std),
     }
+
+
+def linear_model(inspection: Inspection) -> tuple[list[dict[str, Any]], str | None]:
+    """The rows of the linear model, and what to know of it; without rows, why there are none.
+
+    It is an extra: where it cannot be computed, the statistics are shown without it.
+    """
+    if inspection.left_out:
+        return [], "No linear model: data.mask leaves out pixels, and a linear model takes whole images."
+    if not len(inspection.small):
+        return [], "No linear model: none of the images drawn for it can be read. Draw more with a larger small=N."
+    try:
+        rows = conditioning(inspection)
+    except DataError as error:
+        return [], f"No linear model: {first_line(error)}."
+    if len(inspection.small) > inspection.small[0].numel():
+        return rows, None
+    return rows, (
+        f"The linear model has {inspection.small[0].numel():,} inputs and {len(inspection.small):,} images: its "
+        "rank and condition number grow with the number of images; compare only data sets of equal size."
+    )
 
 
 def band_rows(inspection: Inspection, intervals: dict[Any, tuple[Tensor, Tensor]]) -> list[dict[str, Any]]:

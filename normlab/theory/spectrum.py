@@ -17,6 +17,7 @@ from torch import Tensor
 from normlab.errors import DataError
 from normlab.norms import Normalization, normalization
 from normlab.theory.moments import (
+    MAX_FEATURES,
     Moments,
     is_affine,
     moments_under,
@@ -111,7 +112,8 @@ def linear_hessian(images: Tensor, norm: str | Normalization | None = None, bias
 
     Raises:
         ConfigError: for an unknown scheme.
-        DataError: for no images, features that are not finite, or more features than a dense matrix can hold.
+        DataError: for no images, features that are not finite, or more features and more images than a dense matrix
+            can hold.
     """
     if norm is None:
         moments = _feature_moments(images)
@@ -128,7 +130,8 @@ def _of_few(images: Tensor, norm: Normalization, bias: bool) -> Spectrum:
     norm = copy.deepcopy(norm).double()
     with torch.no_grad():
         x = torch.cat([norm(part).flatten(1) for part in images.split(256)])
-    require_dense(x.shape[1])
+    if len(x) > MAX_FEATURES:  # the matrix that is built is N x N; there may be any number of features
+        require_dense(x.shape[1])
     if bias:
         x = with_ones(x)
     few = spectrum(x @ x.T / len(x)).eigenvalues

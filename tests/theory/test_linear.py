@@ -150,7 +150,21 @@ def test_values_that_are_not_finite_are_refused(bad):
 
 def test_too_many_features_are_refused_with_a_way_out():
     with pytest.raises(DataError, match=r"150528 features: a dense Hessian would take 169 GiB"):
-        normlab.linear_hessian(torch.zeros(2, 3, 224, 224, dtype=torch.uint8), "unit")
+        normlab.linear_hessian(torch.zeros(2, 150528))
+
+
+def test_few_images_of_any_number_of_features_have_a_spectrum(monkeypatch):
+    """13 bands of 32 x 32 pixels are 13,312 features; the matrix of 5 images has 5 rows."""
+    images = torch.randint(0, 2000, (5, 13, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.int32)
+    found = normlab.linear_hessian(images, "unit")
+    x = np.hstack([images.flatten(1).numpy().astype(float), np.ones((5, 1))])
+    squares = np.linalg.svd(x, compute_uv=False) ** 2 / 5
+    np.testing.assert_allclose(found.eigenvalues[:5], squares, rtol=1e-8)
+    assert (found.rank, len(found.eigenvalues)) == (5, 13313)
+    for module in ("moments", "spectrum"):
+        monkeypatch.setattr(f"normlab.theory.{module}.MAX_FEATURES", 4)
+    with pytest.raises(DataError, match=r"13312 features: a dense Hessian"):
+        normlab.linear_hessian(images, "unit")
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.7])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,8 +62,13 @@ MASK_WORDS = frozenset(
     {"mask", "masks", "label", "labels", "annotation", "annotations", "annot", "annots", "trimap", "trimaps"}
     | {"gt", "gts", "groundtruth", "truth", "seg", "segs", "segmentation", "segmentations"}
 )
-# A mask beside its image: X_mask.png beside X.png.
-MASK_OF = re.compile(r"[_ -](masks?|seg|segmentation|gt|groundtruth)([_ -]?[0-9]+)?$", re.IGNORECASE)
+# A mask beside its image: X_mask.png, X.mask.png, Xmask.png or mask_X.png beside X.png.
+_MASK = "masks?|seg|segmentation|gt|groundtruth|labels?|annotations?|annot|matte"
+MASK_OF = re.compile(rf"[_ .-]?({_MASK})([_ -]?[0-9]+)?$", re.IGNORECASE)
+MASK_BEFORE = re.compile(rf"({_MASK})[_ -]", re.IGNORECASE)
+# Endings of masks that may mean something else: X_L of CamVid, X_manual1 of DRIVE. They are told, and count.
+PERHAPS_MASK_OF = re.compile(r"_(L|manual[0-9]*)$")
+CHANNEL = re.compile(r"_\d{4}$")  # of an image of nnU-Net: X_0000.png, whose labels are X.png
 
 
 @dataclass
@@ -158,7 +163,7 @@ def walk(root: Path, on_error: Callable[[OSError], object] | None = None, deep: 
             folders.clear()
             continue
         seen.add(real)
-        masks = _mask_folders(folders) if deep else []
+        masks = _images_and_masks(folders)[1] if deep else []
         for name in masks:
             if count := len(walk(Path(parent, name)).images):
                 result.masks[f"{os.path.basename(parent)}/{name}/"] += count
@@ -172,8 +177,8 @@ def walk(root: Path, on_error: Callable[[OSError], object] | None = None, deep: 
             suffix = suffix_of(name)
             if name.startswith("."):
                 result.hidden[name] += 1
-            elif suffix is not None and (mask := MASK_OF.search(stem := _stem(name))) and stem[: mask.start()] in stems:
-                result.masks[f"X_{mask[1]} beside X"] += 1
+            elif suffix is not None and (rule := _mask_beside(_stem(name), stems)):
+                result.masks[f"{rule} beside X"] += 1
             elif suffix is not None:
                 result.images.append(Path(parent, name))
             else:
@@ -185,6 +190,19 @@ def _stem(name: str) -> str:
     """A file's name without the ending of an image."""
     suffix = suffix_of(name)
     return name if suffix is None else name[: -len(suffix)]
+
+
+def _mask_beside(stem: str, stems: Set[str]) -> str | None:
+    """How a file is named as the mask of another one in its folder, such as ``X_mask``; None if it is not.
+
+    >>> _mask_beside("0_mask", {"0", "0_mask"}), _mask_beside("mask_0", {"0"}), _mask_beside("0_mask", {"1"})
+    ('X_mask', 'mask_X', None)
+    """
+    if (found := MASK_OF.search(stem)) and found.start() and stem[: found.start()] in stems:
+        return f"X{stem[found.start() : found.end(1)]}"
+    if (found := MASK_BEFORE.match(stem)) and stem[found.end() :] in stems:
+        return f"{found[0]}X"
+    return None
 
 
 def find_splits(root: Path, names: Mapping[str, str] | str | None = None, needs_train: bool = True) -> dict[str, Path]:
@@ -206,6 +224,9 @@ def find_splits(root: Path, names: Mapping[str, str] | str | None = None, needs_
                 raise DataError(f"data.splits: {split} is to be {name!r}, but {root} has no such folder")
         return {split: root / name for split, name in names.items()}
     folders = sub_folders(root)
+    images, masks = _images_and_masks(folders)
+    if len(images) > 1:  # imagesTr/ and imagesTs/ are splits, labelsTr/ is none of them
+        folders = tuple(name for name in folders if name not in masks)
     chosen = {name: FOLDER_OF[name.strip().casefold()] for name in folders if name.strip().casefold() in FOLDER_OF}
     similar = {name: likely for name in folders if (likely := chosen.get(name) or resembling(name)) is not None}
     choose = _how_to_choose(folders, similar)
@@ -321,12 +342,19 @@ def doubts(root: Path, images: Sequence[Path], are_splits: bool) -> list[str]:
         for name in folders
         if len(folders) > 1 and name.casefold() in FOLDER_OF and _inner(root / name)
     ]
+    alike: dict[str, list[str]] = {}
+    for name in folders:
+        alike.setdefault("".join(name.casefold().split()), []).append(name)
+    sentences += [
+        f"ALIKE: {', '.join(map(repr, names))} are classes of their own, and their names differ in case or spaces alone"
+        for names in alike.values()
+        if len(names) > 1
+    ]
     start = len(str(root / "x")) - 1
     parents = Counter(str(path)[start:].rpartition(os.sep)[0] for path in images)
     words: Counter[str] = Counter()
     for path in () if are_splits else images:
-        found = re.match("[a-z]*", path.name.casefold())
-        words[SPLIT_OF.get(found[0] if found else "", "")] += 1
+        words[_split_in(path.name)] += 1
         if "" in words:
             break
     places: dict[str, Counter[str]] = {}
@@ -336,25 +364,83 @@ def doubts(root: Path, images: Sequence[Path], are_splits: bool) -> list[str]:
     if "" not in words and words["train"] and len(words) > 1:
         counts = ", ".join(f"{count:,} of {split}" for split, count in words.items() if split)
         sentences.append(
-            f"SPLITS IN NAMES: the names of files begin with those of splits ({counts}), which are not used; "
+            f"SPLITS IN NAMES: the names of files contain those of splits ({counts}), which are not used; "
             f"data.splits=FILE.csv gives splits"
         )
-    if masks := [name for name in folders if MASK_WORDS.intersection(_words(name))]:
-        files: dict[str, set[str]] = {name: set() for name in folders}
-        for path in images:
-            files.get(str(path)[start:].partition(os.sep)[0], set()).add(_stem(path.name))
-        pairs = [(one, name) for one in masks for name in folders if name not in masks and files[one] == files[name]]
-        sentences += [
-            f"MASKS: {one!r} holds files of the same names as {name!r}, and counts; if these are masks of those, "
-            f"inspect {printable(str(root / name))} with data.mask={printable(str(root / one))}"
-            for one, name in pairs[:1]
-            if files[one]
-        ]
+    sentences += _doubts_of_masks(root, folders, images)
     mixed = [(name, count) for first, by in places.items() if by[first] for name, count in by.items() if name != first]
     if mixed and "" not in places:
         shown = ", ".join(f"{printable(name)}/ {count:,}" for name, count in mixed[:4]) + ", ..." * (len(mixed) > 4)
         sentences.append(f"images in sub-folders of classes, beside other images, count like those ({shown})")
     return sentences
+
+
+def _split_in(name: str) -> str:
+    """The split that the name of a file begins with, or else contains as its only one; empty without one.
+
+    >>> _split_in("train_val_1.png"), _split_in("a_test_1.png"), _split_in("a_contest.png")
+    ('train', 'test', '')
+    """
+    words = re.findall("[a-z]+", name.casefold())
+    found = [SPLIT_OF[word] for word in words if word in SPLIT_OF]
+    is_first = bool(found) and re.match("[a-z]*", name.casefold())[0] in SPLIT_OF  # type: ignore[index]
+    return found[0] if is_first or len(set(found)) == 1 else ""
+
+
+def _doubts_of_masks(root: Path, folders: Sequence[str], images: Sequence[Path]) -> list[str]:
+    """A sentence on a folder with the name of masks beside others, and one on files that are named like masks."""
+    sentences = []
+    start = len(str(root / "x")) - 1
+    stems: dict[str, set[str]] = {name: set() for name in folders}  # by the first folder
+    beside: dict[str, set[str]] = {}  # by the folder that they lie in
+    for path in images:
+        parent, stem = str(path)[start:].rpartition(os.sep)[0], _stem(path.name)
+        stems.get(parent.partition(os.sep)[0], set()).add(stem)
+        beside.setdefault(parent, set()).add(stem)
+    masks = [name for name in folders if MASK_WORDS.intersection(_words(name)) and stems[name]]
+    pairs = [(one, name) for one in masks for name in folders if not MASK_WORDS.intersection(_words(name))]
+    same = [(one, name) for one, name in pairs if stems[one] == stems[name]]
+    named_after = [
+        (one, name)
+        for one, name in pairs
+        if {MASK_OF.sub("", stem) for stem in stems[one]}
+        in ({MASK_OF.sub("", stem) for stem in stems[name]}, {CHANNEL.sub("", stem) for stem in stems[name]})
+    ]
+    if same:
+        one, name = same[0]
+        sentences.append(
+            f"MASKS: {one!r} holds files of the same names as {name!r}, and counts; if these are masks of those, "
+            f"inspect {printable(str(root / name))} with data.mask={printable(str(root / one))}"
+        )
+    elif pairs:
+        one, name = (named_after or pairs)[0]
+        how = f"holds files that are named after those of {name!r}" if named_after else "has a name of masks or labels"
+        sentences.append(
+            f"MASKS: {one!r} {how}, and counts like the other folders; if these are masks, inspect "
+            f"{printable(str(root / name))} alone"
+        )
+    perhaps = [mask for names in beside.values() for mask in _perhaps_masks(names)]
+    if perhaps:
+        sentences.append(
+            f"MASKS: {len(perhaps):,} file{'s' * (len(perhaps) != 1)} named X{perhaps[0]} beside X count; if these are "
+            f"masks, move them to a folder of their own"
+        )
+    return sentences
+
+
+def _perhaps_masks(stems: Set[str]) -> list[str]:
+    """The endings of files in one folder that may be masks of others there.
+
+    >>> _perhaps_masks({"0", "0_L", "7_training", "7_manual1"}), _perhaps_masks({"0", "0_L", "0_R"})
+    (['_L', '_manual1'], [])
+    """
+    found = {stem: ending for stem in stems if (ending := PERHAPS_MASK_OF.search(stem))}
+    others = {whole for stem in stems - found.keys() for whole in (stem, stem.rpartition("_")[0])}
+    return sorted(
+        ending[0]
+        for stem, ending in found.items()
+        if (beginning := stem[: ending.start()]) in others and f"{beginning}_R" not in stems  # left and right
+    )
 
 
 def resembling(name: str) -> str | None:
@@ -386,19 +472,31 @@ def _first(chosen: Mapping[str, str], split: str) -> str | None:
 def find_masks(root: Path) -> tuple[Path, list[str]] | None:
     """The folder of images beside folders of masks or labels, and the names of those; None for another layout."""
     folders = sub_folders(root)
-    masks = _mask_folders(folders)
-    images = [name for name in folders if name.casefold() in IMAGE_FOLDERS]
+    images, masks = _images_and_masks(folders)
     others = set(folders) - {*images, *masks}
-    if not masks or any(walk(root / name).images for name in others):
+    if not masks or len(images) > 1 or any(walk(root / name).images for name in others):
         return None
     return root / images[0], masks
 
 
-def _mask_folders(folders: Sequence[str]) -> list[str]:
-    """The folders of masks or labels beside one folder of images; empty for another layout."""
-    images = [name for name in folders if name.casefold() in IMAGE_FOLDERS]
+def _images_and_masks(folders: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The folder of images and the folders of masks or labels beside it; both empty for another layout.
+
+    nnU-Net has a folder of images for each split: imagesTr/ and imagesTs/ beside labelsTr/.
+
+    >>> _images_and_masks(["images", "masks", "notes"]), _images_and_masks(["imagesTr", "imagesTs", "labelsTr"])
+    ((['images'], ['masks']), (['imagesTr', 'imagesTs'], ['labelsTr']))
+    >>> _images_and_masks(["cat", "masks"])
+    ([], [])
+    """
+    whole = [name for name in folders if name.casefold() in IMAGE_FOLDERS]
+    images = whole or [name for name in folders if _is_images_of_split(_words(name))]
     masks = [name for name in folders if name not in images and MASK_WORDS.intersection(_words(name))]
-    return masks if len(images) == 1 else []
+    return (images, masks) if masks and images and len(whole) < 2 else ([], [])
+
+
+def _is_images_of_split(words: Sequence[str]) -> bool:
+    return len(words) == 2 and words[0] in IMAGE_FOLDERS and words[1] in SPLIT_WORDS
 
 
 def sub_folders(root: Path) -> tuple[str, ...]:

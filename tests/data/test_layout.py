@@ -143,7 +143,19 @@ def test_an_empty_split_is_told(tmp_path):
 def test_splits_in_names_of_files_are_told(tmp_path):
     for label in ("a", "b"):
         save(tmp_path / label, 4, "train_{}.png"), save(tmp_path / label, 4, "test_{}.png")
-    told(tmp_path, "SPLITS IN NAMES: the names of files begin with those of splits (8 of test, 8 of train)")
+    told(tmp_path, "SPLITS IN NAMES: the names of files contain those of splits (8 of test, 8 of train)")
+
+
+def test_splits_inside_names_of_files_are_told(tmp_path):
+    for label in ("a", "b"):
+        save(tmp_path / label, 4, f"{label}_train_{{}}.png"), save(tmp_path / label, 2, f"{label}_test_{{}}.png")
+    told(tmp_path, "SPLITS IN NAMES: the names of files contain those of splits (4 of test, 8 of train)")
+
+
+def test_classes_that_differ_in_case_or_spaces_alone_are_told(tmp_path):
+    for name in ("cat", "Cat ", "dog"):
+        save(tmp_path / name, 3)
+    told(tmp_path, "ALIKE: 'Cat ', 'cat' are classes of their own, and their names differ in case or spaces alone")
 
 
 def test_images_below_those_of_a_class_are_told(tmp_path):
@@ -169,6 +181,13 @@ MASKS = {
     "a suffix": ((".", "scan ({}).png"), (".", "scan ({})_mask.png")),
     "several": ((".", "s{}.png"), (".", "s{}_mask_1.png")),
     "another suffix": ((".", "ISIC_{}.jpg"), (".", "ISIC_{}_segmentation.png")),
+    "labels": ((".", "{}.png"), (".", "{}_labels.png")),
+    "an annotation": ((".", "{}.png"), (".", "{}_annotation.png")),
+    "a matte": ((".", "{}.png"), (".", "{}_matte.png")),
+    "a point": ((".", "{}.png"), (".", "{}.mask.png")),
+    "no separator": ((".", "im{}.png"), (".", "im{}mask.png")),
+    "a prefix": ((".", "{}.png"), (".", "mask_{}.png")),
+    "nnU-Net": (("imagesTr", "c_{}_0000.png"), ("labelsTr", "c_{}.png")),
 }
 
 
@@ -182,6 +201,55 @@ def test_masks_beside_the_images_of_a_class_are_no_images(tmp_path, name):
     assert (data.classes, sum(map(len, data.splits.values()))) == (("covid", "normal"), 12)
     content, _ = seen(tmp_path)
     assert (content["images"], content["greyscale"]) == (12, 0)
+
+
+# Folders of images and of masks, or names of both, that are not known for sure; and what is told.
+DOUBTFUL = {
+    "names of masks": (
+        "photos/{}.png",
+        "masks/{}_mask.png",
+        "'masks' holds files that are named after those of",
+    ),
+    "other names": ("Original/{}.png", "GT/{}_m.png", "'GT' has a name of masks or labels, and counts like the other"),
+    "Cityscapes": (
+        "leftImg8bit/a/{}_leftImg8bit.png",
+        "gtFine/a/{}_gtFine_labelIds.png",
+        "'gtFine' has a name of",
+    ),
+    "CamVid": ("a/{}.png", "a/{}_L.png", "4 files named X_L beside X count"),
+    "DRIVE": ("a/{}_training.png", "a/{}_manual1.png", "4 files named X_manual1 beside X count"),
+}
+
+
+@pytest.mark.parametrize("name", DOUBTFUL)
+def test_what_may_be_masks_counts_and_is_told(tmp_path, name):
+    image, mask, expected = DOUBTFUL[name]
+    for path in (image, mask):
+        folder, _, file = path.rpartition("/")
+        save(tmp_path / folder, 4, file, mask=path == mask)
+    save(tmp_path / "b", 4, "other_{}.png")
+    told(tmp_path, f"MASKS: {expected}")
+    assert seen(tmp_path)[0]["images"] == 12
+
+
+def test_labels_beside_images_of_two_splits(tmp_path):
+    """nnU-Net: imagesTs/ has no labels."""
+    for name, count in (("imagesTr", 4), ("imagesTs", 2), ("labelsTr", 4)):
+        save(tmp_path / name, count, "c_{}.png" if name == "labelsTr" else "c_{}_0000.png")
+    content, text = seen(tmp_path)
+    assert [(row["split"], row["images"]) for row in content["splits"]] == [("train", 4), ("test", 2)]
+    assert "left out 4 images in" in text
+    with pytest.raises(DataError, match="4 images lie in it directly"):
+        dataset("folder", root=tmp_path)
+
+
+@pytest.mark.parametrize("names", [("mask", "no_mask"), ("with_mask", "without_mask"), ("label", "bottle")])
+def test_classes_that_are_called_masks_stay_classes(tmp_path, names):
+    for name in names:
+        save(tmp_path / name, 4)
+    data = dataset("folder", root=tmp_path, cache=False)
+    assert (data.classes, sum(map(len, data.splits.values()))) == (tuple(sorted(names)), 8)
+    assert seen(tmp_path)[0]["classes"] == dict.fromkeys(sorted(names), 4)
 
 
 def test_a_name_like_that_of_a_mask_without_its_image_counts(tmp_path):

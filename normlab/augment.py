@@ -1,4 +1,7 @@
-"""Random changes to a batch of uint8 images, each image its own, computed on the batch's device."""
+"""Random changes to a batch of images, each image its own, computed on the batch's device.
+
+Crops and flips move pixels, of any type. What computes with their values is for uint8, where black is 0 and white 255.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,12 @@ class Augment:
     Args:
         options: the changes; all are off by default.
         seed: of the random draws, which :meth:`start_epoch` makes different in each epoch.
+        padding: the value x of the pixels that a random crop adds: black, or NaN where a mask leaves pixels out, so
+            that those count as little.
     """
 
-    def __init__(self, options: Options, seed: int = 0) -> None:
-        self.options, self.seed = options, seed
+    def __init__(self, options: Options, seed: int = 0, padding: float = 0.0) -> None:
+        self.options, self.seed, self.padding = options, seed, padding
         self._generator: torch.Generator | None = None
         self.start_epoch(0)
 
@@ -30,14 +35,14 @@ class Augment:
         self._generator = None
 
     def __call__(self, images: Tensor) -> Tensor:
-        """uint8 [B, C, H, W] to uint8 of the same shape."""
+        """[B, C, H, W] to the same type and shape: uint8, or for crops with padding and flips any type of inputs."""
         options = self.options
         if not options.changes_images:
             return images
         if self._generator is None or self._generator.device != images.device:
             self._generator = torch.Generator(images.device).manual_seed(self._state)
         if options.crop_padding:
-            images = random_crop(images, options.crop_padding, self._generator)
+            images = random_crop(images, options.crop_padding, self._generator, self.padding)
         if options.resized_crop:
             images = random_resized_crop(images, options.resized_crop, self._generator)
         if options.flip:
@@ -53,16 +58,17 @@ class Augment:
         return torch.rand(len(images), 1, 1, 1, generator=self._generator, device=images.device)
 
 
-def random_crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
+def random_crop(images: Tensor, padding: int, generator: torch.Generator, value: float = 0.0) -> Tensor:
     """Pad each side with black, then cut out the original size at a random place (He et al. 2016, section 4.2).
 
     Args:
-        images: uint8 [B, C, H, W].
+        images: [B, C, H, W] of any type of inputs.
         padding: pixels.
         generator: of the places, on the device of the images.
+        value: of the padding, in the units of the images: their black; of integers a whole number.
     """
     batch, _, height, width = images.shape
-    padded = F.pad(images, (padding,) * 4)
+    padded = F.pad(images, (padding,) * 4, value=value if images.is_floating_point() else int(value))
     offsets = torch.randint(2 * padding + 1, (2, batch, 1), generator=generator, device=images.device)
     rows = offsets[0] + torch.arange(height, device=images.device)  # [B, H]
     columns = offsets[1] + torch.arange(width, device=images.device)  # [B, W]

@@ -218,10 +218,10 @@ class Arch(Choice):
 
 
 class Augment(Section):
-    """Random changes to training batches, on uint8 images; all off by default."""
+    """Random changes to training batches of images, of any type or of 8 bits; all off by default."""
 
     name: str = "none"
-    crop_padding: NonNegativeInt = 0  # pixels added on each side before a random crop of the original size
+    crop_padding: NonNegativeInt = 0  # black pixels added on each side before a random crop of the original size
     resized_crop: tuple[Fraction, Annotated[float, Field(gt=0, le=1)]] | None = None  # share of the area
     flip: bool = False
     brightness: Annotated[float, Field(ge=0, le=1)] = 0.0  # factor drawn from 1 - b to 1 + b

@@ -112,7 +112,8 @@ def require_fitting(config: Config, data: Dataset) -> None:
     """Refuse augmentation of what is no image, and shifts of test inputs of another kind.
 
     Raises:
-        ConfigError: for augmentation, unless the inputs are images; for what changes values, unless they have 8 bits.
+        ConfigError: for augmentation, unless the inputs are images; for what changes values, unless they have 8 bits;
+            for padding with a black that their type does not hold.
         DataError: for a shift that is of another kind of inputs, or needs three channels.
     """
     if config.augment.changes_images and data.kind != "images":
@@ -125,6 +126,14 @@ def require_fitting(config: Config, data: Dataset) -> None:
         if named := [*named, *["trainer.shifts"] * bool(config.trainer.shifts)]:
             kind = str(data.input_type).removeprefix("torch.") + (", by data.mask" if data.masked else "")
             raise ConfigError(f"{named[0]}: for images of 8 bits; these are {kind}: leave it out")
+    if config.augment.crop_padding and not data.input_type.is_floating_point:
+        limits = torch.iinfo(data.input_type)
+        if not (data.black.is_integer() and limits.min <= data.black <= limits.max):
+            kind = str(data.input_type).removeprefix("torch.")
+            raise ConfigError(
+                f"augment.crop_padding: adds pixels of data.black={data.black:g}, which images of {kind} do not hold: "
+                f"leave it out, or give another data.black"
+            )
     require_suitable(config.trainer.shifts, data.kind, data.shape[0])
 
 

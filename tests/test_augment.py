@@ -1,11 +1,21 @@
+import math
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torchvision.transforms.v2 import functional as reference
 
 from normlab import augment
+from normlab.archs import Network
 from normlab.augment import Augment, adjust_brightness, adjust_contrast, random_crop, random_resized_crop
 from normlab.config import choices, choose
+from normlab.data import load
+from normlab.errors import ConfigError
+from normlab.norms import build_scheme
+from normlab.record import Curve
+from normlab.run import require_fitting
+from normlab.training.module import Training
 
 EVERYTHING = {"crop_padding": 2, "resized_crop": [0.5, 1], "flip": True, "brightness": 0.4, "contrast": 0.4}
 FACTORS = [0.0, 0.25, 0.3, 0.7, 1.0, 1.1, 1.5, 1.9, 2.0]
@@ -77,6 +87,53 @@ def test_random_crop_gives_windows_of_the_padded_image(channels, height, width, 
         offsets.add(found[0])
     assert {top for top, _ in offsets} == {left for _, left in offsets} == set(range(2 * padding + 1))
     assert len(offsets) > 2 * padding + 1  # rows and columns are drawn apart
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"), [(torch.int16, -1024), (torch.uint16, 100), (torch.float32, math.nan), (torch.float32, -0.5)]
+)
+def test_random_crop_pads_with_the_black_of_any_type(dtype, value):
+    images = noise(20, 2, 6, 6).to(torch.int32).add(3000).to(dtype)
+    crops = random_crop(images, 2, generator(), value)
+    assert crops.dtype == dtype
+    crops, images = crops.double(), images.double()
+    is_padding = crops.isnan() if math.isnan(value) else crops == value
+    assert 0 < is_padding.float().mean() < 0.6
+    assert crops[~is_padding].min() >= 3000
+    padded = F.pad(images, (2,) * 4, value=value)
+    for image, crop in zip(padded, crops, strict=True):
+        windows = (image[:, top : top + 6, left : left + 6] for top in range(5) for left in range(5))
+        assert any(torch.allclose(window, crop, rtol=0, atol=0, equal_nan=True) for window in windows)
+
+
+@pytest.mark.parametrize(
+    ("options", "padding"),
+    [({"data.black": -1024, "data.white": 3071}, -1024), ({"data.mask": "nodata=-9999"}, math.nan), ({}, 0)],
+)
+def test_a_run_pads_with_its_black_or_with_what_does_not_count(tmp_path, make, options, padding):
+    root = tmp_path / "scans"
+    for label in "ab":
+        (root / label).mkdir(parents=True)
+        for n in range(8):
+            np.save(root / label / f"{n}.npy", np.full((8, 8), n - 1000, np.int16) + np.arange(8, dtype=np.int16))
+    config = make(data="folder", augment="crop_flip", **{"data.root": root, "data.batch_size": 4, **options})
+    data = load(config.data)
+    require_fitting(config, data)
+    norm = build_scheme(config.norm, data.front, data.masked).set_range(data.black, data.white)
+    network = Network.for_data(norm.fit(data.training_inputs()), config.arch, data)
+    images = data.train.images
+    crops = Training(network, config, Curve(tmp_path / "curve.csv"), 1, 1).augment(images)
+    assert crops.dtype == images.dtype
+    added = crops[(crops > -900) | (crops < -1000) | crops.isnan()]
+    assert len(added)
+    assert added.isnan().all() if math.isnan(padding) else (added == padding).all()
+
+
+def test_a_black_that_the_type_does_not_hold_is_refused_as_padding(make):
+    for black in (-1, 0.5):
+        config = make(augment="crop_flip", **{"data.black": black})
+        with pytest.raises(ConfigError, match=rf"crop_padding: adds pixels of data\.black={black}, which images"):
+            require_fitting(config, load(config.data))
 
 
 def draws(monkeypatch, *rows):

@@ -20,6 +20,7 @@ from normlab.augment import Augment
 from normlab.config import Config, ShiftName
 from normlab.data import Batch
 from normlab.display import protect
+from normlab.norms import Masked
 from normlab.record import Curve
 from normlab.shifts import shifted
 from normlab.training.checkpoint import KEY, description
@@ -59,7 +60,9 @@ class Training(pl.LightningModule):
         self.automatic_optimization = False
         self.network, self.config, self.curve, self.resumption = network, config, curve, resumption
         self.loss = loss_of(config.arch.loss, network.target)
-        self.augment = Augment(config.augment, config.seed)
+        norm = network.norm
+        black = norm.black.item() if norm.has_range else 0.0
+        self.augment = Augment(config.augment, config.seed, math.nan if isinstance(norm, Masked) else black)
         self.steps_per_epoch, self.images_per_epoch = steps_per_epoch, images_per_epoch
         self.full_batch = config.optim.full_batch
         self.updates_per_epoch = 1 if self.full_batch else steps_per_epoch

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from normlab.errors import first_line
 from normlab.pictures import common_formats
@@ -36,6 +36,7 @@ BITS_PER_SAMPLE, ICC_PROFILE, GDAL_NODATA = 258, 34675, 42113
 # and the positions of GeoTIFF (TIFF 6.0, 1992, appendix A; OGC GeoTIFF 1.1).
 BASELINE = {254, *range(256, 260), 262, 266, *range(269, 275), *range(277, 285), 296, 305, 306, 315, 317}
 BASELINE |= {*range(322, 326), 338, 339, 33550, 33922, 34264, *range(34735, 34738), 42112, GDAL_NODATA}
+UNSIGNED = 1  # kind of the samples
 ASSOCIATED, UNASSOCIATED = 1, 2  # kinds of alpha among the extra samples
 
 
@@ -186,6 +187,8 @@ def _is_simple(file: Any) -> bool:
 
 def _picture(path: Path, series: Any, index: int, count: int, reading: Reading) -> Picture:
     key = series.keyframe
+    if key.dtype is None:  # tifffile knows no type of such numbers
+        raise _of_odd_samples(path, key)
     notes = _require_parts(path, series, index, count)
     array = _bands(path, series, index, count)
     bits = key.bitspersample if isinstance(key.bitspersample, int) else max(key.bitspersample)
@@ -194,15 +197,17 @@ def _picture(path: Path, series: Any, index: int, count: int, reading: Reading) 
     alphas = [place for place, kind in enumerate(extra, -len(extra)) if kind in (ASSOCIATED, UNASSOCIATED)]
     if alphas and len(array) > len(extra) and "S" in series.axes:
         notes, mask = (*notes, *alpha_note(reading)), array[alphas[-1]] > 0
+        if ASSOCIATED in extra:
+            notes += ("colors multiplied by alpha (premultiplied), as stored",)
         array = np.delete(array, alphas, axis=0)
     values, more = as_type(array, path)
-    white = float(2**bits - 1) if values.dtype.kind == "u" and bits not in (8, 16) else None
+    has_range = array.dtype.kind == "u" and bits < 32
+    white = float(2**bits - 1) if has_range and bits not in (8, 16) else None
     if key.photometric == WHITE_IS_ZERO:
-        if values.dtype.kind != "u":
+        if not has_range:
             more += ("white is 0 in the file, but the type has no range to invert in",)
         else:
-            full = white or {1: 255, 2: 65535}[values.dtype.itemsize]
-            values = (int(full) - values.astype(np.int32)).astype(values.dtype)
+            values = (2**bits - 1 - values.astype(np.int64)).astype(values.dtype)
             more += ("white is 0 in the file, inverted",)
     return Picture(values, white=white, notes=notes + more, mask=mask)
 
@@ -237,7 +242,8 @@ def _bands(path: Path, series: Any, index: int, count: int) -> NDArray[Any]:
             array = array.reshape(count, *array.shape[len(others) :])[index]
             axes = "".join(axis for axis in axes if axis in "YXSC")
     except (ValueError, NotImplementedError, KeyError, ImportError) as error:
-        if "imagecodecs" not in str(error) and not isinstance(error, NotImplementedError):
+        # tifffile asks for imagecodecs, or for the module of a newer Python that unpacks Zstandard.
+        if "imagecodecs" not in str(error) and not isinstance(error, NotImplementedError | ImportError):
             raise
         return _without_codec(path, series, index)
     bands = [place for place, axis in enumerate(axes) if axis in "SC"]
@@ -253,25 +259,51 @@ def _without_codec(path: Path, series: Any, index: int) -> NDArray[Any]:
     key = series.keyframe
     if key.compression == 1 and key.predictor == 1 and not key.is_tiled and isinstance(key.bitspersample, int):
         return _unpack(path, page, key)
-    with Image.open(path) as opened:
+    try:
+        array = _by_pillow(path, key, index)
+    except UnidentifiedImageError:
+        array = None
+    if array is None:
+        raise CorruptImageError(
+            f"{path}: TIFF with the compression {key.compression.name}, {key.bitspersample} bits and "
+            f"{key.photometric.name} needs the package imagecodecs: {CODECS}"
+        )
+    return array
+
+
+def _by_pillow(path: Path, key: Any, index: int) -> NDArray[Any] | None:
+    """The samples as they are stored, if Pillow reads them at their full depth."""
+    with Image.open(path) as image:
+        opened: Any = image
         if index:
             opened.seek(index)
         depth = {"L": 8, "RGB": 8, "RGBA": 8, "I;16": 16, "I;16B": 16}.get(opened.mode)
-        if depth == key.bitspersample and len(opened.getbands()) == key.samplesperpixel:
-            orientation = opened.tag_v2.get(ORIENTATION, 1)  # type: ignore[attr-defined]
-            array = np.asarray(opened)
-            if key.photometric == WHITE_IS_ZERO and opened.mode == "L":  # Pillow has inverted it
-                array = 255 - array
-            array = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
-            return UPRIGHT[UNDO[orientation]](array) if orientation in UNDO else array  # Pillow turns TIFF upright
-    raise CorruptImageError(
-        f"{path}: TIFF with the compression {key.compression.name} needs the package imagecodecs: {CODECS}"
+        if depth != key.bitspersample or len(opened.getbands()) != key.samplesperpixel:
+            return None
+        # Premultiplied colors, which Pillow divides by alpha (RGBa), count as they are stored under any compression.
+        opened.tile = [
+            one._replace(args=tuple("RGBA" if value == "RGBa" else value for value in one.args)) for one in opened.tile
+        ]
+        orientation = opened.tag_v2.get(ORIENTATION, 1)
+        array = np.asarray(opened)
+        if key.photometric == WHITE_IS_ZERO and opened.mode == "L":  # Pillow has inverted it
+            array = 255 - array
+        array = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+        return UPRIGHT[UNDO[orientation]](array) if orientation in UNDO else array  # Pillow turns TIFF upright
+
+
+def _of_odd_samples(path: Path, key: Any) -> CorruptImageError:
+    return CorruptImageError(
+        f"{path}: TIFF of {key.bitspersample} bits that are no unsigned integers (SampleFormat "
+        f"{int(key.sampleformat)}); save it with 16 or 32 bits"
     )
 
 
 def _unpack(path: Path, page: Any, key: Any) -> NDArray[Any]:
     """Uncompressed samples of any number of bits; each row begins at a byte."""
     bits, samples = key.bitspersample, key.samplesperpixel
+    if key.sampleformat != UNSIGNED:
+        raise _of_odd_samples(path, key)
     is_separate = key.planarconfig == 2
     in_row = key.imagewidth * (1 if is_separate else samples)
     row_bytes = -(-in_row * bits // 8)
@@ -286,7 +318,7 @@ def _unpack(path: Path, page: Any, key: Any) -> NDArray[Any]:
     packed = np.frombuffer(content, np.uint8, rows * row_bytes).reshape(rows, row_bytes)
     stream = np.unpackbits(packed, axis=1)[:, : in_row * bits].reshape(rows, in_row, bits)
     values = stream.astype(np.uint32) @ (1 << np.arange(bits - 1, -1, -1, dtype=np.uint32))
-    values = values.astype(np.uint16 if bits > 8 else np.uint8)
+    values = values.astype(np.uint8 if bits <= 8 else np.uint16 if bits <= 16 else np.uint32)
     if is_separate:
         return values.reshape(samples, key.imagelength, key.imagewidth)
     return values.reshape(key.imagelength, key.imagewidth, samples).transpose(2, 0, 1)

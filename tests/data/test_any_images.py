@@ -59,13 +59,13 @@ def check(content, arrays, scale, black=0, tolerance=1e-10):
     assert [row["largest"] for row in content["channels"]] == flat.max(0).tolist()
 
 
-def packed(path, values, bits):
+def packed(path, values, bits, photometric=1, sample_format=1):
     """An uncompressed TIFF that declares so many bits a sample, without padding between samples."""
     height, width = values.shape
     places = (values[..., None].astype(np.uint32) >> np.arange(bits - 1, -1, -1)) & 1
     data = np.packbits(places.reshape(height, -1).astype(np.uint8), axis=1).tobytes()
-    tags = [(256, width), (257, height), (258, bits), (259, 1), (262, 1), (273, 8), (277, 1), (278, height)]
-    tags.append((279, len(data)))
+    tags = [(256, width), (257, height), (258, bits), (259, 1), (262, photometric), (273, 8), (277, 1)]
+    tags += [(278, height), (279, len(data)), (339, sample_format)]
     out = b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(tags))
     path.write_bytes(out + b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags) + bytes(4))
 
@@ -136,6 +136,33 @@ def test_bits_that_a_tiff_declares_are_its_white(tmp_path, bits):
     for n, array in enumerate(arrays):
         packed(tmp_path / f"{n}.tif", array, bits)
     check(seen(tmp_path)[0], arrays, 2**bits - 1)
+
+
+@pytest.mark.parametrize("bits", [17, 24, 31])
+def test_more_than_16_bits_of_a_tiff_are_kept(tmp_path, bits):
+    array = RNG.integers(0, 2**bits, (7, 13))
+    packed(tmp_path / "x.tif", array, bits)
+    picture = read_picture(tmp_path / "x.tif")
+    assert np.array_equal(picture.array[0], array)
+    assert picture.white == 2**bits - 1
+    packed(tmp_path / "x.tif", array, bits, photometric=0)
+    assert np.array_equal(read_picture(tmp_path / "x.tif").array[0], 2**bits - 1 - array)
+    for sample_format in (2, 3):  # signed, float
+        packed(tmp_path / "x.tif", array, bits, sample_format=sample_format)
+        with pytest.raises(CorruptImageError, match=rf"TIFF of {bits} bits that are no unsigned .*{sample_format}\)"):
+            read_picture(tmp_path / "x.tif")
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+def test_premultiplied_colors_count_as_stored_under_any_compression(tmp_path, compression):
+    alpha = RNG.integers(0, 256, (20, 26)).astype(np.uint8)
+    colors = (smooth() * (alpha[..., None] / 255)).astype(np.uint8)
+    Image.fromarray(np.dstack([colors, alpha])).save(tmp_path / "x.tif", compression=compression)
+    with tifffile.TiffFile(tmp_path / "x.tif", mode="r+") as file:
+        file.pages[0].tags[338].overwrite(1)  # extra samples: associated alpha
+    picture = read_picture(tmp_path / "x.tif")
+    assert np.array_equal(picture.array.transpose(1, 2, 0), colors)
+    assert "colors multiplied by alpha (premultiplied), as stored" in picture.notes
 
 
 @pytest.mark.parametrize("ending", ["tif", "png"])

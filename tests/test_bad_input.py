@@ -1,6 +1,7 @@
 """Every kind of bad image or folder, in every command that reads it: one line that names the file and what to do."""
 
 import os
+import pickle
 import re
 import sys
 
@@ -56,7 +57,17 @@ FILES = {
     "text.png": (lambda p: p.write_text("no image"), NOT_AN_IMAGE),
     "text.jfif": (lambda p: p.write_text("no image"), NOT_AN_IMAGE),
     "text.tif": (lambda p: p.write_text("no image"), NOT_AN_IMAGE),
-    "text.npy": (lambda p: p.write_text("no image"), "not readable as an array|Python objects"),
+    "text.npy": (lambda p: p.write_text("no image"), "not an array of numpy"),
+    "pointer.npy": (lambda p: p.write_text("version https://git-lfs.github.com/spec/v1"), "git lfs pull brings"),
+    "picture.npy": (
+        lambda p: Image.new("L", (4, 4)).save(p, "PNG"),
+        r"numpy \(an image of the format PNG: let its name",
+    ),
+    "pickle.npy": (lambda p: p.write_bytes(pickle.dumps([1])), r"not an array of numpy \(pickled Python objects: save"),
+    "patch.npy": (
+        lambda p: np.save(p, np.zeros((9, 9, 200))),
+        r"9 bands, or 200 bands of 9x9 pixels\? Give data\.axes",
+    ),
     "text.pgm": (lambda p: p.write_text("no image"), NOT_AN_IMAGE),
     "half.png": (half, "truncated"),
     "half.jpg": (half, "truncated"),

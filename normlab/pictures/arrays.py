@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
 
 from normlab.errors import first_line
+from normlab.pictures import common_formats
 from normlab.pictures.common_formats import check_pages
 from normlab.pictures.picture import CorruptImageError, Picture, Reading, as_type
 
@@ -56,9 +58,21 @@ def _array(path: Path, changed: int) -> NDArray[Any]:
 
 
 def _as_corrupt(path: Path, error: ValueError) -> CorruptImageError:
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start not in (b"\x93NUM", b"PK\3\4", b"PK\5\6"):  # numpy takes whatever else there is for pickled objects
+        return CorruptImageError(f"{path}: not an array of numpy{_what_instead(path)}")
     if "pickle" in str(error) or "Python objects" in str(error):
         return CorruptImageError(f"{path}: Python objects, not numbers; save a plain array with numpy.save")
     return CorruptImageError(f"{path}: not readable as an array of numpy ({first_line(error)})")
+
+
+def _what_instead(path: Path) -> str:
+    try:
+        with Image.open(path) as opened:
+            return f" (an image of the format {opened.format}: let its name end so)"
+    except UnidentifiedImageError:
+        return common_formats.what_else(path)
 
 
 def _as_picture(array: NDArray[Any], path: Path, reading: Reading) -> Picture:
@@ -77,7 +91,14 @@ def _as_picture(array: NDArray[Any], path: Path, reading: Reading) -> Picture:
                     f"data.axes=chw or data.axes=hwc"
                 )
             axes = "chw" if array.shape[0] < array.shape[2] else "hwc"
-            if min(array.shape[0], array.shape[2]) > MOST_BANDS:
+            fewest, most = sorted((array.shape[0], array.shape[2]))
+            side = array.shape[1]
+            if fewest == side:  # square if the longer axis holds the bands, as in a patch of a hyperspectral scene
+                raise CorruptImageError(
+                    f"{path}: an array of shape {list(array.shape)}: {fewest} bands, or {most} bands of {side}x{side} "
+                    f"pixels? Give data.axes=chw or data.axes=hwc"
+                )
+            if fewest > MOST_BANDS:
                 raise CorruptImageError(
                     f"{path}: an array of shape {list(array.shape)}: many bands, or many gray images? Give "
                     f"data.axes=chw or data.axes=hwc for bands, or save images as [N, 1, H, W]"

@@ -105,6 +105,24 @@ def count_frames(path: Path, reading: Reading) -> int:
         return frames(opened)
 
 
+# How files begin that have names of images, in lower case.
+BEGINNINGS = (
+    (b"<!doctype html", "a web page"),
+    (b"<html", "a web page"),
+    (b"version https://git-lfs", "a pointer of Git LFS: git lfs pull brings the file"),
+    (b"\x80", "pickled Python objects: save a plain array with numpy.save"),
+)
+
+
+def what_else(path: Path) -> str:
+    """What a file that is no image begins like, in brackets; empty if that is not known."""
+    with path.open("rb") as file:
+        start = file.read(200).lstrip().lower()
+    if start[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc"):
+        return " (HEIF, which is not read)"
+    return next((f" ({what})" for beginning, what in BEGINNINGS if start.startswith(beginning)), "")
+
+
 def check_pages(path: Path, count: int, reading: Reading, noun: str) -> bool:
     """Whether there are several pages.
 

@@ -36,6 +36,7 @@ def read(opened: Image.Image, path: Path, reading: Reading, page: int) -> Pictur
         array = np.asarray(opened).astype(np.uint16)[None]
     else:
         array = _decode(path)
+        opened.load()  # for what stands behind the pixels, such as an orientation
     notes: tuple[str, ...] = ()
     mask = None
     if len(array) in (2, 4):

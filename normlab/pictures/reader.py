@@ -140,21 +140,10 @@ def _reason(path: Path, error: Exception) -> str:
     if path.stat().st_size == 0:
         return "the file is empty"
     if isinstance(error, UnidentifiedImageError):
-        return "not an image, or broken at its beginning" + _what_else(path)
+        return "not an image, or broken at its beginning" + common_formats.what_else(path)
     if isinstance(error, OSError | SyntaxError):  # for Pillow, of files
         return first_line(error)
     return f"broken, or of an unknown kind ({first_line(error)})"
-
-
-def _what_else(path: Path) -> str:
-    """What a file that is no image begins like, in brackets, if that is known."""
-    with path.open("rb") as file:
-        start = file.read(200).lstrip().lower()
-    if start.startswith((b"<!doctype html", b"<html")):
-        return " (a web page)"
-    if start.startswith(b"version https://git-lfs"):
-        return " (a pointer of Git LFS: git lfs pull brings the file)"
-    return " (HEIF, which is not read)" if start[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc") else ""
 
 
 def _with_mask(picture: Picture, path: Path, reading: Reading) -> Picture:

@@ -277,6 +277,15 @@ def test_arrays_with_bands_first_or_last(tmp_path):
     assert read_picture(tmp_path / "cube.npy", Reading(axes="hwc")).array.shape == (3, 3, 12)
 
 
+def test_a_patch_with_more_bands_than_rows_is_refused_until_its_axes_are_given(tmp_path):
+    patch = RNG.integers(0, 999, (9, 9, 200)).astype(np.uint16)
+    for array, axes in ((patch, "hwc"), (patch.transpose(2, 0, 1), "chw")):
+        np.save(tmp_path / "x.npy", array)
+        with pytest.raises(CorruptImageError, match=r"9 bands, or 200 bands of 9x9 pixels\? Give data\.axes"):
+            read_picture(tmp_path / "x.npy")
+        assert np.array_equal(read_picture(tmp_path / "x.npy", Reading(axes=axes)).array, patch.transpose(2, 0, 1))
+
+
 @pytest.fixture
 def stacks(tmp_path):
     """A TIFF of 4 pages and a GIF of 3 frames in each of two classes."""

@@ -1,6 +1,7 @@
 """Files as other programs write them: right values from the arrays before they were written, and what is told."""
 
 import struct
+import sys
 import zlib
 
 import numpy as np
@@ -223,6 +224,27 @@ def test_an_orientation_in_a_raw_profile_counts(tmp_path):
     info.add_text("Raw profile type exif", f"\nexif\n{len(raw):8d}\n{raw.hex()}\n")
     Image.fromarray(RGB).save(tmp_path / "x.png", pnginfo=info)
     assert np.array_equal(read_picture(tmp_path / "x.png", Reading(exif="apply")).array[0], turned(RGB[..., 0], 6))
+
+
+@pytest.mark.parametrize("array", [GRAY, COLOR], ids=["gray", "color"])
+def test_an_orientation_behind_the_pixels_of_16_bits_counts(tmp_path, array):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    png(tmp_path / "x.png", array, after=[(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0"))])
+    assert any("EXIF orientation, ignored" in note for note in read_picture(tmp_path / "x.png").notes)
+    picture = read_picture(tmp_path / "x.png", Reading(exif="apply"))
+    assert np.array_equal(picture.array.transpose(1, 2, 0).squeeze(), turned(array, 6))
+
+
+@pytest.mark.parametrize(("compression", "name"), [(5, "LZW"), (50000, "ZSTD")])
+def test_what_a_tiff_needs_imagecodecs_for_is_named(tmp_path, monkeypatch, compression, name):
+    """16 bits in an order of bytes that Pillow does not read where 0 is white."""
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    tifffile.imwrite(tmp_path / "x.tif", GRAY, photometric="miniswhite", byteorder=">")
+    with tifffile.TiffFile(tmp_path / "x.tif", mode="r+") as file:
+        file.pages[0].tags[259].overwrite(compression)
+    with pytest.raises(CorruptImageError, match=rf"compression {name}, 16 bits and MINISWHITE needs the package image"):
+        read_picture(tmp_path / "x.tif")
 
 
 def test_an_array_of_no_images_is_named(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,22 +21,44 @@ INSTALL = "pip install 'normlab[medical]'"
 def read_dicom(path: Path, reading: Reading, page: int) -> Picture:
     """A frame of a DICOM file: stored values times the rescale slope plus the intercept, such as Hounsfield units.
 
-    Without a rescale, white is the largest value of the declared bits. MONOCHROME1, where 0 is white, is inverted then.
+    Or the values of its modality LUT. Without both, white is the largest value of the declared bits, and MONOCHROME1,
+    where 0 is white, is inverted.
     """
-    array, white, notes = _dicom(path, path.stat().st_mtime_ns)
-    check_pages(path, len(array), reading, "frames")
-    values, more = as_type(array[page], path)
-    return Picture(values, white=white, notes=notes + more)
+    file = _dicom(path, path.stat().st_mtime_ns)
+    check_pages(path, len(file.frames), reading, "frames")
+    values, more = as_type(file.frames[page], path)
+    if file.padding is not None and reading.mask is None and (values == file.padding).any():
+        more += (
+            f"declares padding {file.padding:.9g}, which counts as pixels (data.mask=nodata={file.padding:.9g} leaves "
+            f"them out)",
+        )
+    return Picture(values, white=file.white, notes=file.notes + more)
 
 
 def count_frames(path: Path, reading: Reading) -> int:
     """Number of frames of a DICOM file."""
-    return len(_dicom(path, path.stat().st_mtime_ns)[0])
+    return len(_dicom(path, path.stat().st_mtime_ns).frames)
+
+
+@dataclass(frozen=True)
+class _Dicom:
+    """What a DICOM file holds.
+
+    Attributes:
+        frames: [N, C, H, W], in the units of the file.
+        white: the largest value of the declared bits, if the values have no unit and their type does not say it.
+        notes: how the values were changed.
+        padding: the value of pixels outside the scanned region, as it is in the frames, if there is one.
+    """
+
+    frames: NDArray[Any]
+    white: float | None
+    notes: tuple[str, ...]
+    padding: float | None
 
 
 @lru_cache(maxsize=2)
-def _dicom(path: Path, changed: int) -> tuple[NDArray[Any], float | None, tuple[str, ...]]:
-    """Frames [N, C, H, W], declared white, notes."""
+def _dicom(path: Path, changed: int) -> _Dicom:
     try:
         import pydicom
         from pydicom.pixels import apply_color_lut
@@ -59,20 +82,44 @@ def _dicom(path: Path, changed: int) -> tuple[NDArray[Any], float | None, tuple[
     if pixels.ndim == 2 + in_color:
         pixels = pixels[None]
     array = pixels.transpose(0, 3, 1, 2) if in_color else pixels[:, None]
+    frames, white, more = _in_units(array, data, interpretation)
+    padding = None if in_color else data.get("PixelPaddingValue")
+    if padding is not None and array.dtype.kind in "iu" and np.can_cast(np.min_scalar_type(padding), array.dtype):
+        # Through the same steps as the pixels; a value that their type does not hold occurs nowhere.
+        padding = float(_in_units(np.full((1, 1, 1, 1), padding, array.dtype), data, interpretation)[0].item())
+    else:
+        padding = None
+    full = {1: 255.0, 2: 65535.0}.get(frames.dtype.itemsize)
+    return _Dicom(frames, None if white == full else white, notes + more, padding)
+
+
+def _in_units(
+    array: NDArray[Any], data: Any, interpretation: str
+) -> tuple[NDArray[Any], float | None, tuple[str, ...]]:
+    """Stored values in the units that the file declares, their white if they have none, and notes.
+
+    DICOM PS3.3, C.11.1: a modality LUT or a rescale, not both; C.7.6.3.1.2: MONOCHROME1.
+    """
+    is_inverted = interpretation == "MONOCHROME1"
+    not_inverted = ("MONOCHROME1 (0 is white), rescaled and not inverted",) if is_inverted else ()
+    if data.get("ModalityLUTSequence"):
+        from pydicom.pixels import apply_modality_lut
+
+        table = data.ModalityLUTSequence[0]
+        of_bits = float(2 ** int(table.LUTDescriptor[2]) - 1)
+        return apply_modality_lut(array, data), of_bits, ("modality LUT, applied", *not_inverted)
     slope, intercept = float(data.get("RescaleSlope", 1) or 1), float(data.get("RescaleIntercept", 0) or 0)
     if (slope, intercept) != (1.0, 0.0):
-        if interpretation == "MONOCHROME1":
-            notes += ("MONOCHROME1 (0 is white), rescaled and not inverted",)
-        return _rescaled(array, slope, intercept), None, notes
+        return _rescaled(array, slope, intercept), None, not_inverted
     bits = int(data.get("BitsStored", 8 * array.dtype.itemsize))
     white = float(2**bits - 1) if array.dtype.kind == "u" and interpretation != "PALETTE COLOR" else None
-    if interpretation == "MONOCHROME1" and white is not None:
-        array, notes = (
-            (int(white) - array.astype(np.int64)).astype(array.dtype),
-            (*notes, "MONOCHROME1 (0 is white), inverted"),
-        )
-    full = {1: 255.0, 2: 65535.0}.get(array.dtype.itemsize)
-    return array, None if white == full else white, notes
+    if not is_inverted:
+        return array, white, ()
+    if array.dtype.kind == "f":
+        return array, white, ("MONOCHROME1 (0 is white), of floats and not inverted",)
+    # Of signed values, whose range is -2^(bits - 1)..2^(bits - 1) - 1, smallest and largest change places, too.
+    ends = 2**bits - 1 if array.dtype.kind == "u" else -1
+    return (ends - array.astype(np.int64)).astype(array.dtype), white, ("MONOCHROME1 (0 is white), inverted",)
 
 
 def _rescaled(array: NDArray[Any], slope: float, intercept: float) -> NDArray[Any]:

@@ -61,6 +61,54 @@ def test_monochrome_1_is_inverted(tmp_path):
     assert picture.array.ravel()[:3].tolist() == [4095, 4094, 4093]
 
 
+def without_rescale(name):
+    data = pydicom.dcmread(shipped(name))
+    for key in ("RescaleSlope", "RescaleIntercept", "PixelPaddingValue"):
+        data.pop(key, None)
+    return data
+
+
+def test_signed_monochrome_1_is_inverted_and_told(tmp_path):
+    data = without_rescale("MR_small.dcm")
+    stored = data.pixel_array
+    assert stored.dtype == np.int16
+    data.PhotometricInterpretation = "MONOCHROME1"
+    data.save_as(tmp_path / "x.dcm")
+    picture = read_picture(tmp_path / "x.dcm")
+    assert np.array_equal(picture.array[0], -1 - stored)
+    assert picture.notes == ("MONOCHROME1 (0 is white), inverted",)
+
+
+def test_a_modality_lut_is_applied_and_told(tmp_path):
+    data = without_rescale("MR_small.dcm")
+    stored = np.random.default_rng(0).integers(0, 4096, (data.Rows, data.Columns)).astype(np.uint16)
+    data.PixelRepresentation, data.BitsStored, data.HighBit, data.PixelData = 0, 12, 11, stored.tobytes()
+    table = pydicom.Dataset()
+    table.LUTDescriptor, table.ModalityLUTType = [4096, 0, 16], "US"
+    table.add_new("LUTData", "OW", np.arange(4095, -1, -1).astype("<u2").tobytes())
+    data.ModalityLUTSequence = [table]
+    data.save_as(tmp_path / "x.dcm")
+    picture = read_picture(tmp_path / "x.dcm")
+    assert np.array_equal(picture.array[0], 4095 - stored)
+    assert picture.notes == ("modality LUT, applied",)
+
+
+def test_padding_of_dicom_is_told_in_the_values_of_the_image(tmp_path):
+    data = without_rescale("CT_small.dcm")
+    stored = data.pixel_array.copy()
+    stored[:3] = -2000
+    data.RescaleSlope, data.RescaleIntercept, data.PixelData = 2, -1024, stored.tobytes()
+    data.save_as(tmp_path / "none.dcm")
+    data.add_new("PixelPaddingValue", "SS", -2000)
+    data.save_as(tmp_path / "x.dcm")
+    assert read_picture(tmp_path / "none.dcm").notes == ()
+    assert read_picture(tmp_path / "x.dcm").notes == (
+        "declares padding -5024, which counts as pixels (data.mask=nodata=-5024 leaves them out)",
+    )
+    masked = read_picture(tmp_path / "x.dcm", Reading(mask="nodata=-5024"))
+    assert np.array_equal(masked.mask, stored != -2000)
+
+
 def test_no_dicom_is_named(tmp_path):
     (tmp_path / "x.dcm").write_bytes(b"no dicom")
     with pytest.raises(CorruptImageError, match=r"x\.dcm: not a DICOM file, or broken at its beginning"):

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from normlab.config import choices, defaults
-from normlab.data.datasets import hardly_used_of
 from normlab.inspection.images import Inspection
 from normlab.norms import normalization
 from normlab.statistics.channels import ESTIMATORS, channel_names
@@ -61,8 +60,7 @@ def presets(intervals: dict[Any, tuple[Tensor, Tensor]]) -> list[dict[str, Any]]
 
 def has_presets(inspection: Inspection) -> bool:
     """Whether constants of photographs make sense here: gray or RGB, with u in 0..1, all of it used."""
-    is_used = hardly_used_of(inspection.type, int(inspection.largest.max()), inspection.white) is None
-    return inspection.channels in (1, 3) and inspection.is_bounded and is_used
+    return inspection.channels in (1, 3) and inspection.is_bounded and inspection.hardly_used() is None
 
 
 def conditioning(inspection: Inspection) -> list[dict[str, Any]]:

@@ -19,6 +19,8 @@ from joblib import Parallel, cpu_count, delayed
 from numpy.typing import NDArray
 from torch import Tensor
 
+from normlab.data.datasets import hardly_used_of
+from normlab.data.images import AS_16_BITS
 from normlab.errors import DataError, first_line
 from normlab.inputs import check_range, range_of_type
 from normlab.inspection.tally import PartTally, Tally, merged, of_one_range, tally, tally_files, unified
@@ -50,6 +52,8 @@ class Inspection:
         small: copies of some images, [M, C, S, S].
         names: of the files, in the order of ``sums``.
         left_out: number of pixels that a mask leaves out.
+        used: the largest value that tells how much of the range is used: without outliers, and of images of 8 and 16
+            bits without the former.
         is_declared: whether the files or the user say what white is.
     """
 
@@ -69,6 +73,7 @@ class Inspection:
     small: Tensor
     names: tuple[str, ...] = ()
     left_out: int = 0
+    used: float = math.nan
     is_declared: bool = field(default=False)
 
     def __len__(self) -> int:
@@ -78,6 +83,15 @@ class Inspection:
     def channels(self) -> int:
         """Number of bands; 1 if all images are grayscale."""
         return self.sums.total.shape[1]
+
+    def hardly_used(self) -> str | None:
+        """The warning about a range that is hardly used, with what it does not take into account; else None."""
+        warning, largest = hardly_used_of(self.type, int(self.used), self.white), int(self.largest.max())
+        if warning is None or largest == self.used:
+            return warning
+        if AS_16_BITS in self.converted:
+            return f"{warning}; this is without the images of 8 bits, which become x * 257 beside those"
+        return f"{warning}; this is without a few values far above it, up to {largest:,}"
 
     @property
     def is_8_bit(self) -> bool:
@@ -235,9 +249,12 @@ def combine(tallies: Iterable[PartTally], black: End = None, white: End = None) 
         left_out += part.left_out
     if not all_tallies:
         raise DataError(f"none of {len(unreadable):,} files could be read; the first: {unreadable[0]}")
-    chosen, others = unified(all_tallies if white is None else of_one_range(all_tallies))
+    joined = unified(all_tallies if white is None else of_one_range(all_tallies))
+    chosen = joined.tallies
+    if joined.widened:
+        converted[AS_16_BITS] += joined.widened
     kind, _, declared_black, declared_white = chosen[0].key
-    unreadable += [_other_type(one, chosen[0]) for one in others]
+    unreadable += [_other_type(one, chosen[0]) for one in joined.others]
     grayscale = sum(one.grayscale for one in chosen)
     images = sum(len(one.pixels) for one in chosen)
     kept = slice(0, 1) if grayscale == images else slice(None)
@@ -273,6 +290,7 @@ def combine(tallies: Iterable[PartTally], black: End = None, white: End = None) 
         small=small[:, kept],
         names=tuple(name for one in chosen for name in one.names),
         left_out=left_out,
+        used=joined.used,
         is_declared=white is not None or declared_white is not None,
     )
 

@@ -14,7 +14,7 @@ import torch
 
 from normlab.config import Data
 from normlab.data import Files, Part
-from normlab.data.datasets import above_white, hardly_used_of, repeated
+from normlab.data.datasets import above_white, repeated
 from normlab.data.digests import digest_files
 from normlab.data.folder import count_beside, find_lists, split_names
 from normlab.data.images import Item, resize
@@ -212,7 +212,7 @@ def _subject(
     warnings: Sequence[str],
     config: Data,
 ) -> Subject:
-    unused = None if config.white is not None else hardly_used_of(train.type, int(train.largest.max()), train.white)
+    unused = None if config.white is not None else train.hardly_used()
     found = [*([unused] if unused else []), *differences(train, others), *warnings]
     if isinstance(config.white, int | float) and (
         above := above_white(float(train.largest.max()), train.black, train.white)

@@ -10,6 +10,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from normlab.pictures.picture import resize_bands
 
 POWERS = np.stack([np.arange(256), np.arange(256) ** 2], axis=1)  # of a pixel, to sum over its histogram
 AT_ONCE = 1 << 15  # pixels of a band that are summed and counted at once, so that copies of them fit into the cache
+FEW = 1000  # one in so many values may lie far above the others, without being what the range is judged by
 WAITING = 1 << 19  # pixels of a band that wait to be counted together, so that its counts stay in the cache meanwhile
 
 Key = tuple[str, int, float | None, float | None]  # type, bands, black and white
@@ -352,11 +354,25 @@ def of_one_range(tallies: Sequence[Tally]) -> Sequence[Tally]:
     return tallies
 
 
-def unified(tallies: Sequence[Tally]) -> tuple[list[Tally], list[Tally]]:
-    """The tallies that count together, in one type and number of bands, and those of another type.
+@dataclass
+class Unified:
+    """The tallies that count together, in one type and number of bands.
 
-    Those of the most frequent key count, with all that can be joined to them without a loss: gray images beside color,
-    and 8 bits beside 16.
+    Attributes:
+        tallies: those of the most frequent key, with all that could be joined to them without a loss.
+        others: those of another type.
+        widened: number of images of 8 bits that became 16 beside others, by x * 257.
+        used: the largest value without outliers of the images that were not widened, see :func:`without_outliers`.
+    """
+
+    tallies: list[Tally]
+    others: list[Tally]
+    widened: int
+    used: float
+
+
+def unified(tallies: Sequence[Tally]) -> Unified:
+    """The tallies that count together: gray images beside color, and 8 bits beside 16.
 
     Raises:
         DataError: if there are none.
@@ -375,8 +391,29 @@ def unified(tallies: Sequence[Tally]) -> tuple[list[Tally], list[Tally]]:
 
     chosen = [one for one in tallies if fits(one.key)]
     others = [one for one in tallies if not fits(one.key)]
+    widened = 0
+    deepest = chosen
     if len({one.key[0] for one in chosen}) > 1:
+        deepest = [one for one in chosen if one.key[0] == "uint16"]
+        widened = sum(len(one.pixels) for one in chosen if one.key[0] != "uint16")
+    used = without_outliers(deepest)  # before the largest of 8 bits becomes the largest of 16
+    if widened:
         chosen = [as_16_bits(one) for one in chosen]
     if len({one.key[1] for one in chosen}) > 1:
         chosen = [in_three_bands(one) for one in chosen]
-    return chosen, others
+    return Unified(chosen, others, widened, used)
+
+
+def without_outliers(tallies: Sequence[Tally]) -> float:
+    """The largest value; of 16 bits, without values that are few and far above all others, such as those of hot pixels.
+
+    Few is one in ``FEW`` values or less, far is more than twice the largest of the others.
+    """
+    largest = float(max(one.largest.max() for one in tallies))
+    if tallies[0].key[0] != "uint16":
+        return largest
+    start, counts = reduce(merged, [band for one in tallies for band in one.counts or ()])
+    seen = np.flatnonzero(counts)
+    values, above = start + seen, counts.sum() - counts[seen].cumsum()
+    is_last = (above[:-1] * FEW <= counts.sum()) & (values[1:] > 2 * values[:-1])
+    return float(values[is_last.argmax()]) if is_last.any() else largest

@@ -122,6 +122,30 @@ def test_12_bits_in_16_keep_their_values_and_the_range_is_doubted(tmp_path, endi
     check(content, arrays, np.max(arrays) - float(np.min(arrays)), np.min(arrays))
 
 
+def test_8_bits_beside_12_in_16_are_counted_and_do_not_hide_the_range(tmp_path):
+    """255 becomes 65535 there, as in a run."""
+    deep, small = twelve_bits(8), [smooth(bands=1) for _ in range(6)]
+    save(tmp_path / "a", deep), save(tmp_path / "b", small)
+    content, _ = seen(tmp_path)
+    check(content, [*deep, *(257 * array.astype(np.uint16) for array in small)], 65535)
+    assert content["converted"] == {"8 bits, as 16 (x * 257)": 6}
+    assert "6 images: 8 bits, as 16 (x * 257)" in dataset("folder", root=tmp_path).notes
+    [warning] = content["warnings"]
+    assert warning.startswith(f"HARDLY USED RANGE: the largest value is {np.max(deep):,} of 65,535; if white has 12")
+    assert "without the images of 8 bits" in warning
+
+
+def test_a_hot_pixel_does_not_hide_the_range(tmp_path):
+    arrays = twelve_bits()
+    arrays[0][0, 0] = 65535
+    [warning] = seen(save(tmp_path / "hot", arrays))[0]["warnings"]
+    assert "set data.white=4095" in warning
+    assert warning.endswith("without a few values far above it, up to 65,535")
+    for array in arrays:  # a tenth of the pixels are no outliers
+        array[:2] = 60_000
+    assert seen(save(tmp_path / "bright", arrays))[0]["warnings"] == []
+
+
 @pytest.mark.parametrize("maxval", [15, 1000, 4095, 65535])
 def test_the_largest_value_of_a_pgm_is_its_white(tmp_path, maxval):
     arrays = [RNG.integers(0, maxval + 1, (9, 11)).astype("u1" if maxval < 256 else ">u2") for _ in range(3)]

@@ -319,6 +319,7 @@ def test_a_broken_file_is_counted(look, folder, here):
     status, out, _ = look("mine", "conditioning=false")
     assert status == 0
     assert "59 images" in out
+    assert "2 classes: a 29, b 30\n" in out
     assert "1 unreadable" in out
     assert "1 file or folder cannot be read: data.on_corrupt=skip leaves it out" in out
     assert "mine/a/0.png" in out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,7 +37,8 @@ class Subject:
         train: statistics of the training images; of all images where there are no splits.
         total: training images before a limit.
         others: statistics of the other splits by name.
-        classes: number of training images by class; empty where the images lie in no classes.
+        classes: number of training images by class, of those that could be read; of a sample, number of files. Empty
+            where the images lie in no classes.
         notes: what was left out, and how the folder was understood.
         warnings: what makes the numbers, or a run on these images, doubtful.
     """
@@ -108,7 +109,7 @@ def inspect_folder(folder: Path, config: Data, limit: int | None = None, small: 
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder")
     errors: list[OSError] = []
-    splits, classes, notes = _listed(folder, getattr(config, "splits", None), errors)
+    splits, labels, notes = _listed(folder, getattr(config, "splits", None), errors)
     if not splits:
         skipped = f"; {'; '.join(notes)}" if notes else ""
         raise DataError(
@@ -131,6 +132,7 @@ def inspect_folder(folder: Path, config: Data, limit: int | None = None, small: 
     warnings = [*repeated(parts), *copies(parts, inspections)] if len(parts) > 1 else []
     warnings += equal_bytes(next(iter(inspections.values())), reading)
     train, total = found.pop(next(iter(found)))
+    classes = _counts(labels, train, is_whole=limit is None or limit >= total)
     train = replace(train, unreadable=(*map(unreadable_folder, errors), *train.unreadable))
     others = {name: inspection for name, (inspection, _) in found.items()}
     return _subject(train, total, others, classes, notes, warnings, config)
@@ -245,18 +247,16 @@ def _of_8_bits(train: Inspection) -> str | None:
 
 def _listed(
     root: Path, splits: dict[str, str] | str | None, errors: list[OSError]
-) -> tuple[dict[str, list[Path]], dict[str, int], list[str]]:
-    """The files by split (one, ``all``, if there are no splits), images by class, and notes; training files first."""
+) -> tuple[dict[str, list[Path]], dict[Path, str], list[str]]:
+    """The files by split (one, ``all``, if there are no splits), training files' classes, notes; training first."""
     names = split_names(splits)
     if isinstance(names, Path):
         where = find_lists(names, root)
         lists = read_lists(where, root)
         lists = {split: lists[split] for split in ("train", "validation", "test") if split in lists}
-        classes: dict[str, int] = {}
-        for _, label in lists["train"]:
-            classes[printable(label)] = classes.get(printable(label), 0) + 1
+        labels = {path: printable(label) for path, label in lists["train"]}
         notes = [f"splits from {printable(str(where))}", *unlisted(lists, root)]
-        return {split: [path for path, _ in rows] for split, rows in lists.items()}, classes, notes
+        return {split: [path for path, _ in rows] for split, rows in lists.items()}, labels, notes
     notes, skipped = [], Walk()
     if masks := find_masks(root):
         root, beside = masks
@@ -269,7 +269,7 @@ def _listed(
         if "test" not in folders and "validation" in folders:
             folders["test"] = folders.pop("validation")
         notes += [f"{where}/ is the {split} split" for split, where in named(root, folders)]
-    found, by_class = {}, {}
+    found, labels = {}, {}
     for split_name, path in (folders or {"all": root}).items():
         if inner := find_masks(path) if path != root else None:
             path = inner[0]
@@ -281,7 +281,7 @@ def _listed(
         elif folders:
             notes.append(f"{printable(str(path.relative_to(root)))}/ is the {split_name} split, but holds no images")
         if split_name in ("train", "all"):
-            by_class = _by_class(path, below.images)
+            labels = _labels(path, below.images)
             if not errors:
                 notes += doubts(path, below.images, split_name == "train" or names == "none")
             loose = sum(image.parent == path for image in below.images)
@@ -290,21 +290,28 @@ def _listed(
                     f"{loose:,} image{'s' * (loose != 1)} directly in {printable(str(path))}, beside sub-folders: "
                     f"counted here, but of no class in a run"
                 )
-    return found, by_class, [*notes, *skipped.notes()]
+    return found, labels, [*notes, *skipped.notes()]
 
 
 def _is_readable(folder: Path) -> bool:
     return os.access(folder, os.R_OK | os.X_OK)
 
 
-def _by_class(root: Path, paths: Sequence[Path]) -> dict[str, int]:
-    """Number of images below each sub-folder; empty if images lie in the folder itself or there is one sub-folder."""
-    counts: dict[str, int] = {}
-    for path in paths:
-        parts = path.relative_to(root).parts
-        name = printable(parts[0]) if len(parts) > 1 else ""
-        counts[name] = counts.get(name, 0) + 1
-    return {} if "" in counts or len(counts) < 2 else counts
+def _labels(root: Path, paths: Sequence[Path]) -> dict[Path, str]:
+    """The sub-folder of each image; empty if images lie in the folder itself or there is one sub-folder."""
+    parts = {path: path.relative_to(root).parts for path in paths}
+    labels = {path: printable(names[0]) for path, names in parts.items() if len(names) > 1}
+    return labels if len(labels) == len(paths) and len(set(labels.values())) > 1 else {}
+
+
+def _counts(labels: Mapping[Path, str], train: Inspection, is_whole: bool) -> dict[str, int]:
+    """Number of images by class: of those that were read, or of all files where those are a sample."""
+    counts = dict.fromkeys(labels.values(), 0)
+    by_name = {str(path.absolute()): label for path, label in labels.items()}
+    read: Iterable[str] = train.names if is_whole and labels else by_name
+    for name in read:
+        counts[by_name[name]] += 1
+    return counts
 
 
 def _with_pages(paths: Sequence[Path], reading: Reading) -> Sequence[Path | Item]:
@@ -353,9 +360,15 @@ def inspect_source(config: Data, limit: int | None = None, small: int = 4000) ->
 
     own = {"validation": source.validation, "test": source.test}
     others = {name: inspected(name, parts[name]) for name, part in own.items() if part is not None}
-    counts = torch.bincount(whole["train"].labels, minlength=len(source.classes)).tolist()
-    classes = dict(zip(source.classes, counts, strict=True))
     train = inspected("train", parts["train"])
+    files, numbers = whole["train"].pictures, whole["train"].labels
+    if isinstance(files, Files):
+        labels = {path: source.classes[n] for path, n in zip(files.paths, numbers.tolist(), strict=True)}
+        read = _counts(labels, train, is_whole=limit is None or limit >= len(numbers))
+        classes = dict.fromkeys(source.classes, 0) | read
+    else:
+        counts = torch.bincount(numbers, minlength=len(source.classes)).tolist()
+        classes = dict(zip(source.classes, counts, strict=True))
     given = {name: part for name, part in parts.items() if name == "train" or name in others}
     warnings = [*repeated(given), *copies(given, {"train": train, **others})]
     return _subject(train, len(whole["train"]), others, classes, source.notes, warnings, config)

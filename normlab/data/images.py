@@ -44,6 +44,7 @@ class Format:
         type: of the pixels in the files, by its name in numpy.
         bands: number of bands.
         black, white: the range that the files declare; None: they declare none.
+        open_white: another white that all of the files may mean, see :class:`normlab.pictures.Picture`.
         masked: whether masks leave out pixels: images are then float32, with NaN in these.
         one_range: whether the user gives one range for all files, so that those of one type may declare different ones.
     """
@@ -54,6 +55,7 @@ class Format:
     white: float | None = None
     masked: bool = False
     one_range: bool = False
+    open_white: float | None = None
 
     @property
     def input_type(self) -> str:
@@ -70,7 +72,15 @@ def format_of(picture: Picture, reading: Reading | None = None) -> Format:
     """The format of one picture that was read in this way."""
     kind = "uint8" if not isinstance(picture.pixels, np.ndarray) else picture.pixels.dtype.name
     masked = reading is not None and reading.mask is not None
-    return Format(kind, picture.bands, picture.black, picture.white, masked)
+    return Format(kind, picture.bands, picture.black, picture.white, masked, open_white=picture.open_white)
+
+
+def _beside(one: Format, other: Format) -> Format:
+    """The format with the white of another one, if it leaves that open; nothing stays open beside a decided one."""
+    if one.open_white is None or one.open_white == other.open_white:
+        return one
+    is_meant = (one.type, one.open_white) == (other.type, other.white)
+    return replace(one, white=one.open_white if is_meant else None, open_white=None)
 
 
 def joined(one: Format, other: Format) -> Format | None:
@@ -81,6 +91,7 @@ def joined(one: Format, other: Format) -> Format | None:
     """
     if one == other:
         return one
+    one, other = _beside(one, other), _beside(other, one)
     if one.one_range and one.type == other.type:
         white = max((white for white in (one.white, other.white) if white is not None), default=None)
         one, other = (replace(format, black=one.black, white=white) for format in (one, other))

@@ -253,7 +253,7 @@ def combine(tallies: Iterable[PartTally], black: End = None, white: End = None) 
     chosen = joined.tallies
     if joined.widened:
         converted[AS_16_BITS] += joined.widened
-    kind, _, declared_black, declared_white = chosen[0].key
+    kind, _, declared_black, declared_white, _ = chosen[0].key
     unreadable += [_other_type(one, chosen[0]) for one in joined.others]
     grayscale = sum(one.grayscale for one in chosen)
     images = sum(len(one.pixels) for one in chosen)
@@ -323,7 +323,7 @@ def _histogram(counts: list[Any], kind: str, kept: slice) -> tuple[int, Tensor |
 
 def _other_type(one: Tally, usual: Tally) -> str:
     def text(tally: Tally) -> str:
-        kind, bands, _, white = tally.key
+        kind, bands, _, white, _ = tally.key
         return f"{bands} band{'s' * (bands != 1)} of {kind}" + (f", white {white:g}" if white is not None else "")
 
     more = f" (and {len(one.pixels) - 1:,} more)" if len(one.pixels) > 1 else ""

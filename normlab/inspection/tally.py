@@ -27,7 +27,7 @@ AT_ONCE = 1 << 15  # pixels of a band that are summed and counted at once, so th
 FEW = 1000  # one in so many values may lie far above the others, without being what the range is judged by
 WAITING = 1 << 19  # pixels of a band that wait to be counted together, so that its counts stay in the cache meanwhile
 
-Key = tuple[str, int, float | None, float | None]  # type, bands, black and white
+Key = tuple[str, int, float | None, float | None, float | None]  # type, bands, black, white, a white that is left open
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Tally:
     Images of 8 bits with one or three bands count together, with C of 3: a grayscale image as three equal channels.
 
     Attributes:
-        key: type, bands, and the declared black and white.
+        key: type, bands, the declared black and white, and the white that is left open, see :class:`Picture`.
         pixels: of each image, those that count, int64 [N].
         total, squares: sums of x and of x^2 over them, int64 [N, C]; of int32 and float32, float64: mean of x, and sum
             of (x - mean)^2.
@@ -194,10 +194,11 @@ def tally(pictures: Iterable[tuple[Picture, bool, str]], size: int, unreadable: 
                 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
             )
         if isinstance(pixels, Image.Image):
-            one = gathered.setdefault(("uint8", 3, None, None), _Images())
+            one = gathered.setdefault(("uint8", 3, None, None, None), _Images())
             _add_8_bits(one, pixels, picture.mask)
         else:
-            one = gathered.setdefault((pixels.dtype.name, len(pixels), picture.black, picture.white), _Images())
+            key = (pixels.dtype.name, len(pixels), picture.black, picture.white, picture.open_white)
+            one = gathered.setdefault(key, _Images())
             _add(one, pixels, picture.mask)
         one.sizes.append(picture.size)
         one.names.append(name)
@@ -350,8 +351,17 @@ def of_one_range(tallies: Sequence[Tally]) -> Sequence[Tally]:
         if (white := one.key[3]) is not None:
             largest[one.key[0]] = max(white, largest.get(one.key[0], white))
     for one in tallies:
-        one.key = (*one.key[:3], largest.get(one.key[0]))
+        one.key = (*one.key[:3], largest.get(one.key[0]), None)
     return tallies
+
+
+def _decide_open(tallies: Sequence[Tally]) -> None:
+    """Give the white that files leave open to those beside which other files declare it, and no white to the others."""
+    declared = {(one.key[0], one.key[3]) for one in tallies}
+    for one in tallies:
+        kind, bands, black, white, left_open = one.key
+        if left_open is not None:
+            one.key = (kind, bands, black, left_open if (kind, left_open) in declared else white, None)
 
 
 @dataclass
@@ -379,6 +389,7 @@ def unified(tallies: Sequence[Tally]) -> Unified:
     """
     if not tallies:
         raise DataError("no images")
+    _decide_open(tallies)
     images: Counter[Key] = Counter()
     for one in tallies:
         images[one.key] += len(one.pixels)

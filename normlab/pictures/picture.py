@@ -93,6 +93,7 @@ class Picture:
     Attributes:
         pixels: a Pillow image of 8 bits, gray (L) or RGB; or an array [C, H, W] of one of ``TYPES``.
         black, white: the values that the file declares as its range; None: it declares none.
+        open_white: another white that the file may mean, as other files of its set do; None: it leaves none open.
         notes: how the image was changed, and what was not read.
         mask: True for the pixels that count, bool [H, W]; None: all count.
     """
@@ -102,6 +103,7 @@ class Picture:
     white: float | None = None
     notes: tuple[str, ...] = ()
     mask: NDArray[np.bool_] | None = None
+    open_white: float | None = None
 
     @property
     def size(self) -> tuple[int, int]:

@@ -44,7 +44,8 @@ def read(opened: Image.Image, path: Path, reading: Reading, page: int) -> Pictur
         array = np.ascontiguousarray(array[:-1])
     elif (color := opened.info.get("transparency")) is not None:  # one value of gray, or three
         notes, mask = alpha_note(reading), (array != np.reshape(color, (-1, 1, 1))).any(0)
-    return Picture(array, white=_white_by_sbit(path, array), notes=notes, mask=mask)
+    white, open_white = _white_by_sbit(path, array)
+    return Picture(array, white=white, notes=notes, mask=mask, open_white=open_white)
 
 
 def _decode(path: Path) -> NDArray[np.uint16]:
@@ -119,12 +120,13 @@ def _check(path: Path) -> None:
         place += rows * length
 
 
-def _white_by_sbit(path: Path, array: NDArray[np.uint16]) -> float | None:
+def _white_by_sbit(path: Path, array: NDArray[np.uint16]) -> tuple[float | None, float | None]:
     """White by the chunk sBIT (significant bits), if the values are not spread over 16 bits as the standard asks.
 
     PNG (ISO 15948, 11.3.2.8): samples of fewer bits are scaled up to the full depth, by shifting or by repeating their
     upper bits, and then white is 65535. Some programs write sBIT with values that are not scaled: then none is above
-    2^bits - 1, and the lower bits are in use, which scaled values as small as these would have at zero.
+    2^bits - 1, and the lower bits are in use, which scaled values as small as these would have at zero. A black or flat
+    image may be of either kind, which the other images of its set decide: the second number is the white left open.
     """
     bits = 16
     with path.open("rb") as file:
@@ -137,7 +139,8 @@ def _white_by_sbit(path: Path, array: NDArray[np.uint16]) -> float | None:
                 bits = max(file.read(length)[: len(array)])
                 break
             file.seek(length + 4, 1)
-    if not 0 < bits < 16:
-        return None
-    spread = (array & ((1 << (16 - bits)) - 1)).any()
-    return float(2**bits - 1) if spread and array.max() < 2**bits else None
+    if not 0 < bits < 16 or array.max() >= 2**bits:
+        return None, None
+    are_lower_used = (array & ((1 << (16 - bits)) - 1)).any()
+    white = float(2**bits - 1)
+    return (white, None) if are_lower_used else (None, white)

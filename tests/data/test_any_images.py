@@ -223,6 +223,25 @@ def test_significant_bits_of_a_png(tmp_path):
     assert np.array_equal(read_picture(tmp_path / "low.png").array[0], raw)
 
 
+@pytest.mark.parametrize("white", [4095, 65535])
+@pytest.mark.parametrize("first", ["flat", "noise"])
+def test_a_flat_png_has_the_white_of_the_others(tmp_path, white, first):
+    """A black or flat image of 12 significant bits may have its values spread over 16, or not."""
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        for n in range(6):
+            raw = RNG.integers(0, 4096, (9, 9)).astype(np.uint16)
+            array = raw if white == 4095 else raw << 4 | raw >> 8
+            if (n < 3) == (first == "flat"):
+                array = np.full((9, 9), 16 * (n % 3), np.uint16)
+            png_16(tmp_path / label / f"{n}.png", array, 12)
+    content, _ = seen(tmp_path)
+    assert (content["images"], content["unreadable"], content["white"]) == (12, [], white)
+    for options in ({}, {"stream": True, "image_size": 9, "workers": 0}):
+        data = dataset("folder", root=tmp_path, cache=False, **options)
+        assert (data.white, sum(map(len, data.splits.values()))) == (white, 12)
+
+
 @pytest.mark.parametrize("depth", [8, 16])
 def test_white_is_zero_is_inverted_at_any_depth(tmp_path, depth):
     small = [RNG.integers(0, 80, (9, 9)).astype(np.uint8) for _ in range(3)]

@@ -155,7 +155,7 @@ class Normalization(nn.Module):
         """Turn the summary of all training inputs, each of ``shape`` [C, *positions], into buffers."""
 
     def normalize(self, inputs: Tensor) -> Tensor:
-        """The formula: [B, C, *positions] to floats of :attr:`dtype`."""
+        """The formula: [B, C, *positions] to floats of :meth:`working_type`, or of :attr:`dtype`."""
         raise TypeError(f"{type(self).__name__} defines no normalize(inputs)")
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -168,7 +168,7 @@ class Normalization(nn.Module):
         if self.is_fitted_from_data and not self.is_fitted:
             raise DataError(f"{type(self).__name__} is not fitted: call fit(batches of training inputs) first")
         self._require_type(inputs)
-        return self.normalize(inputs)
+        return self.normalize(inputs).to(self.dtype)
 
     def denormalize(self, outputs: Tensor, inputs: Tensor) -> Tensor:
         """Undo the map of these inputs for other values, such as a forecast: floats in units of x.
@@ -190,6 +190,13 @@ class Normalization(nn.Module):
     def dtype(self) -> torch.dtype:
         """Type of the output: float32, or float64 in a network of that precision."""
         return self.output_like.dtype
+
+    def working_type(self, inputs: Tensor) -> torch.dtype:
+        """Type of the arithmetic of :meth:`normalize`: that of the output; for int32, float64.
+
+        float32 holds 24 bits: of int32 values far from 0 it would keep only what they have in common.
+        """
+        return torch.float64 if inputs.dtype == torch.int32 else self.dtype
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         if prefix + "white" not in state_dict:  # a checkpoint from the time when all inputs were of 8 bits
@@ -297,18 +304,18 @@ class Affine(Normalization):
         return scale, shift
 
     def normalize(self, inputs: Tensor) -> Tensor:
-        """The map scale * x + shift; of int32, which float32 cannot hold, computed in float64.
+        """The map scale * x + shift.
 
         Raises:
             DataError: for inputs of another shape than the scheme was fitted on.
         """
         self.require_shape(inputs)
-        dtype = torch.float64 if inputs.dtype == torch.int32 else self.dtype
+        dtype = self.working_type(inputs)
         scale, shift = self._map(inputs, dtype, inputs.ndim)
         if len(scale) > inputs.shape[1]:  # grayscale under constants for three channels
             inputs = inputs.expand(-1, len(scale), *[-1] * (inputs.ndim - 2))
         # In place, because a new tensor costs more than the arithmetic.
-        return inputs.to(dtype, copy=inputs.dtype == dtype).mul_(scale).add_(shift).to(self.dtype)
+        return inputs.to(dtype, copy=inputs.dtype == dtype).mul_(scale).add_(shift)
 
     def denormalize(self, outputs: Tensor, inputs: Tensor) -> Tensor:
         """(outputs - shift)/scale; see :meth:`Normalization.denormalize`."""

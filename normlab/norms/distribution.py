@@ -94,11 +94,12 @@ class Percentile(Normalization):
             limits, statistics = self.limits, self.statistics
             if limits.ndim != inputs.ndim or limits.shape[1] not in (1, inputs.shape[1]):
                 raise DataError(f"fitted on {limits.shape[1]} channels, given inputs {list(inputs.shape[1:])}")
-        low, high = (black + span * limits).to(self.dtype)
+        dtype = self.working_type(inputs)
+        low, high = (black + span * limits).to(dtype)
         center, spread = statistics
-        scale = torch.where(spread == 0, 0.0, 1 / (span * spread)).to(self.dtype)
-        x = torch.minimum(torch.maximum(inputs.to(self.dtype), low), high)
-        return x.sub_((black + span * center).to(self.dtype)).mul_(scale)
+        scale = torch.where(spread == 0, 0.0, 1 / (span * spread)).to(dtype)
+        x = torch.minimum(torch.maximum(inputs.to(dtype), low), high)
+        return x.sub_((black + span * center).to(dtype)).mul_(scale)
 
 
 class _Curve(Normalization):

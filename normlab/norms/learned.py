@@ -18,7 +18,8 @@ from normlab.norms.moments import Sums
 class Learned(Normalization):
     """(u - mu_c)/sigma_c, with mu and sigma trained along with the network.
 
-    sigma is the exponential of the trained parameter, hence positive.
+    sigma is the exponential of the trained parameter, hence positive. mu is of the network's type: where u lies far from
+    0, as counts in the millions do, give the range, data.black and data.white, so that float32 holds mu in units of u.
 
     Args:
         start: ``unit``, mu 0 and sigma 1; or ``dataset``, the training images' pooled statistics.
@@ -50,12 +51,12 @@ class Learned(Normalization):
     @property
     def scale(self) -> Tensor:
         """The current factor on x, [C, 1, 1]."""
-        return torch.exp(-self.log_sigma).reshape(-1, 1, 1) / self.span
+        return self._map(4, self.dtype)[0]
 
     @property
     def shift(self) -> Tensor:
         """The current summand, [C, 1, 1]."""
-        return (-(self.mu + self.black / self.span) * torch.exp(-self.log_sigma)).reshape(-1, 1, 1)
+        return self._map(4, self.dtype)[1]
 
     def trained(self) -> dict[str, float]:
         """Means mu and standard deviations sigma of the channels, in units of u."""
@@ -66,16 +67,17 @@ class Learned(Normalization):
         """[B, C, *positions] to floats of the same shape."""
         if inputs.shape[1] != len(self.mu):
             raise DataError(f"fitted on {len(self.mu)} channels, given inputs {list(inputs.shape[1:])}")
-        scale, shift = self._map(inputs.ndim)
-        return inputs.to(self.dtype) * scale + shift
+        dtype = self.working_type(inputs)
+        scale, shift = self._map(inputs.ndim, dtype)
+        return inputs.to(dtype) * scale + shift
 
-    def _map(self, ndim: int) -> tuple[Tensor, Tensor]:
-        scale, shift = (value.reshape(-1, *[1] * (ndim - 2)) for value in (self.scale, self.shift))
-        return scale, shift
+    def _map(self, ndim: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        mu, log_sigma = (value.to(dtype).reshape(-1, *[1] * (ndim - 2)) for value in (self.mu, self.log_sigma))
+        return torch.exp(-log_sigma) / self.span, -(mu + self.black / self.span) * torch.exp(-log_sigma)
 
     def denormalize(self, outputs: Tensor, inputs: Tensor) -> Tensor:
         """(outputs - shift)/scale; see :meth:`Normalization.denormalize`."""
-        scale, shift = self._map(outputs.ndim)
+        scale, shift = self._map(outputs.ndim, outputs.dtype)
         return (outputs - shift) / scale
 
 
@@ -146,5 +148,6 @@ class Adaptive(Normalization):
         domain = self.detect(inputs)
         scale = 1 / (self.span * self.stds[domain])  # [B, C]
         shift = -(self.means[domain] + self.black / self.span) / self.stds[domain]
-        scale, shift = (along_channels(value.to(self.dtype), inputs) for value in (scale, shift))
-        return (inputs.to(self.dtype) * scale).add_(shift)
+        dtype = self.working_type(inputs)
+        scale, shift = (along_channels(value.to(dtype), inputs) for value in (scale, shift))
+        return (inputs.to(dtype) * scale).add_(shift)

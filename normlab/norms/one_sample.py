@@ -93,15 +93,16 @@ class OneSample(Normalization):
             raise DataError("a table has no regions: use a scheme of whole samples, such as per_image")
         if self.grid > min(positions):
             raise DataError(f"norm.grid={self.grid}: the image's shorter side has only {min(positions)} pixels")
-        output = torch.empty_like(inputs, dtype=self.dtype)
+        output = torch.empty_like(inputs, dtype=self.working_type(inputs))
         for region in itertools.product(*(self._bands(side, self.grid) for side in positions)):
             place: tuple[Any, ...] = (..., *region)
             output[place] = self._normalize(inputs[place])
         return output
 
     def _normalize(self, inputs: Tensor) -> Tensor:
-        center, scale = (value.to(self.dtype) for value in self.center_and_scale(inputs))
-        output = (inputs.to(self.dtype) - center).mul_(scale)
+        dtype = self.working_type(inputs)
+        center, scale = (value.to(dtype) for value in self.center_and_scale(inputs))
+        output = (inputs.to(dtype) - center).mul_(scale)
         return output if self.clip is None else output.clamp_(-self.clip, self.clip)
 
     @staticmethod

@@ -44,7 +44,9 @@ class Whitening(Normalization):
         self.register_buffer("center", torch.zeros(0, dtype=torch.float64))  # [D], units of u
         self.register_buffer("matrix", torch.zeros(0, dtype=torch.float64))  # [D, D], output = matrix (u - center)
         self.rank: int | None = None
-        self._cast: Tensor | None = None  # the matrix in the output's type: casting takes longer than multiplying
+        self._cast: Tensor | None = (
+            None  # the matrix in the type of the arithmetic: casting takes longer than multiplying
+        )
 
     def summarize(self, inputs: Tensor) -> SecondMoment:  # noqa: D102
         rows = self._rows(inputs)
@@ -89,12 +91,13 @@ class Whitening(Normalization):
 
     def normalize(self, inputs: Tensor) -> Tensor:
         """[B, C, *positions] to floats of the same shape."""
-        rows = self._rows(inputs).to(self.dtype) / self.span
+        dtype = self.working_type(inputs)
+        rows = self._rows(inputs).to(dtype) / self.span
         if rows.shape[1] != len(self.center):
             raise DataError(f"fitted on {len(self.center)} features, given inputs {list(inputs.shape[1:])}")
-        if self._cast is None or self._cast.dtype != self.dtype or self._cast.device != self.matrix.device:
-            self._cast = self.matrix.to(self.dtype)
-        white = (rows - (self.center + self.black / self.span).to(self.dtype)) @ self._cast.T
+        if self._cast is None or self._cast.dtype != dtype or self._cast.device != self.matrix.device:
+            self._cast = self.matrix.to(dtype)
+        white = (rows - (self.center + self.black / self.span).to(dtype)) @ self._cast.T
         return self._inputs(white, inputs.shape)
 
     def _load_from_state_dict(self, *arguments: Any) -> None:

@@ -23,6 +23,7 @@ IMAGENET, CLIP = (0.485, 0.456, 0.406, 0.229, 0.224, 0.225), (
     0.48145466, 0.4578275, 0.40821073, 0.26862954, 0.26130258, 0.27577711,
 )  # fmt: skip
 BY_TIME = ("cmn", "cmvn", "revin")
+FAR = 2**30  # where neighbours in float32 lie 128 apart
 
 
 def spread_of(values, over, statistic):
@@ -134,7 +135,7 @@ def batches(draw):
         torch.uint8: [(0, 255), (7, 9)],
         torch.uint16: [(0, 65535), (40000, 40100)],
         torch.int16: [(-32768, 32767), (-1000, 3000)],
-        torch.int32: [(-(2**31), 2**31 - 1), (10**6, 10**6 + 50)],
+        torch.int32: [(-(2**31), 2**31 - 1), (10**6, 10**6 + 50), (FAR, FAR + 99)],
         torch.float32: [(-1.0, 1.0), (270.0, 310.0), (0.0, 1e5)],
     }[dtype]))  # fmt: skip
     numbers = generator.uniform(low, high, shape)
@@ -151,13 +152,28 @@ def u_of(x, ends):
     return (x.double().numpy() - black) / (white - black)
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in NAMES if brute_force(name, np.ones((2, 3)), 0) is not NotImplemented]
-)
-@settings(max_examples=12)
-@given(batch=batches(), pieces=st.integers(1, 9))
-def test_every_formula_of_any_inputs(name, batch, pieces):
-    x, ends = batch
+FORMULAS = [name for name in NAMES if brute_force(name, np.ones((2, 3)), 0) is not NotImplemented]
+
+
+def rounding_error(x, ends, expected, dtype):
+    """How far output may lie from the exact one: a few roundings of numbers as large as the inputs.
+
+    An error of u counts as much as the narrowest spread that a scheme may divide by is small. Of int32 the arithmetic
+    is float64, whatever the type of the output.
+    """
+    u, (black, white) = u_of(x, ends), ends or range_of_type(x.dtype)
+    rounding, largest = 16 * np.finfo(dtype).eps, np.abs(expected).max()
+    size = max(1, (np.abs(x.double().numpy()).max() + abs(black)) / (white - black))  # of what u is a difference of
+    if x.dtype == torch.int32 and dtype == np.float32:
+        return rounding * largest + rounding_error(x, ends, expected, np.float64)
+    axes = [(0, *range(2, u.ndim)), tuple(range(u.ndim)), tuple(range(1, u.ndim)), tuple(range(2, u.ndim)), (0,)]
+    spreads = np.concatenate([np.ptp(u, axis=over).flatten() for over in axes if over])
+    narrowest = spreads[spreads > 0].min(initial=size)
+    return rounding * (largest * size / narrowest + size)
+
+
+def check_formula(name, x, ends, pieces):
+    """The scheme against brute force, in float64 and in float32."""
     scheme = normalization(name)
     if ends:
         scheme.set_range(*ends)
@@ -166,11 +182,47 @@ def test_every_formula_of_any_inputs(name, batch, pieces):
         with pytest.raises(DataError):
             scheme.fit(x.split(pieces))(x)
         return
-    actual = scheme.fit(x.split(pieces)).double()(x).detach().numpy()
+    single = scheme.fit(x.split(pieces))(x).detach()
+    assert single.dtype == torch.float32
+    actual = scheme.double()(x).detach().numpy()
+    expected = np.broadcast_to(expected, actual.shape)
+    errors = [rounding_error(x, ends, expected, dtype) for dtype in (np.float32, np.float64)]
+    np.testing.assert_allclose(single.double().numpy(), expected, rtol=1e-6, atol=errors[0])
     size = max(1, np.abs(u_of(x, ends)).max()) if name not in ("raw",) else 1
     # u itself has an error of 1e-16 of its size, which a division by a small spread enlarges.
     spread = 1e-9 * size / max(np.ptp(u_of(x, ends)), 1e-6) if np.ptp(u_of(x, ends)) else 1e-9
-    np.testing.assert_allclose(actual, np.broadcast_to(expected, actual.shape), rtol=1e-9, atol=max(spread, 1e-9))
+    np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=max(spread, 1e-9, errors[1]))
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+@settings(max_examples=12)
+@given(batch=batches(), pieces=st.integers(1, 9))
+def test_every_formula_of_any_inputs(name, batch, pieces):
+    check_formula(name, *batch, pieces)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+@pytest.mark.parametrize("ends", [None, (FAR, FAR + 99)])
+def test_every_formula_of_large_integers(name, ends):
+    generator = torch.Generator().manual_seed(0)
+    check_formula(name, torch.randint(FAR, FAR + 100, (40, 3, 25), generator=generator).to(torch.int32), ends, 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [*((name, {}) for name in NAMES if name != "raw"), ("learned", {"start": "dataset"})]
+)
+def test_integers_far_from_zero_are_those_near_it_under_their_own_range(name, options):
+    """The same u gives the same output, and none of the 100 levels is lost."""
+    shape = (60, 3, 16) if name == "difference" else (60, 3, 4, 4)
+    near = torch.randint(0, 100, shape, generator=torch.Generator().manual_seed(0)).to(torch.int32)
+    with torch.no_grad():
+        expected = normalization(name, **options).set_range(0, 99).fit(near.split(7))(near)
+        far = near + FAR
+        actual = normalization(name, **options).set_range(FAR, FAR + 99).fit(far.split(7))(far)
+    assert len(actual.unique()) >= 100 or name == "difference"
+    # Of quantiles, rounding decides whether a level is a quantile: a rank then moves by a part of the level's share.
+    tolerance = 0.02 if name == "quantile" else 1e-4
+    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
 
 
 @settings(max_examples=15)

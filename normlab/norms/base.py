@@ -39,6 +39,7 @@ class Normalization(nn.Module):
         self.register_buffer("black", torch.zeros(0, dtype=torch.float64))
         self.register_buffer("white", torch.zeros(0, dtype=torch.float64))
         self.input_type: torch.dtype | None = None  # of the inputs that it was fitted on
+        self._has_range_of_type = False  # and its range is that of this type, which the next fit forgets
 
     def set_range(self, black: float, white: float) -> Self:
         """Set the values that stand for u = 0 and u = 1, before :meth:`fit`; without a call, they follow from the type.
@@ -54,6 +55,7 @@ class Normalization(nn.Module):
         if self.is_fitted_from_data and self.is_fitted:
             raise DataError(f"{type(self).__name__} is fitted: set its range before fit(batches)")
         self._put_range(black, white)
+        self._has_range_of_type = False
         return self
 
     def _put_range(self, black: float, white: float) -> None:
@@ -87,7 +89,8 @@ class Normalization(nn.Module):
     def fit(self, batches: Iterable[Tensor]) -> Self:
         """Learn from training inputs, in one pass.
 
-        A scheme without statistics takes the range of the first batch's type, if no range is set, and nothing else.
+        A scheme without statistics takes the range of the first batch's type, if no range is set, and nothing else. To
+        fit once more forgets what was learned, the range of the type of the earlier inputs, too.
 
         Args:
             batches: [B, C, *positions] each, all of one type and one shape but B.
@@ -95,15 +98,17 @@ class Normalization(nn.Module):
         Raises:
             DataError: if there are no inputs, some are not finite, or they do not suit the scheme.
         """
-        if not self.is_fitted_from_data and self.has_range:
+        has_own_range = self.has_range and not self._has_range_of_type
+        if not self.is_fitted_from_data and has_own_range:
             return self
         summary, shape = None, None
         for inputs in batches:
             check_inputs(inputs)
             if shape is None:
                 shape, self.input_type = inputs.shape[1:], inputs.dtype
-                if not self.has_range:
+                if not has_own_range:
                     self._put_range(*range_of_type(inputs.dtype))
+                    self._has_range_of_type = True
                 if not self.is_fitted_from_data:
                     return self
             if inputs.shape[1:] != shape:
@@ -207,6 +212,7 @@ class Normalization(nn.Module):
             saved = state_dict.get(prefix + name)
             if saved is not None and saved.shape != tensor.shape:
                 tensor.data = tensor.data.new_empty(saved.shape)
+        self._has_range_of_type = False  # a checkpoint does not say whose range it was
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 

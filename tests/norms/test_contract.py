@@ -328,6 +328,26 @@ def test_a_fitted_scheme_keeps_its_range_and_its_type():
         normalization("dataset").fit([x, x.to(torch.int16)])
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_to_fit_once_more_forgets_everything(name):
+    """Also the range of the type of the earlier inputs; a range that the user has set stays."""
+    shape = (60, 3, 16) if name == "difference" else (60, 3, 4, 4)
+    levels = torch.randint(0, 200, shape, generator=torch.Generator().manual_seed(0))
+    first, then = levels.to(torch.uint8), (300 * levels + 7).to(torch.uint16)
+    for ends in (None, (0, 65000)):
+        refitted, fresh = normalization(name), normalization(name)
+        for scheme in (refitted, fresh) if ends else ():
+            scheme.set_range(*ends)
+        refitted.fit([first]).fit([then])
+        fresh.fit([then])
+        if not ends or fresh.is_fitted_from_data:  # else there was nothing to learn
+            assert refitted.input_type == torch.uint16
+        for key, value in fresh.state_dict().items():
+            assert torch.equal(refitted.state_dict()[key], value), key
+        with torch.no_grad():
+            assert torch.equal(refitted(then), fresh(then))
+
+
 def test_a_state_without_a_range_is_of_8_bits():
     images = torch.randint(0, 256, (9, 3, 4, 4), dtype=torch.uint8)
     scheme = normalization("dataset").fit([images])

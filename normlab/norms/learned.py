@@ -18,8 +18,8 @@ from normlab.norms.moments import Sums
 class Learned(Normalization):
     """(u - mu_c)/sigma_c, with mu and sigma trained along with the network.
 
-    sigma is the exponential of the trained parameter, hence positive. mu is of the network's type: where u lies far from
-    0, as counts in the millions do, give the range, data.black and data.white, so that float32 holds mu in units of u.
+    sigma is the exponential of the trained parameter, hence positive. mu is of the network's type, float32: where u
+    lies far from 0, as counts in the millions do, give the range, data.black and data.white, so that it holds mu.
 
     Args:
         start: ``unit``, mu 0 and sigma 1; or ``dataset``, the training images' pooled statistics.

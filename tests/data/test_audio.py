@@ -1,6 +1,7 @@
 """Folders of recordings, speakers, tones: what is read, what is changed, and what is refused."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,63 @@ def test_files_that_others_made():
     assert not any("\n" in message for message in refused.values())
     assert all("eof" in name or "incomplete" in name or "inconsistent" in name or "law" in name for name in refused)
     assert len(refused) < len(scipy_files) / 2
+
+
+def without_sizes(path, size):
+    """A WAV as it comes out of a pipe: the sizes in its header are unknown."""
+    content = bytearray(write(path).read_bytes())
+    content[4:8] = size.to_bytes(4, "little")
+    place = content.index(b"data") + 4
+    content[place : place + 4] = size.to_bytes(4, "little")
+    Path(path).write_bytes(content)
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF])
+def test_a_wav_from_a_pipe(here, size):
+    without_sizes("x.wav", size)
+    assert np.array_equal(read(Path("x.wav")).waveform, read(write("y.wav")).waveform)
+
+
+@pytest.mark.parametrize(
+    ("format", "subtype"),
+    [("WAV", "ULAW"), ("WAV", "ALAW"), ("WAV", "MS_ADPCM"), ("WAV", "IMA_ADPCM"), ("FLAC", "PCM_16"), ("MP3", None)],
+)
+def test_what_scipy_does_not_read_and_is_called_wav(here, format, subtype):
+    soundfile = pytest.importorskip("soundfile")
+    if format not in soundfile.available_formats():
+        pytest.skip(f"this libsndfile has no {format}")
+    wave = np.tile(tone(), 10)
+    soundfile.write("x", wave, RATE, format=format, subtype=subtype)
+    Path("x").rename("x.wav")
+    recording = read(Path("x.wav"))
+    assert recording.rate == RATE
+    assert recording.kind.startswith(format)
+    levels = [np.sqrt(np.mean(samples**2)) for samples in (recording.waveform, wave)]
+    assert levels[0] == pytest.approx(levels[1], rel=0.05)
+
+
+def test_a_cut_off_wav_of_another_kind_is_refused(here):
+    soundfile = pytest.importorskip("soundfile")
+    soundfile.write("x.wav", tone(), RATE, subtype="ULAW")
+    Path("x.wav").write_bytes(Path("x.wav").read_bytes()[:500])
+    with pytest.raises(DataError, match=r"x\.wav: ends before the last sample that its header promises"):
+        read(Path("x.wav"))
+
+
+def test_a_pipe_that_broke_in_the_middle_of_a_frame_leaves_out_this_frame(here):
+    without_sizes("x.wav", 0)
+    Path("x.wav").write_bytes(Path("x.wav").read_bytes()[:-1])
+    assert np.array_equal(read(Path("x.wav")).waveform[0], read(write("y.wav")).waveform[0, :-1])
+    Path("x.wav").write_bytes(Path("x.wav").read_bytes()[:44])
+    with pytest.raises(DataError, match=r"x\.wav: a recording of no samples"):
+        read(Path("x.wav"))
+
+
+def test_without_soundfile_one_line_says_what_to_install(here, monkeypatch):
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    Path("x.wav").write_text("hello")
+    with pytest.raises(DataError, match=r"x\.wav: cannot be read as a WAV file .* pip install 'normlab\[audio\]'$"):
+        read(Path("x.wav"))
 
 
 def test_flac_is_the_wav(here):

@@ -16,7 +16,8 @@ or repeated. The file has two columns; one with more, or without a header, needs
 The keys of a table are those of ``data=table``, such as ``data.delimiter=';'``.
 
 ``python -m normlab.inspect FOLDER_OF_WAV`` describes recordings: level, peak, clipping, silence, rate, duration, and
-log-mel statistics under the front end of AST; ``limit`` and ``resamples`` mean the same there.
+log-mel statistics under the front end of AST; ``limit``, ``resamples`` and ``data.splits`` mean the same there, but
+for lists of files.
 
 The keys: ``limit=N`` draws N images at most, at random, and means the same as ``data.limit``. ``conditioning=false``
 leaves out the linear model, which takes ten seconds. ``small=N`` is the largest number of images for the linear model

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from normlab.config import PositiveFloat, PositiveInt
 from normlab.data import recordings
-from normlab.data.folder import find
-from normlab.data.layout import SPLIT_NAMES, SPLIT_OF, printable, sub_folders, unreadable_folder
+from normlab.data.folder import SplitNames, count_beside, find, split_names
+from normlab.data.layout import Walk, find_splits, named, printable, sub_folders, unreadable_folder, walk
 from normlab.data.lengths import TooLong, TooShort, equal_lengths
 from normlab.data.splits import Part, Source
 from normlab.errors import DataError
@@ -33,6 +33,7 @@ def audio(
     window_ms: PositiveFloat = 25.0,
     hop_ms: PositiveFloat = 10.0,
     level: Level = "none",
+    splits: SplitNames | None = None,
 ) -> Source:
     """Recordings of a folder: ROOT/LABEL/FILE, or ROOT/train/LABEL/FILE with ROOT/test and ROOT/val.
 
@@ -51,10 +52,12 @@ def audio(
         window_ms: length of a frame.
         hop_ms: from one frame to the next.
         level: scheme of the waveform: ``peak``, ``rms`` or ``none``.
+        splits: names of the folders of splits that are no usual ones, as ``{train: A, test: B}``; ``none`` if every
+            sub-folder is a class.
 
     Raises:
-        DataError: if the folder, its classes or its recordings are missing or cannot be read, a name does not fit
-            ``names``, or a speaker is in two splits.
+        DataError: if the folder, its classes or its recordings are missing or cannot be read, its layout has two
+            meanings, a name does not fit ``names``, or a speaker is in two splits.
     """
     if root is None:
         raise DataError("data=audio needs data.root=FOLDER, with one sub-folder of recordings for each class")
@@ -66,6 +69,7 @@ def audio(
         too_short,
         too_long,
         Front(front, 0, mels, window_ms, hop_ms, level),
+        splits,
     )
 
 
@@ -124,9 +128,10 @@ def from_folder(
     too_short: TooShort,
     too_long: TooLong,
     front: Front,
+    split_folders: dict[str, str] | str | None = None,
 ) -> Source:
     """Recordings of a folder that exists; see :func:`audio`."""
-    splits, left_out = _listings(root, names)
+    splits, left_out = _listings(root, names, split_folders)
     classes = tuple(sorted(set(splits["train"].labels)))
     if len(classes) < 2:
         raise DataError(f"{root}: only one class, {classes[0]!r}; a classifier needs recordings of at least two")
@@ -144,6 +149,7 @@ def from_folder(
         raise DataError(f"data.seconds={seconds:g}: less than one sample at {rate} samples in a second")
     inputs, changed = equal_lengths(waveforms, list(map(str, paths)), length, too_short, too_long, "data.seconds")
     notes += left_out
+    notes += recordings.copies({name: listing.paths for name, listing in splits.items()})
     notes += [f"recordings of {length / rate:g} s at {rate:,} samples in a second"]
     notes += [f"recordings {note}" for note in changed]
     notes += front_notes(settings := replace(front, rate=rate))
@@ -178,43 +184,37 @@ def front_notes(front: Front) -> list[str]:
     return [f"{empty} of {front.mels} mel bins have no frequency in them, and are constant"] * bool(empty)
 
 
-def _listings(root: Path, names: str | None) -> tuple[dict[str, Listing], list[str]]:
-    """The recordings of each split, and notes on what lies beside them."""
-    folders: dict[str, str] = {}
-    for name in sub_folders(root):
-        split = SPLIT_OF.get(name.casefold())
-        if split in folders:
-            raise DataError(f"{root}: {folders[split]!r} and {name!r} are both names of the {split} split; rename one")
-        if split is not None:
-            folders[split] = name
-    folders = {split: folders[split] for split in SPLIT_NAMES if split in folders}
-    others: Counter[str] = Counter()
-    if "train" not in folders:
-        if len(folders) > 1:
-            raise DataError(
-                f"{root}: {' and '.join(map(repr, folders.values()))} named as a split, but there is no train/"
-            )
-        listings = {"train": _listing(root, names, others)}
-        return listings, _of_others(others)
-    notes = [f"{name}/ is the {split} split" for split, name in folders.items() if name != split]
+def _listings(
+    root: Path, names: str | None, split_folders: dict[str, str] | str | None
+) -> tuple[dict[str, Listing], list[str]]:
+    """The recordings of each split, and notes on how the folder was read and what was left out."""
+    chosen = split_names(split_folders)
+    if isinstance(chosen, Path):
+        raise DataError(
+            f"data.splits={chosen}: recordings take no lists; give the folders, as {{train: FOLDER, test: FOLDER}}, or "
+            f"none if every folder is a class"
+        )
+    folders = find_splits(root, chosen, suffix_of=recordings.suffix_of)
+    skipped = Walk(noun="recording")
+    if not folders:
+        listing = _listing(root, names, skipped)
+        doubts = [] if names else recordings.doubts_about(root, listing.paths, chosen == "none")
+        return {"train": listing}, [*doubts, *skipped.notes()]
+    count_beside(root, folders, skipped, recordings.suffix_of)
+    notes = [f"{where}/ is the {split} split" for split, where in named(root, folders)]
     if "test" not in folders and "validation" in folders:
         folders["test"] = folders.pop("validation")
         notes = [note for note in notes if "validation split" not in note]
-        notes.append(f"{folders['test']}/ is the test split, because there is no other folder for it")
-    listings = {split: _listing(root / name, names, others) for split, name in folders.items()}
-    for name in sorted(set(sub_folders(root)) - set(folders.values())):
-        if count := len(recordings.recordings_below(root / name, _refuse)):
-            notes.append(f"left out {count:,} recordings in {name}/: they belong to no split")
-    return listings, notes + _of_others(others)
+        notes.append(f"{printable(folders['test'].name)}/ is the test split, because there is no other folder for it")
+    listings = {split: _listing(path, names, skipped) for split, path in folders.items()}
+    doubts = [] if names else recordings.doubts_about(folders["train"], listings["train"].paths, True)
+    return listings, [*notes, *doubts, *skipped.notes()]
 
 
-def _of_others(others: Counter[str]) -> list[str]:
-    kinds = ", ".join(f"{count:,} {printable(ending)}" for ending, count in others.most_common(8))
-    return [f"left out {others.total():,} files without the ending of a recording ({kinds})"] * bool(others)
-
-
-def _listing(root: Path, names: str | None, others: Counter[str]) -> Listing:
-    paths = recordings.recordings_below(root, _refuse, others)
+def _listing(root: Path, names: str | None, skipped: Walk) -> Listing:
+    below = walk(root, _refuse, suffix_of=recordings.suffix_of)
+    skipped.add(below)
+    paths = below.images
     if not paths:
         raise DataError(f"{root}: no recordings in it ({', '.join(sorted(recordings.SUFFIXES))})")
     if names is not None:
@@ -227,7 +227,10 @@ def _listing(root: Path, names: str | None, others: Counter[str]) -> Listing:
             f"{loose[0]}: a recording outside any sub-folder; expected one sub-folder for each class, or "
             f"data.names=label_speaker_* if the names say the label"
         )
-    return Listing(paths, [path.relative_to(root).parts[0] for path in paths], [])
+    labels = [path.relative_to(root).parts[0] for path in paths]
+    if empty := sorted(set(sub_folders(root)) - set(labels)):
+        raise DataError(f"{root / empty[0]}: no recordings in it; move the folder away, or fill it")
+    return Listing(paths, labels, [])
 
 
 def _refuse(error: OSError) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -253,13 +254,22 @@ def find_lists(names: Path, root: Path) -> Path:
     raise DataError(f"data.splits={names}: there is no such file or folder, neither here nor in {root}")
 
 
-def count_beside(root: Path, folders: dict[str, Path], skipped: Walk) -> None:
-    """Count what lies beside the folders of the splits."""
-    top = walk(root, deep=False)
+def count_beside(
+    root: Path, folders: dict[str, Path], skipped: Walk, suffix_of: Callable[[str], str | None] = suffix_of
+) -> None:
+    """Count what lies beside the folders of the splits.
+
+    Args:
+        root: the folder that holds those of the splits.
+        folders: of the splits.
+        skipped: is added to.
+        suffix_of: see :func:`normlab.data.layout.walk`.
+    """
+    top = walk(root, deep=False, suffix_of=suffix_of)
     skipped.add(top)
     skipped.outside[printable(str(root))] += len(top.images)
     for name in sorted(set(sub_folders(root)) - {path.relative_to(root).parts[0] for path in folders.values()}):
-        skipped.outside[printable(str(root / name))] += len(walk(root / name).images)
+        skipped.outside[printable(str(root / name))] += len(walk(root / name, suffix_of=suffix_of).images)
 
 
 def _from_lists(lists: dict[str, Rows], where: Path, skip_corrupt: bool, notes: list[str]) -> Source:

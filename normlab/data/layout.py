@@ -83,6 +83,7 @@ class Walk:
         masks: number of masks beside images, by their folder, or by the rule of their names.
         links: number of links to folders that count already, by the name of the link.
         outside: number of images that belong to no split or class, by the folder that they lie in.
+        noun: what a file is that counts, for :meth:`notes`.
     """
 
     images: list[Path] = field(default_factory=list)
@@ -92,6 +93,7 @@ class Walk:
     masks: Counter[str] = field(default_factory=Counter)
     links: Counter[str] = field(default_factory=Counter)
     outside: Counter[str] = field(default_factory=Counter)
+    noun: str = "image"
 
     def notes(self) -> list[str]:
         """A sentence on each kind of files that were left out."""
@@ -99,7 +101,10 @@ class Walk:
         if self.by_ending:
             which = ", ".join(f"{count:,} {ending}" for ending, count in _sorted(self.by_ending))
             more = f", and {len(self.by_ending) - 8} more endings" if len(self.by_ending) > 8 else ""
-            sentences.append(f"left out {_files(self.by_ending)} without the ending of an image ({which}{more})")
+            sentences.append(
+                f"left out {_files(self.by_ending)} without the ending of a{'n' * (self.noun == 'image')} {self.noun} "
+                f"({which}{more})"
+            )
         if self.by_folder:
             which = ", ".join(f"{count:,} in {printable(name)}" for name, count in _sorted(self.by_folder))
             sentences.append(f"left out {_files(self.by_folder)} in hidden or generated folders ({which})")
@@ -113,7 +118,7 @@ class Walk:
                 f"({_names(self.links)})"
             )
         sentences += [
-            f"left out {count:,} image{'s' * (count != 1)} in {where}: they belong to no split or class"
+            f"left out {count:,} {self.noun}{'s' * (count != 1)} in {where}: they belong to no split or class"
             for where, count in self.outside.items()
             if count
         ]
@@ -143,7 +148,12 @@ def is_left_out(name: str) -> bool:
     return name.startswith(".") or name.casefold() in GENERATED
 
 
-def walk(root: Path, on_error: Callable[[OSError], object] | None = None, deep: bool = True) -> Walk:
+def walk(
+    root: Path,
+    on_error: Callable[[OSError], object] | None = None,
+    deep: bool = True,
+    suffix_of: Callable[[str], str | None] = suffix_of,
+) -> Walk:
     """Every image below a folder, and a count of what else lies there.
 
     Hidden files, hidden and generated folders, and masks beside images are left out. Links to folders are followed. A
@@ -154,6 +164,7 @@ def walk(root: Path, on_error: Callable[[OSError], object] | None = None, deep: 
         root: the folder.
         on_error: called for each folder that cannot be read, with the error, whose ``filename`` is the folder.
         deep: look into sub-folders; False: count only the files of this folder.
+        suffix_of: the ending of a name if the file counts, else None; that of recordings in place of images.
     """
     result = Walk()
     seen = {str(above) for above in Path(os.path.realpath(root)).parents}
@@ -205,13 +216,19 @@ def _mask_beside(stem: str, stems: Set[str]) -> str | None:
     return None
 
 
-def find_splits(root: Path, names: Mapping[str, str] | str | None = None, needs_train: bool = True) -> dict[str, Path]:
+def find_splits(
+    root: Path,
+    names: Mapping[str, str] | str | None = None,
+    needs_train: bool = True,
+    suffix_of: Callable[[str], str | None] = suffix_of,
+) -> dict[str, Path]:
     """The folders of the splits below a folder; empty if all sub-folders are classes.
 
     Args:
         root: the folder.
         names: the user's names of the folders by split; ``none``: no folder is a split; None: by :data:`SPLIT_NAMES`.
         needs_train: refuse test or validation folders alone; False: they are no splits then.
+        suffix_of: see :func:`walk`.
 
     Raises:
         DataError: if a folder is missing, or it is not clear whether a folder is a split or a class.
@@ -230,8 +247,12 @@ def find_splits(root: Path, names: Mapping[str, str] | str | None = None, needs_
     chosen = {name: FOLDER_OF[name.strip().casefold()] for name in folders if name.strip().casefold() in FOLDER_OF}
     similar = {name: likely for name in folders if (likely := chosen.get(name) or resembling(name)) is not None}
     choose = _how_to_choose(folders, similar)
+
+    def holds(name: str) -> bool:
+        return bool(walk(root / name, suffix_of=suffix_of).images)
+
     several = "train" in similar.values() and len(set(similar.values())) > 1
-    unlike = [name for name in folders if several and name not in similar and walk(root / name).images]
+    unlike = [name for name in folders if several and name not in similar and holds(name)]
     if not chosen and unlike:
         raise DataError(
             f"{root}: {' and '.join(map(repr, similar))} resemble the names of splits, but {unlike[0]!r} lies beside "
@@ -246,7 +267,7 @@ def find_splits(root: Path, names: Mapping[str, str] | str | None = None, needs_
     for part in SPLIT_NAMES:
         if len(same := [name for name, one in chosen.items() if one == part]) > 1:
             raise DataError(f"{root}: {' and '.join(map(repr, same))} are both names of the {part} split; {choose}")
-    others = [name for name in folders if name not in chosen and walk(root / name).images]
+    others = [name for name in folders if name not in chosen and holds(name)]
     if others and (len(chosen) == 1 or "train" not in chosen.values()):
         beside = ", ".join(map(repr, others[:3])) + f" and {len(others) - 3} more" * (len(others) > 3)
         is_name = "is the name of a split" if len(chosen) == 1 else "are names of splits"
@@ -259,7 +280,7 @@ def find_splits(root: Path, names: Mapping[str, str] | str | None = None, needs_
             return {}
         raise DataError(f"{root}: {' and '.join(map(repr, chosen))} named as a split, but there is no train/; {choose}")
     in_order = sorted(chosen.items(), key=lambda item: list(SPLIT_NAMES).index(item[1]))
-    return {split: _innermost(root / name, split) for name, split in in_order}
+    return {split: _innermost(root / name, split, suffix_of) for name, split in in_order}
 
 
 def named(root: Path, folders: Mapping[str, Path]) -> list[tuple[str, str]]:
@@ -275,10 +296,10 @@ def _how_to_choose(folders: Sequence[str], similar: Mapping[str, str]) -> str:
     return f"choose with data.splits=none (every folder is a class) or by name, such as data.splits={{{names}}}"
 
 
-def _innermost(folder: Path, split: str) -> Path:
+def _innermost(folder: Path, split: str, suffix_of: Callable[[str], str | None]) -> Path:
     """The folder itself, or seg_train/ in seg_train/, as archives are unpacked, if there is nothing else in it."""
     inner = sub_folders(folder)
-    while len(inner) == 1 and resembling(inner[0]) == split and not walk(folder, deep=False).images:
+    while len(inner) == 1 and resembling(inner[0]) == split and not walk(folder, None, False, suffix_of).images:
         folder = folder / inner[0]
         inner = sub_folders(folder)
     return folder

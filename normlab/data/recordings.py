@@ -1,13 +1,11 @@
-"""Reading recordings: WAV by SciPy; FLAC, Ogg and others by soundfile."""
+"""Reading recordings: WAV by SciPy; FLAC, Ogg and others by soundfile; and what a folder of them holds."""
 
 from __future__ import annotations
 
 import math
-import os
 import re
 import warnings
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +14,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from normlab.data.digests import MISSING, digest_files
+from normlab.data.layout import doubts, printable, walk
 from normlab.errors import DataError, first_line
 
 WAV = frozenset({".wav", ".wave"})
@@ -189,22 +189,48 @@ def resample(waveform: NDArray[np.float32], rate: int, to: int) -> NDArray[np.fl
     return resample_poly(waveform, to // common, rate // common).astype(np.float32)
 
 
-def recordings_below(
-    root: Path, on_error: Callable[[OSError], object], others: Counter[str] | None = None
-) -> list[Path]:
-    """Every file below a folder with the ending of a recording, in the order of names, hidden ones left out.
+def suffix_of(name: str) -> str | None:
+    """The ending of a file's name if it is that of a recording, in lower case, else None.
+
+    >>> suffix_of("a.b.WAV"), suffix_of("a.m4a")
+    ('.wav', None)
+    """
+    suffix = Path(name).suffix.lower()
+    return suffix if suffix in SUFFIXES else None
+
+
+def recordings_below(root: Path, on_error: Callable[[OSError], object]) -> list[Path]:
+    """Every recording below a folder, in the order of :func:`normlab.data.layout.walk`.
 
     Args:
         root: the folder.
         on_error: called with the error for each folder that cannot be read.
-        others: counts the other files by their ending.
     """
-    paths: list[Path] = []
-    for parent, folders, names in os.walk(root, onerror=on_error):
-        folders[:] = sorted(name for name in folders if name[0] != ".")
-        for path in (Path(parent, name) for name in sorted(names) if name[0] != "."):
-            if path.suffix.lower() in SUFFIXES:
-                paths.append(path)
-            elif others is not None:
-                others[path.suffix.lower() or "without an ending"] += 1
-    return paths
+    return walk(root, on_error, suffix_of=suffix_of).images
+
+
+def doubts_about(root: Path, paths: Sequence[Path], are_splits: bool) -> list[str]:
+    """What speaks against the meaning that a folder of recordings was given: :func:`normlab.data.layout.doubts`."""
+    sentences = []
+    for sentence in doubts(root, paths, are_splits):
+        if sentence.startswith("SPLITS IN NAMES"):  # lists of files are for images
+            sentence = sentence.partition("; ")[0] + "; move the files into folders train/ and test/"
+        if not sentence.startswith("MASKS"):  # of images: a class of recordings may well be called labels
+            sentences.append(sentence)
+    return sentences
+
+
+def copies(splits: Mapping[str, Sequence[Path]]) -> list[str]:
+    """A sentence for each split with files whose bytes are those of a file of an earlier split."""
+    sentences: list[str] = []
+    known: dict[str, Path] = {}
+    for name, paths in splits.items() if len(splits) > 1 else ():
+        pairs = [pair for pair in zip(digest_files(paths), paths, strict=True) if pair[0] != MISSING]
+        if same := [(path, known[digest]) for digest, path in pairs if digest in known]:
+            one, other = (printable(str(path)) for path in same[0])
+            sentences.append(
+                f"DUPLICATES: {len(same):,} of {len(paths):,} {name} recordings are also in another split, with equal "
+                f"bytes (such as {one} and {other}): results on them say nothing about new recordings"
+            )
+        known.update(pairs)
+    return sentences

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from tabulate import tabulate
 from normlab.commandline.arguments import parsed
 from normlab.config import PositiveInt, Section
 from normlab.data import recordings
-from normlab.data.layout import unreadable_folder, walk
+from normlab.data.folder import count_beside, split_names
+from normlab.data.layout import Walk, find_splits, named, unreadable_folder, walk
 from normlab.errors import ConfigError, DataError
 from normlab.inputs import draw_positions
 from normlab.inspection.report import counted
@@ -111,10 +112,11 @@ def inspect(arguments: Sequence[str]) -> tuple[str, dict[str, Any]] | None:
     """The label of a folder of recordings and the report on it, or None if the arguments name no such folder.
 
     Args:
-        arguments: a folder or one recording, and the keys of :class:`Options`.
+        arguments: a folder or one recording, the keys of :class:`Options`, and ``data.splits`` as of ``data=audio``.
 
     Raises:
-        NormlabError: if no recording can be read, a folder has images, too, or a key is unknown.
+        NormlabError: if no recording can be read, a folder has images, too, its layout has two meanings, or a key is
+            unknown.
     """
     places = [argument for argument in arguments if "=" not in argument or Path(argument).exists()]
     if len(places) != 1:
@@ -130,7 +132,13 @@ def inspect(arguments: Sequence[str]) -> tuple[str, dict[str, Any]] | None:
         raise ConfigError(
             f"{place}: holds {len(paths):,} recordings and {len(images):,} images: name a folder that holds one kind"
         )
-    options, _ = parsed([argument for argument in arguments if argument not in places], Options, groups=())
+    pairs = [argument for argument in arguments if argument not in places]
+    of_splits = [pair for pair in pairs if pair.lstrip("+").startswith("data.splits=")]
+    options, _ = parsed([pair for pair in pairs if pair not in of_splits], Options, groups=())
+    splits, notes = {"all": paths}, list[str]()
+    if place.is_dir() and not errors:
+        splits, notes = _listed(place, of_splits[-1].partition("=")[2] if of_splits else None)
+    paths = next(iter(splits.values()))
     drawn = [paths[place] for place in draw_positions(len(paths), options.limit).tolist()]
     tally = Tally(unreadable=[unreadable_folder(error) for error in errors])
     front = AST_FRONT.build()
@@ -142,7 +150,31 @@ def inspect(arguments: Sequence[str]) -> tuple[str, dict[str, Any]] | None:
             tally.unreadable.append(str(error))
     if not tally.rows:
         raise DataError(f"none of {len(drawn)} recordings can be read; the first: {tally.unreadable[0]}")
-    return places[0], report(tally, len(paths), options.resamples)
+    counts = {name: len(part) for name, part in splits.items()} if len(splits) > 1 else {}
+    return places[0], report(tally, len(paths), options.resamples, counts, notes)
+
+
+def _listed(root: Path, split_folders: str | None) -> tuple[dict[str, list[Path]], list[str]]:
+    """The recordings by split (one, ``all``, if there are no splits), training first, and notes on the layout."""
+    chosen = split_names(split_folders)
+    if isinstance(chosen, Path):
+        raise DataError(f"data.splits={chosen}: recordings take no lists; expected none or {{train: A, test: B}}")
+    folders = find_splits(root, chosen, needs_train=False, suffix_of=recordings.suffix_of)
+    skipped = Walk(noun="recording")
+    notes = [f"{where}/ is the {split} split" for split, where in named(root, folders)]
+    if folders:
+        count_beside(root, folders, skipped, recordings.suffix_of)
+    found = {}
+    for split, path in (folders or {"all": root}).items():
+        below = walk(path, suffix_of=recordings.suffix_of)
+        skipped.add(below)
+        if below.images:
+            found[split] = below.images
+    if "train" not in found and folders:
+        raise DataError(f"{folders['train']}: the training split, but it holds no recordings")
+    first = next(iter(found))
+    notes += recordings.doubts_about(folders.get("train", root), found[first], bool(folders) or chosen == "none")
+    return found, [*notes, *recordings.copies(found), *skipped.notes()]
 
 
 def _with_progress(paths: list[Path]) -> Iterator[Path]:
@@ -161,13 +193,17 @@ COLUMNS = {
 }
 
 
-def report(tally: Tally, total: int, resamples: int) -> dict[str, Any]:
+def report(
+    tally: Tally, total: int, resamples: int, splits: Mapping[str, int] | None = None, notes: Sequence[str] = ()
+) -> dict[str, Any]:
     """The report, in JSON types.
 
     Args:
         tally: of the recordings.
-        total: recordings in the folder, of which the tally may have a sample.
+        total: recordings in the folder, of the training split if it has splits, of which the tally may have a sample.
         resamples: of the bootstrap over recordings.
+        splits: number of recordings of each, training first; None or empty if there are no splits.
+        notes: on the layout of the folder.
     """
     rows = np.array(tally.rows)
     columns = {
@@ -186,6 +222,8 @@ def report(tally: Tally, total: int, resamples: int) -> dict[str, Any]:
         "sample": {"drawn": len(rows) + len(tally.unreadable), "of": total}
         if len(rows) + len(tally.unreadable) < total
         else None,
+        "splits": dict(splits or {}),
+        "notes": list(notes),
         "total_seconds": float(rows[:, 0].sum()),
         "rates": _counts(tally.rates),
         "channels": _counts(tally.channels),
@@ -317,7 +355,11 @@ def lines(log_mel: dict[str, Any]) -> dict[str, str]:
 def text_of(label: str, content: dict[str, Any]) -> str:
     """The report as text for people."""
     count = content["recordings"]
-    text = [f"{label}: {counted(count, 'recording')}, {content['total_seconds']:,.1f} seconds in all"]
+    which = " of the training split" if content["splits"] else ""
+    text = [f"{label}: {counted(count, 'recording')}{which}, {content['total_seconds']:,.1f} seconds in all"]
+    if content["splits"]:
+        text.append("recordings by split: " + ", ".join(f"{n:,} {name}" for name, n in content["splits"].items()))
+    text += content["notes"]
     if sample := content["sample"]:
         text.append(f"a sample: {sample['drawn']:,} drawn at random from {sample['of']:,}")
     for key, noun in (("rates", "samples in a second"), ("channels", "channel(s)"), ("kinds", "")):

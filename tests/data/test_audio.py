@@ -255,7 +255,16 @@ REFUSED = {  # what is made, the options, and the message
     "a pattern without a label": (pair, {"names": "speaker_*"}, "expected the word label once"),
     "a speaker in both splits": (both_splits, {"names": "label_speaker_*"}, "'ann' is in both the train and the test"),
     "two training splits": (lambda: corpus_of("train/a", "Training/a"), {}, "'Training' and 'train' are both names"),
-    "splits without training": (lambda: corpus_of("Test/a", "val/a"), {}, "'val' and 'Test' named as a split"),
+    "splits without training": (
+        lambda: corpus_of("Test/a", "val/a"),
+        {},
+        "'Test' and 'val' named as a split, but there is no train/",
+    ),
+    "folds": (lambda: corpus_of("fold1", "fold2", "fold3"), {}, "look like folds of a cross-validation, not like clas"),
+    "splits in classes": (lambda: corpus_of("a/train", "a/test", "b"), {}, "'a' holds splits .'test', 'train'."),
+    "a split among classes": (lambda: corpus_of("test", "a", "b"), {}, "'test' is the name of a split, but 'a', 'b'"),
+    "lists": (pair, {"splits": "lists.csv"}, "data.splits=lists.csv: recordings take no lists"),
+    "an empty class": (bad(lambda: os.makedirs("mine/c")), {}, "mine/c: no recordings in it; move the folder away"),
     "too few speakers": (lambda: corpus(speakers=("ann", "bob")), {"names": "label_speaker_*"}, "2 group"),
 }
 
@@ -281,11 +290,51 @@ def test_splits_are_known_in_any_case_and_what_is_left_out_is_told(here):
     for note in (
         "Train/ is the train split",
         "Validation/ is the test split, because there is no other folder for it",
-        "left out 4 recordings in extra/: they belong to no split",
+        "left out 4 recordings in mine/extra: they belong to no split or class",
         "left out 2 files without the ending of a recording (1 .m4a, 1 without an ending)",
+        "left out 1 hidden file (.hidden.wav)",
     ):
         assert note in data.notes
     assert not any("validation split" in note for note in data.notes)
+
+
+@pytest.mark.parametrize(
+    ("train", "test"), [("train_data", "test_data"), ("Train Set", "Test Set"), ("trainval", "test"), ("a 1", "a 2")]
+)
+def test_splits_have_the_names_that_folders_of_images_may_have(here, train, test):
+    corpus_of(f"{train}/cat", f"{train}/dog", f"{test}/cat", f"{test}/dog")
+    options = {"splits": {"train": train, "test": test}} if train == "a 1" else {}
+    data = dataset("audio", root="mine", **options)
+    assert data.classes == ("cat", "dog")
+    assert (len(data.train) + len(data.validation), len(data.test)) == (8, 8)
+    assert f"{train}/ is the train split" in data.notes
+    assert any(
+        note.startswith("DUPLICATES: 8 of 8 test recordings are also in another split, with equal bytes (such as mine/")
+        for note in data.notes
+    )
+    assert dataset("audio", root="mine", splits="none").classes == tuple(sorted((train, test)))
+
+
+def test_links_are_followed_and_generated_folders_left_out(here):
+    corpus_of("a")
+    write("elsewhere/0.wav")
+    for take in range(1, 4):
+        write(f"elsewhere/{take}.wav", tone(200 + take))
+    Path("mine/b").symlink_to(Path("elsewhere").absolute())
+    for folder in ("mine/a/@eaDir", "mine/__MACOSX"):
+        write(f"{folder}/0.wav")
+    data = dataset("audio", root="mine", test=0.25, validation=0.3)
+    assert data.classes == ("a", "b")
+    assert sum(map(len, data.splits.values())) == 8
+    assert "left out 2 files in hidden or generated folders (1 in @eaDir, 1 in __MACOSX)" in data.notes
+
+
+def test_what_speaks_against_a_layout_is_told(here):
+    corpus_of("gold/cat", "gold/dog", "silver/cat", "silver/dog")
+    notes = dataset("audio", root="mine").notes
+    assert any(note.startswith("SAME SUB-FOLDERS: 'gold', 'silver' are taken as classes") for note in notes)
+    corpus_of("labels/cat", "labels/dog")
+    assert not any("MASKS" in note for note in dataset("audio", root="mine").notes)
 
 
 def test_a_front_end_that_does_not_fit_is_refused():

@@ -73,6 +73,37 @@ def test_the_text_says_it(look, folder):
     assert look("mine", "limit=3", "resamples=50")[1].count("a sample: 3 drawn at random from 9") == 1
 
 
+def test_of_splits_the_training_recordings_count_and_the_others_are_told(look, here):
+    time = np.arange(RATE // 4) / RATE
+    for split, amplitude, count in (("Train Set", 0.5, 3), ("Test Set", 0.05, 2)):
+        for name in ("a", "b"):
+            (here / f"mine/{split}/{name}").mkdir(parents=True)
+            for take in range(count):
+                wave = amplitude * np.sin(2 * np.pi * (400 + 50 * take) * time)
+                wavfile.write(here / f"mine/{split}/{name}/{take}.wav", RATE, np.round(wave * 32767).astype(np.int16))
+    copy = here / "mine/Train Set/a/0.wav"
+    (here / "mine/Test Set/a/9.wav").write_bytes(copy.read_bytes())
+    (here / "mine/Test Set/a/x.m4a").write_bytes(b"x")
+    (here / "mine/@eaDir").mkdir()
+    (here / "mine/@eaDir/0.wav").write_bytes(copy.read_bytes())
+    content = json.loads(look("mine", "--json", "resamples=20")[1])
+    assert content["recordings"] == 6
+    assert content["splits"] == {"train": 6, "test": 5}
+    assert content["statistics"]["level_dbfs"]["largest"] - content["statistics"]["level_dbfs"]["smallest"] < 0.1
+    text = look("mine", "resamples=20")[1]
+    for line in (
+        "mine: 6 recordings of the training split, 1.5 seconds in all",
+        "recordings by split: 6 train, 5 test",
+        "Train Set/ is the train split",
+        "DUPLICATES: 1 of 5 test recordings are also in another split",
+        "left out 1 file without the ending of a recording (1 .m4a)",
+        "left out 1 file in hidden or generated folders (1 in @eaDir)",
+    ):
+        assert line in text
+    everything = json.loads(look("mine", "--json", "data.splits=none", "resamples=20")[1])
+    assert (everything["recordings"], everything["splits"]) == (11, {})
+
+
 def test_one_recording_has_no_interval(look, folder):
     status, out, _ = look("mine/0.wav", "--json", "resamples=50")
     assert status == 0

@@ -132,7 +132,9 @@ def _descent(config: Config, data: Dataset, norm: Normalization, layer: nn.Linea
     start = torch.cat([layer.weight.T, layer.bias[None]]) if bias else layer.weight.T
     if start.any():
         return descent(dataset_moments(data, norm), bias, start.detach().double())
-    about = json.dumps([data.key, data.black, data.white, data.target, config.plain()["norm"], bias], sort_keys=True)
+    front = data.front and data.front.plain()
+    known = [data.key, data.black, data.white, data.target, config.plain()["norm"], front, probe(data, norm), bias]
+    about = json.dumps(known, sort_keys=True)
 
     def make() -> dict[str, Any]:
         theory = descent(dataset_moments(data, norm), bias)
@@ -148,6 +150,17 @@ def _descent(config: Config, data: Dataset, norm: Normalization, layer: nn.Linea
     kinds = {"eigenvalues": torch.Tensor, "threshold": float, "energy": torch.Tensor, "initial": float}
     entry = cache.remember(name, make, kinds)
     return Descent(Spectrum(entry["eigenvalues"], entry["threshold"]), entry["energy"], entry["initial"])
+
+
+def probe(data: Dataset, norm: Normalization) -> str:
+    """A hash of what a fitted scheme makes of the first batch of training inputs, for the key of the cache.
+
+    Options are not all that decides it: the front end of recordings, the formula of a scheme that a user edits, its
+    statistics.
+    """
+    with torch.no_grad():
+        output = norm(next(data.training_inputs())).cpu().contiguous()
+    return hashlib.blake2b(output.numpy().data, digest_size=16).hexdigest()
 
 
 def dataset_moments(data: Dataset, norm: Normalization, raw: tuple[Moments, Any] | None = None) -> Moments:

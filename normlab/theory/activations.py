@@ -26,10 +26,10 @@ LAYERS = (
 
 
 def second_moments(batches: Iterable[Tensor], norm: Normalization) -> Tensor:
-    """E[x^2] of each normalized feature, float64 [C, H, W], in one pass.
+    """E[x^2] of each normalized feature, float64 [C, *positions], in one pass.
 
     Args:
-        batches: uint8 [B, C, H, W].
+        batches: of the inputs that the scheme was fitted on, of any type: [B, C, *positions].
         norm: fitted.
     """
     total, count = torch.zeros(()), 0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,29 @@ class SweepJob:
     threads: int | None
 
 
+_told: dict[Path, set[str]] = {}  # of each sweep, what this process has said of its data
+
+
+@contextmanager
+def told_once(sweep: Path) -> Iterator[None]:
+    """Leave out lines about data that an earlier job of the sweep has printed in this process."""
+    told = _told.setdefault(sweep, set())
+
+    def is_new(line: logging.LogRecord) -> bool:
+        text = line.getMessage()
+        known = text in told
+        if text.startswith("data: "):
+            told.add(text)
+        return not known
+
+    log = logging.getLogger("normlab.data.datasets")
+    log.addFilter(is_new)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_new)
+
+
 def sweep_job(job: SweepJob, configure: Callable[[], Config]) -> None:
     """Run a job of a sweep, unless it has a record, and write down what became of it.
 
@@ -79,6 +103,11 @@ def sweep_job(job: SweepJob, configure: Callable[[], Config]) -> None:
         configure: returns the configuration, or raises what is wrong with it.
     """
     prepare()  # a launcher may have started this process
+    with told_once(job.sweep):
+        _sweep_job(job, configure)
+
+
+def _sweep_job(job: SweepJob, configure: Callable[[], Config]) -> None:
     overrides = [override.lstrip("+") for override in job.overrides]
     job_folder = job.sweep / str(job.number)
     word: dict[str, Any] = {"job_folder": job_folder, "number": job.number, "overrides": overrides}

@@ -76,7 +76,8 @@ class Whitening(Normalization):
                     f"use norm.eps=1e-5, more images, or norm.patch"
                 )
             log.warning(
-                "whitening: rank %d of %d (%s); norm.eps=%g bounds the scale of the other directions",
+                "%s: rank %d of %d (%s); norm.eps=%g bounds the scale of the other directions",
+                "zca" if self.rotate_back else "pca",
                 self.rank,
                 features,
                 why,

@@ -157,12 +157,19 @@ def test_a_sweep_prints_one_table_and_skips_what_is_done(call, tmp_path):
     assert status == 0, err
     assert "4 jobs: 4 finished" in out
     assert [line.split()[:2] for line in out.splitlines()[2:4]] == [["raw", "2"], ["imagenet", "2"]]
+    assert err.count("data: digits: 10 classes") == 1
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/record.json")}
     assert len(before) == 4
     status, again, _ = call(*grid)
     assert "4 jobs: 4 skipped" in again
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert again.splitlines()[:4] == out.splitlines()[:4]
+
+
+def test_the_version_is_that_of_normlab(call):
+    status, out, _ = call("--version")
+    assert (status, out.split()[0]) == (0, "normlab")
+    assert out.count("\n") == 1
 
 
 def test_a_bad_job_leaves_the_others_of_a_sweep(call, tmp_path):

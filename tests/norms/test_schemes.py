@@ -183,6 +183,15 @@ def test_whitening_more_features_than_images(photos, caplog):
         normalization("zca", eps=0).fit([few])
 
 
+@pytest.mark.parametrize("name", ["pca", "zca"])
+def test_a_covariance_without_full_rank_is_told_with_the_name_of_the_scheme(name, caplog):
+    images = torch.randint(0, 256, (9, 3, 4, 4), dtype=torch.uint8)
+    normalization(name).fit([images])
+    assert caplog.messages == [
+        f"{name}: rank 8 of 48 (9 samples of 48 features); norm.eps=1e-05 bounds the scale of the other directions"
+    ]
+
+
 def test_whitening_refuses_what_would_not_fit_in_memory():
     with pytest.raises(DataError, match=r"norm\.patch"):
         normalization("zca").fit([torch.zeros(2, 3, 224, 224, dtype=torch.uint8)])

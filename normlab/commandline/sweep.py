@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from normlab.commandline.rates import search, tell, with_rate
 from normlab.config import Config
 from normlab.errors import ConfigError, NormlabError, lack
 from normlab.files import write_whole
+from normlab.record.identity import versioned_defaults
 
 SWEEP, OUTCOME, STARTED = "sweep.json", "outcome.json", "started"
 WRONG = ("refused", "failed")
@@ -89,15 +91,16 @@ class Rounds:
         folders = [_folder(config, content) for config, content in zip(configs, contents, strict=True)]
         refuse_same_runs(jobs, folders)
         self.folders = folders
-        skipped = {
-            place: str(folder)
+        known = {
+            place: found
             for place, (config, folder) in enumerate(zip(configs, folders, strict=True))
             if tuple(jobs[place]) not in self._launched
             and config is not None
             and folder is not None
             and not config.rerun
-            and record.existing(config, contents[place])
+            and (found := record.existing(config, contents[place])) is not None
         }
+        skipped = {place: str(folders[place]) for place in known}
         if not again:
             record.require_writable(self._sweep)
             self._started = time.time()
@@ -118,6 +121,12 @@ class Rounds:
         write_whole(self._sweep / SWEEP, json.dumps(content))
         if skipped and not again:
             print(f"{len(skipped)} of {len(jobs)} jobs have a record already", file=sys.stderr)
+            for name in own_schemes_of_other_code(known.values()):
+                print(
+                    f"norm={name}: the code has changed since such a record, or may have; if the scheme has, "
+                    f"rerun=true makes the runs again",
+                    file=sys.stderr,
+                )
         if story and not left:
             print(story, file=sys.stderr)
         return left
@@ -141,6 +150,27 @@ class Rounds:
         stored = study.places(self._runs, Path("results") / name)
         jobs, configs, cells = search(*self._grid, rates, lambda config: study.score(name, config, stored))
         return jobs, configs, tell(cells, rates) if cells else ""
+
+
+def own_schemes_of_other_code(found: Iterable[dict[str, Any]]) -> list[str]:
+    """The schemes of these records that normlab does not bring, and whose code may be another one now, by name.
+
+    A run is known by the name of its scheme, not by its formula.
+
+    Args:
+        found: records.
+    """
+    now = record.provenance()
+    return sorted(
+        {
+            one["config"]["norm"]["name"]
+            for one in found
+            if one["config"]["norm"]["name"] not in versioned_defaults()["norm"]
+            and (
+                now["dirty"] is not False or one["provenance"]["dirty"] or one["provenance"]["commit"] != now["commit"]
+            )
+        }
+    )
 
 
 def at_chosen_rates(

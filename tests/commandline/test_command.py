@@ -15,6 +15,7 @@ from PIL import Image
 
 import normlab as normlab_package
 from normlab import normalization, record
+from normlab.commandline.sweep import own_schemes_of_other_code
 from normlab.config import CONFIGS, EXPERIMENTS, GROUPS, choices
 from normlab.training.trainer import has_loopback
 
@@ -164,6 +165,37 @@ def test_a_sweep_prints_one_table_and_skips_what_is_done(call, tmp_path):
     assert "4 jobs: 4 skipped" in again
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert again.splitlines()[:4] == out.splitlines()[:4]
+
+
+def test_a_skipped_run_of_a_users_own_scheme_may_be_of_another_formula(call, monkeypatch):
+    monkeypatch.setattr("normlab.commandline.sweep.versioned_defaults", lambda: {"norm": {"raw": {}}})
+    origin = {**record.provenance(), "commit": "b", "dirty": True}
+    monkeypatch.setattr("normlab.record.provenance", lambda: origin)
+    grid = ["-m", "+norm=raw,unit", *QUICK]
+    assert "rerun" not in call(*grid)[2]
+    _, _, err = call(*grid)
+    assert "2 of 2 jobs have a record already" in err
+    assert "norm=unit: the code has changed since such a record, or may have; if the scheme has, rerun=true" in err
+    assert "norm=raw: the code" not in err
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "told"),
+    [
+        (("a", False), ("a", False), False),
+        (("a", False), ("b", False), True),
+        (("a", True), ("a", False), True),
+        (("a", False), ("a", True), True),
+        ((None, None), (None, None), True),
+    ],
+)
+def test_own_schemes_of_other_code(monkeypatch, then, now, told):
+    monkeypatch.setattr("normlab.record.provenance", lambda: dict(zip(("commit", "dirty"), now, strict=True)))
+    known = [
+        {"config": {"norm": {"name": name}}, "provenance": dict(zip(("commit", "dirty"), then, strict=True))}
+        for name in ("zca", "mine")
+    ]
+    assert own_schemes_of_other_code(known) == ["mine"] * told
 
 
 def test_the_version_is_that_of_normlab(call):

@@ -492,6 +492,11 @@ def parse_group(group: str, values: Any) -> Any:
         raise ConfigError(f"{group}={values}: expected one of these names: {', '.join(choices(group))}")
     schema = SCHEMAS[group]
     if isinstance(schema, type) and issubclass(schema, Choice):
+        if values["name"] not in (known := choices(group)):
+            raise ConfigError(
+                f"{group}={values['name']}: no such choice in {CONFIGS / group}; a file of another folder, as of "
+                f"--config-dir, adds no name: put it there{_nearest(values['name'], known)}"
+            )
         # The name stands in the record, so it decides what is built; nothing else may, wherever the values come from.
         target = defaults(group, values["name"])["_target_"]
         if values.get("_target_") != target:

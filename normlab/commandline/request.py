@@ -141,9 +141,11 @@ def read(arguments: Sequence[str]) -> Request:
     ('input_ranges', ['++seed=0,1', "++data.root='a b','c'"])
 
     Raises:
-        ConfigError: for a study that does not exist, or a value that cannot be read.
+        ConfigError: for a study that does not exist, a value that cannot be read, or what a sweep cannot do.
     """
     flags, overrides, multirun = composing.split_arguments(arguments)
+    if multirun and {"--cfg", "-c"} & {flag.partition("=")[0] for flag in flags}:
+        raise ConfigError("--cfg shows the configuration of one run: leave out -m, and give each key one value")
     own: dict[str, str] = {}
     settings, hydra = [], []
     for override in overrides:
@@ -151,6 +153,10 @@ def read(arguments: Sequence[str]) -> Request:
             raise ConfigError(f"{override}: classes are chosen by their names, as in norm=zca, never by _target_")
         key, equals, text = override.partition("=")
         bare = key.lstrip("+")
+        if bare == "hydra/sweeper" and text != "normlab":
+            raise ConfigError(
+                f"{override}: a sweep needs the sweeper of normlab, which knows its records; leave it out"
+            )
         if not (equals and bare) or bare.startswith(("~", "hydra.", "hydra/")):
             hydra.append(override)
         elif bare in (composing.STUDY, "quick", "confirm", "sensitivity"):

@@ -116,6 +116,8 @@ def images(folder, count=6, side=8, names=("cat", "dog")):
         (["+norm=unit", "weights=none.ckpt"], "none.ckpt: no such checkpoint"),
         (["+norm=unit", "trainer.accelerator=gpu"], "trainer.accelerator=gpu"),
         (["+norm=unit", "nonsense"], "nonsense"),
+        (["-m", "+norm=unit,raw", "--cfg", "job"], "--cfg shows the configuration of one run: leave out -m"),
+        (["-m", "+norm=unit,raw", "hydra/sweeper=basic"], "hydra/sweeper=basic: a sweep needs the sweeper of normlab"),
         (["+norm=unit", "+experiment=nothing"], "nothing"),
     ],
 )
@@ -202,6 +204,22 @@ def test_the_version_is_that_of_normlab(call):
     status, out, _ = call("--version")
     assert (status, out.split()[0]) == (0, "normlab")
     assert out.count("\n") == 1
+
+
+def test_a_folder_of_configurations_adds_no_name(call, tmp_path):
+    """It may change what a name means, where no code is chosen."""
+    for path, content in {
+        "norm/mine.yaml": "name: mine\n_target_: normlab.norms.schemes.raw\n",
+        "optim/slow.yaml": (CONFIGS / "optim/sgd.yaml").read_text().replace("lr: 0.01", "lr: 0.001"),
+    }.items():
+        (tmp_path / "own" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "own" / path).write_text(content)
+    status, _, err = call("--config-dir", "own", "+norm=mine", *QUICK)
+    assert status == 2
+    assert "norm=mine: no such choice in" in err
+    assert "as of --config-dir, adds no name: put it there; choose from" in err
+    assert err.count("\n") == 1
+    assert call("--config-dir", "own", "+norm=unit", "optim=slow", *QUICK)[0] == 0
 
 
 def test_a_bad_job_leaves_the_others_of_a_sweep(call, tmp_path):

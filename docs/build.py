@@ -97,13 +97,23 @@ def pictures(path: Path) -> list[Path]:
     return [picture.resolve() for picture in linked if picture.is_file()]
 
 
+OUTPUT = re.compile("^# output: (.+)$", re.MULTILINE)
+
+
 def scheme_table() -> str:
-    """Every scheme with its formula, the first line of the docstring of its class or function, and its options."""
+    """Every scheme with its formula and its options.
+
+    The formula is that of the line ``# output:`` in the scheme's file, because options may change what a class or
+    function computes; without such a line, the first line of the docstring.
+    """
     formulas = definitions()
     rows = []
     for path in sorted(SCHEMES.glob("*.yaml")):
-        options = yaml.safe_load(path.read_text())
+        text = path.read_text()
+        options = yaml.safe_load(text)
         name, (module, formula) = options.pop("name"), formulas[options.pop("_target_").rpartition(".")[2]]
+        if own := OUTPUT.search(text):
+            formula = own[1]
         chosen = ", ".join(f"`{key}: {plain(value)}`" for key, value in options.items())
         rows.append((f"`{name}`", formula, chosen or "none", f"`{module}`"))
     return table(("norm", "output", "options, with their defaults", "written in"), rows)
@@ -151,30 +161,56 @@ def study_table() -> str:
     return table(("study", "question", "what came of it"), rows)
 
 
-def api() -> str:
-    """The names of the package, from the table of their modules in its ``__init__``."""
+def homes() -> dict[str, str]:
+    """The names of the package with their modules, from the table in its ``__init__``."""
     tree = ast.parse((ROOT / "normlab/__init__.py").read_text())
-    (homes,) = (
+    (table_,) = (
         ast.literal_eval(node.value)
         for node in tree.body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_HOMES"
     )
-    return "\n\n".join(f"::: {module}.{name}" for name, module in sorted(homes.items()))
+    return dict(sorted(table_.items()))
+
+
+def api() -> str:
+    """The names of the package, for mkdocstrings."""
+    return "\n\n".join(f"::: {module}.{name}" for name, module in homes().items())
+
+
+def name_table() -> str:
+    """The names of the package, with the first sentence of their docstrings and their files."""
+    rows = []
+    for name, module in homes().items():
+        file = ROOT / module.replace(".", "/")
+        found = definitions(file if file.is_dir() else file.with_suffix(".py"))
+        where, first = found[name]
+        rows.append((f"`normlab.{name}`", first, f"`{where}`"))
+    return table(("name", "does", "written in"), rows)
+
+
+def class_table() -> str:
+    """The base classes of schemes, and every class or function of one, with the first sentence of its docstring."""
+    rows = [(f"`{name}`", first, f"`{where}`") for name, (where, first) in scheme_definitions().items()]
+    return table(("class or function", "does", "written in"), rows)
 
 
 def scheme_api() -> str:
-    """The base class and every class or function of a scheme."""
+    """The base class and every class or function of a scheme, for mkdocstrings."""
+    places = {name: Path(where).with_suffix("") for name, (where, _) in scheme_definitions().items()}
+    return "\n\n".join(f"::: {place.as_posix().replace('/', '.')}.{name}" for name, place in places.items())
+
+
+def scheme_definitions() -> dict[str, tuple[str, str]]:
+    """The base class and every class or function of a scheme; see :func:`definitions`."""
     used = {yaml.safe_load(path.read_text())["_target_"].rpartition(".")[2] for path in SCHEMES.glob("*.yaml")}
-    written = {name: module for name, (module, _) in definitions().items()}
-    names = ["Normalization", "Affine", *sorted(used)]
-    modules = [Path(written[name]).with_suffix("").as_posix().replace("/", ".") for name in names]
-    return "\n\n".join(f"::: {module}.{name}" for module, name in zip(modules, names, strict=True))
+    found = definitions()
+    return {name: found[name] for name in ("Normalization", "Affine", *sorted(used))}
 
 
-def definitions() -> dict[str, tuple[str, str]]:
-    """Classes and functions of normlab/norms, with their file and the first line of their docstring."""
+def definitions(place: Path = ROOT / "normlab/norms") -> dict[str, tuple[str, str]]:
+    """Classes and functions of a file or of a folder, with their file and the first line of their docstring."""
     found = {}
-    for path in sorted((ROOT / "normlab/norms").rglob("*.py")):
+    for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.ClassDef | ast.FunctionDef):
                 first = (ast.get_docstring(node) or "").split("\n\n")[0]
@@ -195,6 +231,8 @@ def table(headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 TABLES = {
     "scheme table": scheme_table,
+    "name table": name_table,
+    "class table": class_table,
     "cell table": cell_table,
     "choice table": choice_table,
     "study table": study_table,

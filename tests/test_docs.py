@@ -4,6 +4,7 @@ import ast
 import doctest
 import importlib.util
 import inspect
+import itertools
 import json
 import pydoc
 import re
@@ -11,9 +12,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 import yaml
 
-from normlab.config import choices, defaults
+import normlab
+from normlab import normalization
+from normlab.config import CONFIGS, choices, defaults
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -35,8 +39,26 @@ def test_every_scheme_has_a_row_with_the_formula_of_its_class_or_function(build)
     assert sorted(rows) == sorted(choices("norm"))
     for name, row in rows.items():
         written = pydoc.locate(defaults("norm", name)["_target_"])
-        assert " ".join(inspect.getdoc(written).split("\n\n")[0].split()) == row[1]
+        own = re.search("^# output: (.*)$", (CONFIGS / f"norm/{name}.yaml").read_text(), re.MULTILINE)
+        assert row[1] == (own[1] if own else " ".join(inspect.getdoc(written).split("\n\n")[0].split()))
         assert inspect.getsourcefile(written).endswith(row[3].strip("`"))
+
+
+def test_schemes_of_one_formula_are_the_same_and_no_formula_is_that_of_other_options(build):
+    """One function may subtract and divide, or only subtract: then the formulas differ, too."""
+    images = torch.randint(0, 256, (50, 3, 4, 4), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    formulas = {row[0].strip("`"): row[1] for row in rows_of(build.scheme_table())}
+    for one, other in itertools.combinations([name for name in formulas if name != "difference"], 2):
+        if (target := defaults("norm", one)["_target_"]) == defaults("norm", other)["_target_"]:
+            first, second = (normalization(name).fit([images])(images) for name in (one, other))
+            assert (formulas[one] == formulas[other]) is torch.equal(first, second), (one, other, target)
+    assert not any("/" in formulas[name] for name in ("dataset_mean", "mean_image", "centered"))
+
+
+def test_the_names_of_the_package_are_in_the_repository_too(build):
+    page = (DOCS / "api.md").read_text()
+    assert all(f"| `normlab.{name}` | " in page for name in normlab.__all__)
+    assert all(path in page for path in ("`normlab/training/export.py`", "`normlab/norms/whitening.py`"))
 
 
 def test_the_pages_have_the_tables_of_the_code(build):

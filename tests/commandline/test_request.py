@@ -135,12 +135,12 @@ def test_which_keys_are_paths_follows_from_the_schema():
 
 def test_the_arguments_become_one_request():
     request = read(
-        ["-m", "+experiment=ordering", "norm=raw,unit", "seed=range(0,5)", "--cfg", "job", "hydra.verbose=true"]
+        ["-m", "+experiment=ordering", "norm=raw,unit", "seed=range(0,5)", "--info", "config", "hydra.verbose=true"]
     )
     assert request.multirun
     assert (request.study, request.quick, request.confirm) == ("ordering", False, False)
     assert [setting.override for setting in request.settings] == ["+norm=raw,unit", "++seed=range(0,5)"]
-    assert request.hydra == ("-m", "--cfg", "job", "hydra.verbose=true")
+    assert request.hydra == ("-m", "--info", "config", "hydra.verbose=true")
     assert read([]) == Request()
 
 

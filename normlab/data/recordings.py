@@ -71,7 +71,7 @@ def _read_wav(path: Path) -> tuple[NDArray[np.floating], int, str]:
 
     try:
         size = _promised_size(path)
-        source = with_sizes(path.read_bytes()) if size in NO_SIZE else path
+        source: Path | BytesIO = with_sizes(path.read_bytes()) if size in NO_SIZE else path
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", wavfile.WavFileWarning)  # of chunks beside the samples
             warnings.filterwarnings("error", message="Reached EOF prematurely", category=wavfile.WavFileWarning)

@@ -50,6 +50,8 @@ def huggingface(
     parts: dict[str, Part] = {}
     train = splits["train"]
     image, label = _column(train, image, IMAGES, "image"), _column(train, label, LABELS, "label")
+    for rows in splits.values():
+        _require_labels(rows, label)
     classes = _classes(train, label)
     for name, rows in splits.items():
         files = _files(rows, image)
@@ -97,6 +99,29 @@ def _column(rows: Any, given: str | None, usual: tuple[str, ...], what: str) -> 
         missing = f"no column {given}" if given else f"no column {' or '.join(usual)}"
         raise DataError(f"data.{what}: {missing}; the columns are {', '.join(rows.column_names)}: name one")
     return name
+
+
+def _require_labels(rows: Any, label: str) -> None:
+    """Refuse a column that does not hold one class for each image.
+
+    Raises:
+        DataError: with what it holds.
+    """
+    import datasets
+
+    kind = rows.features[label]
+    if not isinstance(kind, datasets.Value | datasets.ClassLabel):
+        what = "dictionaries" if isinstance(kind, dict) else f"values of the kind {type(kind).__name__}"
+        raise DataError(
+            f"data.label={label}: the column holds {what}, not one class for each image; data.label=COLUMN names "
+            f"another, of {', '.join(rows.column_names)}"
+        )
+    missing = [number for number, value in enumerate(rows[label]) if value is None]
+    if missing:
+        raise DataError(
+            f"data.label={label}: {len(missing):,} of {len(rows):,} labels are missing, the first that of row "
+            f"{missing[0] + 1}: leave such rows out, as with rows.filter(...), and save the rest with save_to_disk"
+        )
 
 
 def _classes(rows: Any, label: str) -> list[Any]:

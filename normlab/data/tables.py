@@ -157,6 +157,7 @@ def table(
         for name in names:
             require_column(frame, name, f"data.{key}", path.name)
     frame = frame.drop(columns=[name for name in drop if name != target])
+    require_values(frame, path.name)
     notes: list[str] = [f"left out by data.drop: {', '.join(drop)}"] if drop else []
     frame, groups = _without_group(frame, group, path.name)
     frame = _without_missing(frame, target, missing, path.name, notes)
@@ -326,6 +327,33 @@ def require_column(frame: pd.DataFrame, name: str, key: str, file: str) -> None:
         near = difflib.get_close_matches(name, list(frame.columns), n=1)
         hint = f"; did you mean {near[0]!r}? It has " if near else "; it has "
         raise DataError(f"{key}={name}: {file} has no such column{hint}{_some(frame)}")
+
+
+def require_values(frame: pd.DataFrame, file: str) -> None:
+    """Refuse a column whose fields are no single values: images, embeddings and lists of a Parquet file.
+
+    Raises:
+        DataError: with the name of the column, and what it holds.
+    """
+    from pandas.api import types
+
+    for name in frame:
+        column = frame[name].dropna()
+        if not types.is_object_dtype(column):
+            continue
+        whole = column.map(lambda value: not isinstance(value, dict | list | tuple | set | bytes | np.ndarray))
+        if len(column) == 0 or whole.all():
+            continue
+        row, value = _first(column, ~whole)
+        if isinstance(value, dict) and {"bytes", "path"} <= set(value):
+            what = "images or recordings"
+        else:
+            kinds = {dict: "fields of their own", bytes: "bytes", np.ndarray: f"arrays of {len(value)} values"}
+            what = next((words for kind, words in kinds.items() if isinstance(value, kind)), "lists")
+        raise DataError(
+            f"{file}: column {name!r} holds {what} (row {row - 1}), and a table has one value in each field: "
+            f"data.drop='[{name}]' leaves it out"
+        )
 
 
 def _some(frame: pd.DataFrame, most: int = 12) -> str:

@@ -25,6 +25,7 @@ from normlab.data.tables import (
     is_table,
     read_frame,
     require_column,
+    require_values,
     row_identifier,
 )
 from normlab.errors import ConfigError, DataError, NormlabError
@@ -91,7 +92,9 @@ def inspect_file(config: Data) -> tuple[str, dict[str, Any]]:
     frame = read_frame(path, delimiter=options.delimiter, decimal=options.decimal, encoding=options.encoding)
     for name in (*options.drop, *([options.target] if options.target else [])):
         require_column(frame, name, "data.target" if name == options.target else "data.drop", path.name)
-    return path.name, report(frame.drop(columns=list(options.drop)), options.target, options.keep, path)
+    frame = frame.drop(columns=list(options.drop))
+    require_values(frame, path.name)
+    return path.name, report(frame, options.target, options.keep, path)
 
 
 def inspect_rows(source: Source) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from normlab.data import dataset, load
 from normlab.data.splits import Part, fill_missing, split
 from normlab.data.tables import plant_outliers, read_frame, row_identifier, table
 from normlab.errors import DataError
+from normlab.inspection.tables import inspect
 
 
 @pytest.fixture
@@ -138,6 +139,25 @@ def test_parquet(wines, tmp_path):
     frame.assign(day=pd.Timestamp("2024-01-01")).to_parquet(tmp_path / "day.parquet")
     with pytest.raises(DataError, match="'day' holds dates"):
         table(root=tmp_path / "day.parquet", target="grower")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"bytes": b"x", "path": "a.png"}, "holds images or recordings"),
+        ({"x": 1, "y": 2}, "holds fields of their own"),
+        ([0.5, 1.5, 2.5], "holds arrays of 3 values"),
+        (b"abc", "holds bytes"),
+    ],
+)
+def test_a_column_of_parquet_that_holds_more_than_one_value_is_refused_until_it_is_dropped(tmp_path, value, message):
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"x": np.arange(20) ** 2 / 7, "more": [None, *[value] * 19], "y": [0, 1] * 10})
+    frame.to_parquet(tmp_path / "t.parquet")
+    for look in (table, lambda **options: inspect([str(options["root"]), "data.target=y"])):
+        with pytest.raises(DataError, match=rf"column 'more' {message} \(row 2\).*data.drop='\[more\]' leaves"):
+            look(root=tmp_path / "t.parquet", target="y")
+    assert table(root=tmp_path / "t.parquet", target="y", drop=("more",)).columns == ("x",)
 
 
 def test_a_bundled_table_is_that_of_the_library():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,9 +16,19 @@ from normlab.config import PositiveInt
 from normlab.data.folder import find
 from normlab.data.lengths import TooLong, TooShort, equal_lengths
 from normlab.data.splits import Part, Source
+from normlab.data.tables import read_fields, row_identifier
 from normlab.errors import DataError, first_line
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 TRAIN, TEST = "_TRAIN", "_TEST"  # in the names of the archive at timeseriesclassification.com
+
+
+# Forms of ISO 8601, of which a column of times has one: a clock, a day, a day with a time zone.
+CLOCK = r"\d\d:\d\d(:\d\d(\.\d+)?)?"
+DAY = rf"\d{{4}}-\d\d(-\d\d([T ]{CLOCK})?)?"
+ZONED = rf"\d{{4}}-\d\d-\d\d[T ]{CLOCK}(Z|[+-]\d\d:?\d\d)"
 
 
 @dataclass(frozen=True)
@@ -54,7 +65,7 @@ def series(
         too_short: ``zeros`` at the end, ``repeat`` from the beginning, or ``error``.
         too_long: ``crop`` keeps the beginning, or ``error``.
         id: name of the column of a CSV file that tells the series apart.
-        time: name of the column by which a series is ordered.
+        time: name of the column by which a series is ordered: numbers, or dates and times of ISO 8601.
         label: name of the column with the class.
 
     Raises:
@@ -292,15 +303,16 @@ def read_csv(path: Path, id: str, time: str, label: str) -> Listing:
     """Series of a long table: a row for each series and time.
 
     Raises:
-        DataError: for a missing column, a column of text, a time that occurs twice, or two labels in a series.
+        DataError: for a missing column, a column without a name, one of text or one that numbers the rows, times of
+            another form than :func:`_times` reads, a time that occurs twice, or two labels in a series.
     """
     import pandas as pd
 
     try:
-        table = pd.read_csv(path, dtype={id: str, label: str})
+        table = read_fields(path, ",", as_text=(id, label))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, pd.errors.ParserError) as error:
+    except (ValueError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise DataError(f"{path}: cannot be read as a CSV table ({first_line(error)})") from None
     for option, column in (("id", id), ("time", time), ("label", label)):
         if column not in table:
@@ -314,17 +326,45 @@ def read_csv(path: Path, id: str, time: str, label: str) -> Listing:
         raise DataError(f"{path}: no column besides {id}, {time} and {label}; each channel needs one")
     if text := [column for column in channels if table[column].dtype.kind not in "iuf"]:
         raise DataError(f"{path}: the column {text[0]!r} is not numeric; remove it, or turn it into numbers")
+    if numbering := [column for column in channels if row_identifier(table[column])]:
+        raise DataError(f"{path}: the column {numbering[0]!r} numbers or names the rows and is no channel; remove it")
     for column in (id, time):
         if (empty := table[column].isna()).any():
             raise DataError(f"{path}, row {int(empty.argmax()) + 2}: no {column}; fill it in, or remove the row")
+    times = _times(table[time], path)
     listing = Listing([], [], [])
     for key, rows in table.groupby(id, sort=False):
-        name = f"{path}, {id} {key}"
-        if rows[time].duplicated().any():
-            raise DataError(f"{name}: the time {rows[time][rows[time].duplicated()].iloc[0]} occurs twice")
+        name, own = f"{path}, {id} {key}", times[rows.index]
+        if (twice := own.duplicated()).any():
+            raise DataError(f"{name}: the time {rows[time][twice].iloc[0]} occurs twice")
         if rows[label].nunique(dropna=False) != 1 or rows[label].isna().any():
             raise DataError(f"{name}: expected one label in all of its rows, got {rows[label].unique().tolist()}")
-        listing.series.append(rows.sort_values(time)[channels].to_numpy(np.float64, copy=True).T)
+        listing.series.append(rows.loc[own.sort_values().index, channels].to_numpy(np.float64, copy=True).T)
         listing.labels.append(rows[label].iloc[0])
         listing.names.append(name)
     return listing
+
+
+def _times(column: pd.Series, path: Path) -> pd.Series:
+    """Times that can be sorted: numbers as they are, texts as dates.
+
+    By the alphabet, 10:00 would come before 8:00, and t10 before t2; and 3/4/2024 is a day in March or in April.
+
+    Raises:
+        DataError: naming the first text that is no time of ISO 8601, or has another of its forms than most.
+    """
+    import pandas as pd
+
+    if column.dtype.kind in "iuf":
+        return column
+    texts = column.astype(str).str.strip()
+    fits = max((texts.str.fullmatch(form) for form in (CLOCK, DAY, ZONED)), key=lambda one: one.sum())
+    start = "1970-01-01 " if texts[fits].str.fullmatch(CLOCK).all() else ""  # of a clock: any day will do
+    times = pd.to_datetime((start + texts).where(fits), format="ISO8601", utc=True, errors="coerce")
+    if (wrong := times.isna()).any():
+        row = int(wrong.argmax())
+        raise DataError(
+            f"{path}, row {row + 2}: the time {texts.iloc[row]!r} cannot be sorted; write all times as numbers, or "
+            f"in one of the forms 2024-01-31, 2024-01-31 08:00 and 08:00"
+        )
+    return times

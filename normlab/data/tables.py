@@ -6,7 +6,7 @@ import csv
 import difflib
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -251,14 +251,8 @@ def read_frame(
     if path.suffix.lower() == ".parquet":
         return _read_parquet(path)
     separator = delimiter or ("\t" if ".tsv" in path.name.lower() else ",")
-    options: dict[str, Any] = {"sep": separator, "encoding": encoding, "skipinitialspace": True}
     try:
-        head = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False, **options)
-        names = [str(name).strip() for name in head.iloc[0]]
-        _require_names(names, path.name, separator)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # longer rows would lose their last fields
-            frame = pd.read_csv(path, decimal=decimal, low_memory=False, index_col=False, **options)
+        frame = read_fields(path, separator, encoding=encoding, decimal=decimal)
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         raise DataError(
@@ -270,8 +264,37 @@ def read_frame(
         raise DataError(f"{path.name}: no columns in it; the file is empty") from None
     except (pd.errors.ParserError, pd.errors.ParserWarning, csv.Error, ValueError, OSError) as error:
         raise DataError(f"{path.name}: not readable as a table: {first_line(error)}") from None
-    frame.columns = pd.Index(names)
     return _require_rows(frame, path.name)
+
+
+def read_fields(
+    path: Path, separator: str, *, encoding: str = "utf-8", decimal: str = ".", as_text: Collection[str] = ()
+) -> pd.DataFrame:
+    """The rows of a file with a line of names, before anything is required of them; spaces around names are left out.
+
+    Args:
+        path: of the file.
+        separator: between fields.
+        encoding: of the text.
+        decimal: mark of decimals.
+        as_text: columns whose values stay texts, also where they look like numbers.
+
+    Raises:
+        DataError: for a name that is missing or occurs twice, and for numbers in place of names.
+        ValueError: of pandas, and its other errors, where the file is no table or has rows of different lengths.
+    """
+    import pandas as pd
+
+    options: dict[str, Any] = {"sep": separator, "encoding": encoding, "skipinitialspace": True}
+    head = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False, **options).iloc[0]
+    names = [str(name).strip() for name in head]
+    _require_names(names, path.name, separator)
+    types = {written: str for written, name in zip(head, names, strict=True) if name in as_text}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # longer rows would lose their last fields
+        frame = pd.read_csv(path, decimal=decimal, low_memory=False, index_col=False, dtype=types, **options)
+    frame.columns = pd.Index(names)
+    return frame
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:

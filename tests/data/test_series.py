@@ -9,7 +9,7 @@ import torch
 
 from normlab import dataset
 from normlab.data.lengths import equal_lengths
-from normlab.data.series import read_ts
+from normlab.data.series import read_csv, read_ts
 from normlab.errors import DataError
 
 HEADER = "@problemName toy\n@timeStamps false\n@univariate false\n@classLabel true low high\n@data\n"
@@ -99,6 +99,14 @@ def saved(array, labels=None):
 
 CSV = "id,time,label,a\n"
 NINE = np.zeros((9, 1, 4))
+
+
+def timed(*times):
+    """What writes two series with these times, whose values count up."""
+    rows = [f"{i},{time},{'xy'[i]},{place + 10 * i}\n" for i in range(2) for place, time in enumerate(times)]
+    return written("x.csv", CSV + "".join(rows))
+
+
 REFUSED = {  # what is written, data.root, and the message
     "no file": (lambda: None, "none.ts", "none.ts: no such file"),
     "no root": (lambda: None, None, "data=series needs data.root=FILE"),
@@ -139,6 +147,17 @@ REFUSED = {  # what is written, data.root, and the message
     "no time": (written("x.csv", CSV + "1,1,x,3\n1,,x,4\n"), "x.csv", "row 3: no time"),
     "two labels": (written("x.csv", CSV + "1,1,x,3\n1,2,y,4\n"), "x.csv", "one label in all"),
     "no rows": (written("x.csv", CSV), "x.csv", "a table without rows"),
+    "the index of pandas": (written("x.csv", "," + CSV + "0,1,1,x,3\n1,1,2,x,4\n"), "x.csv", "column 1 has no name"),
+    "numbers of rows": (written("x.csv", "row," + CSV + "0,1,1,x,3\n1,1,2,x,4\n"), "x.csv", "'row' numbers or names"),
+    "a name twice": (written("x.csv", "id,time,label,a,a\n1,1,x,3,4\n"), "x.csv", "2 columns are called 'a'"),
+    "a row too long": (written("x.csv", CSV + "1,1,x,3,9\n1,2,x,4,9\n"), "x.csv", "cannot be read as a CSV table"),
+    "hours": (timed("8:00", "9:00", "10:00"), "x.csv", "row 2: the time '8:00' cannot be sorted; write .* and 08:00"),
+    "numbered times": (timed("t1", "t2", "t10"), "x.csv", "row 2: the time 't1' cannot be sorted"),
+    "dates with dots": (timed("30.1.2024", "31.1.2024", "1.2.2024"), "x.csv", "row 2: the time '30.1.2024'"),
+    "American dates": (timed("1/2/2024", "2/2/2024", "10/2/2024"), "x.csv", "row 2: the time '1/2/2024'"),
+    "no such day": (timed("2024-02-28", "2024-02-29", "2024-02-30"), "x.csv", "row 4: the time '2024-02-30'"),
+    "dates and hours": (timed("2024-01-01", "08:00", "2024-01-02"), "x.csv", "row 3: the time '08:00'"),
+    "one time zone": (timed("2024-01-01T08:00", "2024-01-01T09:00Z", "2024-01-02"), "x.csv", "row 3: the time"),
 }
 
 
@@ -149,6 +168,26 @@ def test_is_refused_in_one_line(here, case):
     with pytest.raises(DataError, match=message) as error:
         dataset("series", root=root)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        ("08:00", "09:00", "10:00"),
+        ("2023-12-31", "2024-01-01", "2024-01-02 12:30"),
+        ("2024-01-01T10:00+02:00", "2024-01-01T09:00Z", "2024-01-01T09:30+00:00"),
+        ("8", "9", "10"),
+        ("1e2", "3e2", "20e2"),
+    ],
+)
+def test_steps_are_in_the_order_of_their_times(here, times):
+    timed(*times)()
+    header, *rows = Path("x.csv").read_text().splitlines()
+    series = read_csv(Path("x.csv"), "id", "time", "label").series
+    Path("x.csv").write_text("\n".join([header, *reversed(rows)]))
+    turned = read_csv(Path("x.csv"), "id", "time", "label").series
+    assert [one.tolist() for one in series] == [[[0, 1, 2]], [[10, 11, 12]]]
+    assert [one.tolist() for one in turned] == [[[10, 11, 12]], [[0, 1, 2]]]
 
 
 @needs_aeon

@@ -53,8 +53,9 @@ def huggingface(
     for rows in splits.values():
         _require_labels(rows, label)
     classes = _classes(train, label)
+    kind = _array_type(splits, image)
     for name, rows in splits.items():
-        files = _files(rows, image)
+        files = _files(rows, image, kind)
         labels = torch.tensor([_number(value, classes, path) for value in rows[label]])
         parts[name] = Part(Files(tuple(files), on_corrupt == "skip"), labels)
     if "test" not in parts and "validation" in parts:
@@ -140,8 +141,41 @@ def _number(value: Any, classes: list[Any], path: str) -> int:
     return classes.index(value)
 
 
-def _files(rows: Any, image: str) -> list[Path]:
-    """Each image as a file in the cache folder, written unless it is there."""
+def _array_type(splits: dict[str, Any], image: str) -> np.dtype[Any] | None:
+    """The type of the numbers of a column of arrays or nested lists, one for all of its images; None: image files.
+
+    It is the declared type. Whole numbers that nobody declared are of 32 or 64 bits: those become the smallest type of
+    images that holds them all. With a type for each image, white would be 255 in a dark one and 65535 in a bright one.
+
+    Raises:
+        DataError: if the column holds neither images nor numbers.
+    """
+    import datasets
+
+    kind = splits["train"].features[image]
+    if isinstance(kind, datasets.Image) or (isinstance(kind, dict) and {"bytes", "path"} <= set(kind)):
+        return None
+    while isinstance(kind, list) or hasattr(kind, "feature"):
+        kind = kind[0] if isinstance(kind, list) else kind.feature
+    try:
+        declared = np.dtype(kind.dtype)
+    except (AttributeError, TypeError):
+        what = getattr(kind, "dtype", type(kind).__name__)
+        raise DataError(f"data.image={image}: the column holds {what}, not images or numbers: name another") from None
+    if declared.kind != "i" or declared.itemsize < 4:
+        return declared
+    low, high = 0, 0
+    for rows in splits.values():
+        for row in rows.select_columns([image]):
+            values = np.asarray(row[image])
+            low, high = min(low, int(values.min(initial=0))), max(high, int(values.max(initial=0)))
+    if low < 0 or high >= 2**16:
+        return declared
+    return np.dtype(np.uint8 if high < 256 else np.uint16)
+
+
+def _files(rows: Any, image: str, kind: np.dtype[Any] | None) -> list[Path]:
+    """Each image as a file in the cache folder, written unless it is there; arrays with numbers of this type."""
     import datasets
 
     if isinstance(rows.features[image], datasets.Image):
@@ -159,16 +193,8 @@ def _files(rows: Any, image: str) -> list[Path]:
                 if not (folder / name).is_file():
                     (temporary / name).write_bytes(content)
             else:
-                name = f"{number:08}.npy"
+                name = f"{number:08}.{kind}.npy"  # the type depends on the other images, too
                 if not (folder / name).is_file():
-                    np.save(temporary / name, _array(value))
+                    np.save(temporary / name, np.asarray(value, dtype=kind))
             paths.append(folder / name)
     return paths
-
-
-def _array(value: Any) -> np.ndarray:
-    """Nested lists of numbers in the smallest type of images that holds them."""
-    array = np.asarray(value)
-    if array.dtype.kind == "i" and array.size and array.min() >= 0 and array.max() < 2**16:
-        return array.astype(np.uint8 if array.max() < 256 else np.uint16)
-    return array

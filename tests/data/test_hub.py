@@ -1,5 +1,6 @@
 """data=huggingface on data sets that the test saves."""
 
+import io
 import os
 
 import numpy as np
@@ -47,6 +48,54 @@ def test_arrays_and_other_columns(tmp_path):
     data = dataset("huggingface", path=str(tmp_path / "set"), image="pixels", label="kind")
     assert data.classes == ("x", "y")
     assert data.train.images.dtype == torch.uint8
+
+
+@pytest.mark.parametrize(
+    ("declared", "least", "most", "expected"),
+    [
+        ("uint16", 0, 4096, np.uint16),
+        ("uint16", 0, 200, np.uint16),
+        ("int16", -50, 4096, np.int16),
+        ("float32", 0, 1, np.float32),
+        (None, 0, 4096, np.uint16),
+        (None, 0, 256, np.uint8),
+        (None, -50, 4096, np.int32),
+    ],
+)
+def test_all_arrays_of_a_column_have_one_type(tmp_path, declared, least, most, expected):
+    """Every second image is dark, so that its own numbers would fit into a smaller type."""
+    generator = np.random.default_rng(0)
+    arrays = [generator.integers(least if n % 2 else 0, most if n % 2 else 90, (6, 7)) for n in range(24)]
+    if declared == "float32":
+        arrays = [generator.random((6, 7)).astype(np.float32) for _ in arrays]
+    column = datasets.Array2D((6, 7), declared) if declared else None
+    rows = datasets.Dataset.from_dict({"image": [one.tolist() for one in arrays], "label": ["x", "y", "y", "x"] * 6})
+    if column:
+        rows = rows.cast(datasets.Features({**rows.features, "image": column}))
+    parts = {"train": rows.select(range(12)), "test": rows.select(range(12, 24))}
+    datasets.DatasetDict(parts).save_to_disk(str(tmp_path / "set"))
+    data = dataset("huggingface", path=str(tmp_path / "set"))
+    assert np.array_equal(data.test.images[:, 0], np.stack(arrays[12:]))
+    assert data.test.images.numpy().dtype == data.train.images.numpy().dtype == expected
+
+
+def test_images_that_are_declared_as_bytes_and_a_path(tmp_path):
+    """As a Parquet file without the metadata of the library gives them."""
+    arrays, files = images(8), []
+    for array in arrays:
+        content = io.BytesIO()
+        Image.fromarray(array).save(content, "PNG")
+        files.append({"bytes": content.getvalue(), "path": None})
+    datasets.Dataset.from_dict({"image": files, "label": ["x", "y"] * 4}).save_to_disk(str(tmp_path / "set"))
+    data = dataset("huggingface", path=str(tmp_path / "set"))
+    found = np.concatenate([part.images.numpy()[:, 0] for part in data.splits.values()])
+    assert sorted(map(bytes, found)) == sorted(map(bytes, arrays))
+
+
+def test_a_column_of_images_that_holds_texts_is_refused(tmp_path):
+    datasets.Dataset.from_dict({"image": ["a", "b"], "label": [0, 1]}).save_to_disk(str(tmp_path / "set"))
+    with pytest.raises(DataError, match=r"data\.image=image: the column holds string, not images or numbers"):
+        dataset("huggingface", path=str(tmp_path / "set"))
 
 
 def rows_of(count):

@@ -35,6 +35,7 @@ MOST_CLASSES = 20  # distinct whole numbers in a target that still count as clas
 MOSTLY = 0.5  # share of numbers from which a column of text is a column of numbers with mistakes in it
 FEWEST_ROWS = 10  # of which consecutive whole numbers count as numbers of the rows
 COARSEST = 0.01  # largest rounding by float32, in standard deviations of a column
+FRACTION = re.compile(r"[-+]?\d*[.,]\d+(e[-+]?\d+)?", re.IGNORECASE)
 DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]\d.*)?")
 
 
@@ -264,6 +265,7 @@ def read_frame(
         raise DataError(f"{path.name}: no columns in it; the file is empty") from None
     except (pd.errors.ParserError, pd.errors.ParserWarning, csv.Error, ValueError, OSError) as error:
         raise DataError(f"{path.name}: not readable as a table: {first_line(error)}") from None
+    _refuse_values_as_names(frame, path.name)
     return _require_rows(frame, path.name)
 
 
@@ -280,7 +282,7 @@ def read_fields(
         as_text: columns whose values stay texts, also where they look like numbers.
 
     Raises:
-        DataError: for a name that is missing or occurs twice, and for numbers in place of names.
+        DataError: for a first line of numbers, and for a name that is missing or occurs twice.
         ValueError: of pandas, and its other errors, where the file is no table or has rows of different lengths.
     """
     import pandas as pd
@@ -288,7 +290,7 @@ def read_fields(
     options: dict[str, Any] = {"sep": separator, "encoding": encoding, "skipinitialspace": True}
     head = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False, **options).iloc[0]
     names = [str(name).strip() for name in head]
-    _require_names(names, path.name, separator)
+    _require_header(names, path.name, separator)
     types = {written: str for written, name in zip(head, names, strict=True) if name in as_text}
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)  # longer rows would lose their last fields
@@ -307,23 +309,45 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     except Exception as error:  # pyarrow's errors are of many types
         raise DataError(f"{path.name}: not readable as Parquet: {first_line(error)}") from None
     frame.columns = pd.Index([str(name) for name in frame.columns])
-    _require_names(list(frame.columns), path.name, None)
+    _require_names(list(frame.columns), path.name)
     return _require_rows(frame.reset_index(drop=True), path.name)
 
 
-def _require_names(names: list[str], file: str, separator: str | None) -> None:
-    if len(names) == 1 and separator is not None:
+def _require_header(names: list[str], file: str, separator: str) -> None:
+    """Refuse a first line that is no line of names: whole numbers among names are legal, such as years."""
+    if len(names) == 1:
         other = next((mark for mark in (";", "\t", "|", ",") if mark != separator and mark in names[0]), None)
         if other:
             shown = r"\t" if other == "\t" else other
             raise DataError(f"{file}: one column, whose name holds {shown!r}: data.delimiter='{shown}' splits it")
+    number = next((name for name in names if FRACTION.fullmatch(name)), None)
+    if number is not None or (names and all(_is_number(name) for name in names)):
+        raise DataError(
+            f"{file}: the first line holds numbers, such as {number or names[0]}: add a line with the names of the "
+            f"columns (a name that is a number needs a letter, as in x{number or names[0]})"
+        )
+    _require_names(names, file)
+
+
+def _refuse_values_as_names(frame: pd.DataFrame, file: str) -> None:
+    """Refuse a column of text whose name is one of its values: the first line was a row."""
+    for name, column in frame.items():
+        texts = column.dropna()
+        if is_numeric(texts):
+            continue
+        same = texts.astype(str).str.strip() == name
+        if same.any():
+            raise DataError(
+                f"{file}: {name!r} is the name of a column and its value in row {_first(texts, same)[0]}: if the "
+                f"first line is a row, add a line with the names of the columns; else rename the column, or remove "
+                f"that row"
+            )
+
+
+def _require_names(names: list[str], file: str) -> None:
     twice = sorted({name for name in names if names.count(name) > 1 and name})
     if twice:
         raise DataError(f"{file}: {names.count(twice[0])} columns are called {twice[0]!r}: give each its own name")
-    if names and all(_is_number(name) for name in names):
-        raise DataError(
-            f"{file}: the first line holds numbers, {names[0]}...: add a line with the names of the columns"
-        )
     if "" in names:
         place = names.index("") + 1
         raise DataError(

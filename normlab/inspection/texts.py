@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from normlab.config import Data, Section, choices, data_label, defaults, parse_g
 from normlab.data.splits import Source, split
 from normlab.data.text import DELIMITERS
 from normlab.data.tokens import SPECIAL, Texts, encode, learn
-from normlab.errors import ConfigError
+from normlab.errors import ConfigError, DataError
 
 UNEVEN = 0.8  # share of the largest class from which accuracy alone says little
 LONG = 0.05  # share of cut texts that is worth a sentence
@@ -70,6 +71,9 @@ def two_columns(path: Path) -> dict[str, str] | None:
 
     In the column of texts at least half of the values hold more than one word; the column of labels has fewer different
     values. The report names both.
+
+    Raises:
+        DataError: if the first line holds no names: one of them is a value of its column, too.
     """
     if path.suffix.lower() != ".tsv":
         return None
@@ -87,6 +91,14 @@ def two_columns(path: Path) -> dict[str, str] | None:
     if not any(has_words):
         return None
     text = has_words.index(True) if sum(has_words) == 1 else max((0, 1), key=lambda place: len(set(columns[place])))
+    for name, values in zip(names, columns, strict=True):
+        if name in values:
+            root = shlex.quote(f"data.root={path}")
+            raise DataError(
+                f"{path.name}: {name!r} is in the first line and in its column, too; if the file has no names of "
+                f"columns: python -m normlab.inspect data=text {root} data.header=false data.label={2 - text} "
+                f"data.text={text + 1}; else rename the column"
+            )
     return {"label": names[1 - text], "text": names[text]}
 
 

@@ -72,6 +72,9 @@ REFUSED = {
     "names of rows": (rows(("patient_id", lambda i: f"p{i * i}"), X, Y), {}, "data.keep='[patient_id]'"),
     "no name": (rows(("", lambda i: i), X, Y), {}, "column 1 has no name"),
     "no names": ("1.5,2\n3.5,4\n5.5,6\n", {}, "the first line holds numbers"),
+    "no names, but words": ("5.1,3,a\n4.9,2,b\n4.7,3,a\n", {}, "numbers, such as 5.1: add a line with the names"),
+    "no names, but whole numbers": ("39,State,a\n50,Own,b\n38,State,a\n", {}, "'State' is the name of a column and"),
+    "a header again": ("x,y\n1.5,0\nx,y\n2.5,1\n", {}, "its value in row 3: if the first line is a row, add a line"),
     "rows of other lengths": ("x,y\n1,0\n2,1,7\n3,0\n", {}, "not readable as a table"),
     "no feature": (rows(Y), {}, "no column but the target"),
     "one target": (rows(X, ("y", lambda i: 2.5)), {}, "one value, 2.5, in every row"),
@@ -302,6 +305,12 @@ def test_without_a_network_the_download_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "fetch_california_housing", refuse)
     with pytest.raises(DataError, match=r"no route to host.*data=diabetes"):
         choose("data", "california_housing", root=tmp_path).build()
+
+
+@pytest.mark.parametrize("names", ["0,1,y", "2019,2020,y", "1e,a,y"])
+def test_whole_numbers_are_names_of_columns(tmp_path, names):
+    lines = [f"{i * 0.37 % 1:.3f},{'ab'[i % 2]},{i % 2}" for i in range(12)]
+    assert list(read_frame(written(tmp_path, "\n".join([names, *lines])))) == names.split(",")
 
 
 def test_quoted_fields_keep_their_delimiters(tmp_path):

@@ -1,6 +1,7 @@
 """The report on texts, against counts by hand."""
 
 import json
+import shlex
 
 import pytest
 
@@ -70,6 +71,14 @@ def test_the_column_of_labels_is_the_one_with_fewer_values(tmp_path):
 )
 def test_another_file_is_no_file_of_texts(tmp_path, rows, header, name):
     assert texts.inspect([str(write(tmp_path, rows, header, name))]) is None
+
+
+def test_a_file_without_names_is_refused_with_the_command_that_reads_it(tmp_path):
+    path = write(tmp_path, ROWS[1:], ROWS[0])
+    with pytest.raises(NormlabError, match=r"'ham' is in the first line and in its column") as refusal:
+        texts.inspect([str(path)])
+    command = str(refusal.value).partition("normlab.inspect ")[2].partition(";")[0]
+    assert texts.inspect(shlex.split(command))[1]["texts"] == len(ROWS)
 
 
 def test_other_data_are_left_to_others():

@@ -195,8 +195,8 @@ def _from_folder(root: Path, skip_corrupt: bool, splits: dict[str, str] | str | 
     names = split_names(splits)
     if isinstance(names, Path):
         where = find_lists(names, root)
-        lists = read_lists(where, root)
-        return _from_lists(lists, where, skip_corrupt, unlisted(lists, root))
+        lists, notes = read_lists(where, root)
+        return _from_lists(lists, where, skip_corrupt, [*notes, *unlisted(lists, root)])
     _refuse_masks(root, root)
     folders = find_splits(root, names)
     skipped = Walk()

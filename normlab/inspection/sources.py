@@ -252,10 +252,10 @@ def _listed(
     names = split_names(splits)
     if isinstance(names, Path):
         where = find_lists(names, root)
-        lists = read_lists(where, root)
+        lists, told = read_lists(where, root)
         lists = {split: lists[split] for split in ("train", "validation", "test") if split in lists}
         labels = {path: printable(label) for path, label in lists["train"]}
-        notes = [f"splits from {printable(str(where))}", *unlisted(lists, root)]
+        notes = [f"splits from {printable(str(where))}", *told, *unlisted(lists, root)]
         return {split: [path for path, _ in rows] for split, rows in lists.items()}, labels, notes
     notes, skipped = [], Walk()
     if masks := find_masks(root):

@@ -319,7 +319,16 @@ def listed(root, text, name="list.csv"):
 
 
 @pytest.mark.parametrize(
-    "header", ["path,label,split", "Image Path,Label,Split", "File-Name,Class,Subset", "image_id;target;fold"]
+    "header",
+    [
+        "path,label,split",
+        "Image Path,Label,Split",
+        "File-Name,Class,Subset",
+        "image_id;target;fold",
+        "filename,diagnosis,data set",
+        "image,dx,Set Type",
+        "name,labels,dataset",
+    ],
 )
 @pytest.mark.parametrize("values", [("train", "test"), ("Train ", "TEST SET"), ("training_set", "testing")])
 def test_headers_and_values_of_lists(tmp_path, header, values):
@@ -359,3 +368,52 @@ def test_images_that_no_list_names_are_told(tmp_path):
     expected = "left out 2 images in"
     assert any(expected in note for note in dataset("folder", root=tmp_path, splits="list.csv").notes)
     assert any(expected in note for note in seen(tmp_path, "data.splits=list.csv")[0]["notes"])
+
+
+@pytest.mark.parametrize(
+    ("header", "values", "message"),
+    [
+        ("path,label,belongs", ("Train ", "TEST SET"), r"the column 'belongs' \(TEST SET, Train \) looks like splits"),
+        ("path,label,is_test", ("0", "1"), r"the column 'is_test' \(0, 1\) looks like splits; call it split, with the"),
+    ],
+)
+def test_a_column_that_looks_like_splits_is_refused(tmp_path, header, values, message):
+    listed(tmp_path, "\n".join([header, *(f"{c}/{n}.png,{c},{values[n > 2]}" for c in "ab" for n in range(4))]))
+    with pytest.raises(DataError, match=message):
+        dataset("folder", root=tmp_path, splits="list.csv")
+
+
+def test_an_empty_label_is_refused(tmp_path):
+    listed(tmp_path, "path,split,label\na/0.png,train,x\nb/0.png,train\na/1.png,train,y\n")
+    with pytest.raises(DataError, match=r"list\.csv, line 3: label is empty"):
+        dataset("folder", root=tmp_path, splits="list.csv")
+
+
+def test_what_a_list_does_not_say_is_told(tmp_path):
+    rows = [f"{c}/{n}.png,{'uv'[n % 2]},{n}" for c in "ab" for n in range(4)]
+    listed(tmp_path, "\n".join(["path,finding,age", *rows]))
+    for notes in (
+        dataset("folder", root=tmp_path, splits="list.csv").notes,
+        seen(tmp_path, "data.splits=list.csv")[0]["notes"],
+    ):
+        assert any(
+            "no column of splits (split, set, subset, fold, ...), so every row is for training" in n for n in notes
+        )
+        assert any("the names of the folders are the classes; not used: finding, age" in note for note in notes)
+    listed(tmp_path, "\n".join(["path,split,label", *(f"{c}/{n}.png,train,{c}" for c in "ab" for n in range(4))]))
+    assert not any("no column" in note for note in dataset("folder", root=tmp_path, splits="list.csv").notes)
+
+
+def test_a_label_may_end_the_name_of_its_file(tmp_path):
+    listed(tmp_path, "\n".join(f"{c}/{n}.png {'fg'[n % 2]}" for c in "ab" for n in range(4)), "l/train.txt")
+    data = dataset("folder", root=tmp_path, splits="l")
+    assert data.classes == ("f", "g")
+
+
+def test_a_list_that_is_not_in_utf_8(tmp_path):
+    classes(tmp_path, 4)
+    rows = "\n".join(f"{c}/{n}.png,train,{'éa'[n % 2]}" for c in "ab" for n in range(4))
+    (tmp_path / "list.csv").write_bytes(f"path,split,label\n{rows}\n".encode("latin-1"))
+    data = dataset("folder", root=tmp_path, splits="list.csv")
+    assert len(data.classes) == 2
+    assert sum(map(len, data.splits.values())) == 8

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from normlab.commandline.paths import read_path
+from normlab.commandline.paths import is_mark, read_path
 from normlab.config import Section, check, choices, defaults, is_path, is_path_key, unknown_choice
 from normlab.display import Display
 from normlab.errors import ConfigError, fail, lack, reported
@@ -52,7 +52,7 @@ def write(text: str) -> None:
 def parsed(arguments: Sequence[str], schema: type[S], groups: Sequence[str] = ("data",)) -> tuple[S, dict[str, Any]]:
     """The command's own options, and the values of each group.
 
-    Paths are plain text, as in the main command; other values are read as YAML.
+    Paths and single marks are plain text, as in the main command; other values are read as YAML.
 
     Args:
         arguments: of the command line.
@@ -112,6 +112,8 @@ def _own_value(schema: type[Section], key: str, text: str) -> Any:
 
 
 def _value(key: str, text: str) -> Any:
+    if is_mark(text):
+        return text
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError:

@@ -1,4 +1,4 @@
-"""Paths on the command line: plain text, which neither YAML nor Hydra nor OmegaConf interprets."""
+"""Paths and single marks on the command line: plain text, which neither YAML nor Hydra nor OmegaConf interprets."""
 
 from __future__ import annotations
 
@@ -9,6 +9,17 @@ from normlab.errors import ConfigError
 
 # One value of a sweep: in quotes, which are closed before a comma or at the end, or up to the next comma.
 ELEMENT = re.compile(r"""[ ]*(".*?"|'.*?'|[^,]*?)[ ]*(?:,|$)""", re.DOTALL)
+
+MARK = re.compile(r"""[^\w'"\[\]{}~]|\\t""")  # one sign that is no letter, quote or bracket; a tab also as \t
+
+
+def is_mark(text: str) -> bool:
+    r"""Whether a value is a mark between fields or of decimals, as in data.delimiter=';', whose quotes the shell takes.
+
+    >>> is_mark(";"), is_mark(","), is_mark("|"), is_mark(r"\t"), is_mark("~"), is_mark("7")
+    (True, True, True, True, False, False)
+    """
+    return MARK.fullmatch(text) is not None
 
 
 def read_path(key: str, text: str) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from normlab.commandline import composing
-from normlab.commandline.paths import read_path, read_paths
+from normlab.commandline.paths import is_mark, read_path, read_paths
 from normlab.config import GROUPS, choices, is_path_key, studies, study_file, unknown_choice
 from normlab.errors import ConfigError
 
@@ -185,6 +185,8 @@ def _setting(key: str, text: str, multirun: bool) -> Setting:
         if key == "runs" and len(paths) > 1:  # the folder of the sweep lies in it
             raise ConfigError(f"runs={text}: a sweep has one folder of runs; a name with a comma stands in quotes")
         return Setting(key, ",".join(map(composing.quoted, paths)))
+    if is_mark(text):
+        return Setting(key, composing.quoted(text))
     if ("=" in text or not text.isascii()) and not set(text) & set("'\"[{,("):
         text = f"'{text}'"  # Hydra's grammar takes other letters, and data.mask=nodata=0, only in quotes
     return Setting(key, text)

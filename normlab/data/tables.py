@@ -136,7 +136,7 @@ def table(
         drop: columns to leave out.
         keep: columns that look like identifiers and are features.
         group: a column whose equal values must not be split apart, such as a patient; not a feature.
-        delimiter: between fields; None: a comma, or in ``.tsv`` a tab.
+        delimiter: between fields, a tab also as a backslash and t; None: a comma, or in ``.tsv`` a tab.
         decimal: mark of decimals.
         encoding: of the text.
         most_categories: values of a category, at most.
@@ -251,7 +251,7 @@ def read_frame(
         raise DataError(f"{path.name}: the file is empty")
     if path.suffix.lower() == ".parquet":
         return _read_parquet(path)
-    separator = delimiter or ("\t" if ".tsv" in path.name.lower() else ",")
+    separator = "\t" if delimiter == r"\t" else delimiter or ("\t" if ".tsv" in path.name.lower() else ",")
     try:
         frame = read_fields(path, separator, encoding=encoding, decimal=decimal)
     except UnicodeDecodeError as error:

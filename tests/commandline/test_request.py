@@ -81,6 +81,17 @@ def test_any_paths_in_quotes_go_through_a_sweep(texts):
     assert [config.weights for config in configs] == [Path(name) for name in names]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("mark", [";", ",", "|", ":", "#", " ", "\t", "\\t", "*", "$", "^"])
+def test_a_mark_is_what_the_shell_leaves_of_it(mark):
+    """data.delimiter=';' arrives without its quotes."""
+    arguments = ["norm=unit", "data=table", f"data.delimiter={mark}"]
+    assert composed(*arguments)["data"]["delimiter"] == mark
+    assert parsed(arguments[1:], Section)[1]["data"]["delimiter"] == mark
+    _, configs = composing.expand(read(["-m", *arguments, "data.root=x.csv", "data.target=y"]).hydra_arguments, None)
+    assert [config.data.delimiter for config in configs] == [mark]
+
+
 def test_a_comma_separates_paths_only_in_a_sweep():
     assert composed("norm=unit", "data=folder", "data.root=a,b")["data"]["root"] == "a,b"
     for text, paths in {

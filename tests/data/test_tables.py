@@ -313,6 +313,11 @@ def test_whole_numbers_are_names_of_columns(tmp_path, names):
     assert list(read_frame(written(tmp_path, "\n".join([names, *lines])))) == names.split(",")
 
 
+def test_a_tab_may_be_written_as_a_shell_leaves_it(tmp_path):
+    path = written(tmp_path, rows(X, Y).replace(",", "\t"))
+    assert list(read_frame(path, delimiter=r"\t")) == ["x", "y"]
+
+
 def test_quoted_fields_keep_their_delimiters(tmp_path):
     frame = read_frame(written(tmp_path, 'x,"kind, exactly",y\n1.5,"a, b",0\n2.5,"c",1\n'))
     assert list(frame.columns) == ["x", "kind, exactly", "y"]

@@ -158,6 +158,17 @@ def test_mistakes_end_in_one_line(look, table, arguments, message):
     assert err.count("\n") == 1
 
 
+def test_the_documented_form_of_a_delimiter_and_the_one_of_the_message_are_read(look, here):
+    (here / "eu.csv").write_text("a;b;y\n" + "".join(f"1,{i};2,{3 * i % 7};{i % 2}\n" for i in range(60)))
+    status, _, err = look("eu.csv")
+    assert status == 2
+    advised = next(word for word in shlex.split(err) if word.startswith("data.delimiter"))
+    for arguments in (["data.delimiter=;", "data.decimal=,"], [advised, "data.decimal=,"]):
+        status, out, _ = look("eu.csv", "data.target=y", *arguments, "--json")
+        assert status == 0
+        assert [row["kind"] for row in json.loads(out)["columns"]] == ["numbers"] * 3
+
+
 def test_a_table_of_text_alone():
     frame = pd.DataFrame({"a": ["x", "y"] * 5, "b": pd.date_range("2020", periods=10)})
     content = report(frame[["b"]])

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from normlab.data.first_bytes import require_text
 from normlab.data.layout import printable, resembling, walk
 from normlab.errors import DataError, first_line
 
@@ -100,6 +101,7 @@ def _row(line: str, root: Path, where: Path, number: int) -> tuple[Path, str]:
 def _read_table(where: Path, root: Path, notes: list[str]) -> dict[str, Rows]:
     import pandas as pd  # here, because the import is slow
 
+    require_text(where)
     try:
         with where.open(encoding="utf-8-sig", errors="surrogateescape") as file:
             header = file.readline()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from normlab.config import PositiveInt
+from normlab.data.first_bytes import require_text
 from normlab.data.folder import find
 from normlab.data.lengths import TooLong, TooShort, equal_lengths
 from normlab.data.splits import Part, Source
@@ -217,6 +218,7 @@ def read_ts(path: Path) -> Listing:
     Raises:
         DataError: naming the line that cannot be read; for a file without labels or with time stamps.
     """
+    require_text(path)
     header: dict[str, str] = {}
     listing = Listing([], [], [])
     in_data = False
@@ -308,6 +310,7 @@ def read_csv(path: Path, id: str, time: str, label: str) -> Listing:
     """
     import pandas as pd
 
+    require_text(path)
     try:
         table = read_fields(path, ",", as_text=(id, label))
     except OSError as error:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from normlab.config import NonNegativeInt, PositiveFloat, PositiveInt
 from normlab.data import cache
+from normlab.data.first_bytes import likely_encoding, require_text
 from normlab.data.folder import find_file
 from normlab.data.splits import Part, Source
 from normlab.errors import DataError, first_line
@@ -249,6 +250,7 @@ def read_frame(
         raise DataError(f"{path.name}: a table ends in {', '.join(SUFFIXES)}")
     if path.stat().st_size == 0:
         raise DataError(f"{path.name}: the file is empty")
+    require_text(path)
     if path.suffix.lower() == ".parquet":
         return _read_parquet(path)
     separator = "\t" if delimiter == r"\t" else delimiter or ("\t" if ".tsv" in path.name.lower() else ",")
@@ -257,7 +259,8 @@ def read_frame(
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         raise DataError(
-            f"{path.name}: byte 0x{byte:02x} is no {encoding}: give the file's encoding, such as data.encoding=latin-1"
+            f"{path.name}: byte 0x{byte:02x} is no {encoding}: give the file's encoding, such as "
+            f"data.encoding={likely_encoding(path)}"
         ) from None
     except LookupError:
         raise DataError(f"data.encoding={encoding}: no such encoding; for example utf-8, latin-1, cp1252") from None

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from normlab.config import NonNegativeInt, PositiveInt
+from normlab.data.first_bytes import likely_encoding, require_text
 from normlab.data.folder import find_file
 from normlab.data.splits import Part, Source
 from normlab.data.tokens import Pieces, Texts, Tokenization
@@ -116,6 +117,7 @@ def _decoded(path: Path, encoding: str) -> str:
         codecs.lookup(encoding)
     except LookupError:
         raise DataError(f"data.encoding={encoding}: no such encoding; for example utf-8, latin-1, utf-16") from None
+    require_text(path)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -127,7 +129,7 @@ def _decoded(path: Path, encoding: str) -> str:
         wrong = content[error.start : error.end].hex(" ")
         raise DataError(
             f"{path.name}, line {line}: the byte {wrong} is not {encoding}; name the file's encoding, "
-            f"such as data.encoding=latin-1, or save the file as UTF-8"
+            f"such as data.encoding={likely_encoding(path)}, or save the file as UTF-8"
         ) from None
     decoded = decoded.removeprefix("\ufeff")  # which some programs write at the start of a file in UTF-8
     if "\0" in decoded:

@@ -58,6 +58,13 @@ REFUSED = {
     "another delimiter": (rows(X, Y).replace(",", ";"), {}, "data.delimiter=';'"),
     "tabs in .csv": (rows(X, Y).replace(",", "\t"), {}, r"data.delimiter='\t'"),
     "wrong encoding": (rows(("größe", X[1]), Y).encode("latin-1"), {}, "data.encoding=latin-1"),
+    "UTF-16": (rows(X, Y).encode("utf-16"), {}, "data.encoding=utf-16"),
+    "gzip": (gzip.compress(rows(X, Y).encode()), {}, "t.csv: a file that is compressed by gzip; unpack it, or let"),
+    "a pointer": (
+        f"version https://git-lfs.github.com/spec/v1\noid sha256:{0:064}\nsize 9\n",
+        {},
+        "pointer of Git LFS",
+    ),
     "unknown encoding": (rows(X, Y), {"encoding": "klingon"}, "no such encoding"),
     "nothing in a column": (rows(X, ("z", lambda i: ""), Y), {"missing": "mean"}, "'z' has no values at all"),
     "missing values": (rows(X, ("z", lambda i: "" if i == 2 else i / 3), Y), {}, "missing values in z (1)"),

@@ -37,6 +37,7 @@ MOSTLY = 0.5  # share of numbers from which a column of text is a column of numb
 FEWEST_ROWS = 10  # of which consecutive whole numbers count as numbers of the rows
 COARSEST = 0.01  # largest rounding by float32, in standard deviations of a column
 FRACTION = re.compile(r"[-+]?\d*[.,]\d+(e[-+]?\d+)?", re.IGNORECASE)
+WITH_COMMAS = r"[-+]?(\d+(,\d+)+(\.\d+)?|\d{1,3}(\.\d{3})+,\d+)"
 DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]\d.*)?")
 
 
@@ -312,8 +313,32 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     except Exception as error:  # pyarrow's errors are of many types
         raise DataError(f"{path.name}: not readable as Parquet: {first_line(error)}") from None
     frame.columns = pd.Index([str(name) for name in frame.columns])
+    if not (isinstance(frame.index, pd.RangeIndex) and frame.index.name is None):
+        frame = _with_index(frame, path.name)
     _require_names(list(frame.columns), path.name)
-    return _require_rows(frame.reset_index(drop=True), path.name)
+    for name in frame:
+        if pd.api.types.infer_dtype(frame[name]) == "decimal":  # exact decimals of a database
+            frame[name] = frame[name].map(float, na_action="ignore").astype(float)
+    return _require_rows(frame, path.name)
+
+
+def _with_index(frame: pd.DataFrame, file: str) -> pd.DataFrame:
+    """The frame with its index as columns, because it may be a feature, the target or a group."""
+    import pandas as pd
+
+    if any(name is None for name in frame.index.names) and not frame.index.is_unique:  # of frames that were joined
+        raise DataError(
+            f"{file}: its index has no name and holds a value twice; write it with reset_index(drop=True), or "
+            f"give the index a name"
+        )
+    index = frame.index.to_frame(index=False)
+    index.columns = pd.Index(
+        [
+            str(name) if name is not None else "index" if len(index.columns) == 1 else f"level_{level}"
+            for level, name in enumerate(frame.index.names)
+        ]
+    )
+    return pd.concat([index, frame.reset_index(drop=True)], axis=1)
 
 
 def _require_header(names: list[str], file: str, separator: str) -> None:
@@ -437,12 +462,12 @@ def row_identifier(column: pd.Series) -> bool:
     """Whether a column numbers or names the rows instead of describing them.
 
     All its values differ, and they are consecutive whole numbers (of ten rows at least), or the column is called id,
-    index, uuid, ..._id or the like.
+    index, uuid, ..._id, ...Id or the like.
     """
     values = column.dropna()
     if len(values) < 2 or not values.is_unique:
         return False
-    name = str(column.name).lower()
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", str(column.name)).lower()  # CustomerID: customer_id
     if re.fullmatch(r"(.*[_ .-])?(id|identifier|index|uuid|guid|key|row|rowid|row_?number|no)|unnamed: \d+", name):
         return not is_numeric(values) or bool((values.astype(float) % 1 == 0).all())
     if not is_numeric(values) or len(values) < FEWEST_ROWS:
@@ -452,14 +477,18 @@ def row_identifier(column: pd.Series) -> bool:
 
 
 def first_word(column: pd.Series) -> tuple[int, str] | None:
-    """Row in the file and text of the first value that is no number, in a column most of whose values are numbers."""
+    """Row in the file and text of the first value that is no number, in a column most of whose values are numbers.
+
+    Numbers with commas that were not read, such as 1,000 and 0,5, count among them.
+    """
     import pandas as pd
 
     texts = column.dropna().astype(str)
-    numbers = pd.to_numeric(texts, errors="coerce")
-    if len(texts) == 0 or numbers.notna().mean() <= MOSTLY or numbers.notna().all():
+    numbers = pd.to_numeric(texts, errors="coerce").notna()
+    meant = numbers | texts.str.strip().str.fullmatch(WITH_COMMAS)
+    if len(texts) == 0 or meant.mean() <= MOSTLY or numbers.all():
         return None
-    row, text = _first(texts, numbers.isna())
+    row, text = _first(texts, ~numbers)
     return row, str(text)
 
 
@@ -501,9 +530,14 @@ def encode(
             names.append(key)
             continue
         if word := first_word(column):
+            how = (
+                "write numbers without a mark of thousands (data.decimal=',' reads decimal commas)"
+                if "," in word[1]
+                else "leave missing values empty"
+            )
             raise DataError(
-                f"{file}: column {key!r}: {word[1]!r} in row {word[0]} is no number, though most values are: leave "
-                f"missing values empty, or {say}"
+                f"{file}: column {key!r}: {word[1]!r} in row {word[0]} is no number, though most values are: {how}, "
+                f"or {say}"
             )
         texts = column.map(lambda value: str(value).strip(), na_action="ignore")
         kinds = sorted(texts.dropna().unique())

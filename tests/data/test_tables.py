@@ -1,6 +1,7 @@
 """Tables: files as users have them, what is refused, and what is filled, encoded and planted."""
 
 import gzip
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -48,6 +49,9 @@ REFUSED = {
     "unknown dropped column": (rows(X, Y), {"drop": ("z",)}, "data.drop=z: t.csv has no such column; it has x, y"),
     "a column of text": (rows(X, ("note", lambda i: f"wrote {i * i}"), Y), {"most_categories": 5}, "is text with 12"),
     "a text among numbers": (rows(("x", lambda i: "n/a?" if i == 3 else i / 7), Y), {}, "'n/a?' in row 5 is no number"),
+    "marks of thousands": (rows(("x", lambda i: f'"{1 + i % 3},000"'), Y), {}, "'1,000' in row 2 is no number"),
+    "marks among numbers": (rows(("x", lambda i: f'"{i},000"' if i > 8 else i / 7), Y), {}, "without a mark of thous"),
+    "decimal commas": (rows(("x", lambda i: f'"0,{i % 3}"'), Y), {}, "data.decimal=',' reads decimal commas"),
     "infinite": (rows(("x", lambda i: "inf" if i == 4 else i / 7), Y), {}, "'x' is infinite in row 6"),
     "empty file": ("", {}, "the file is empty"),
     "only blank lines": ("\n\n", {}, "no columns"),
@@ -170,6 +174,32 @@ def test_a_column_of_parquet_that_holds_more_than_one_value_is_refused_until_it_
     assert table(root=tmp_path / "t.parquet", target="y", drop=("more",)).columns == ("x",)
 
 
+def test_the_index_of_a_parquet_file_is_a_column(tmp_path):
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"x": np.arange(20) ** 2 / 7, "y": [0, 1] * 10})
+    frame.set_index("x").to_parquet(tmp_path / "named.parquet")
+    assert table(root=tmp_path / "named.parquet", target="y").columns == ("x",)
+    frame.set_index(["x", "y"]).assign(z=1.5).to_parquet(tmp_path / "two.parquet")
+    assert table(root=tmp_path / "two.parquet", target="y").columns == ("x", "z")
+    frame[frame.index % 3 > 0].to_parquet(tmp_path / "chosen.parquet")  # an index without a name, with gaps
+    with pytest.raises(DataError, match=r"'index' numbers or names the rows: data.drop='\[index\]' leaves it out"):
+        table(root=tmp_path / "chosen.parquet", target="y")
+    pd.concat([frame, frame]).to_parquet(tmp_path / "joined.parquet")
+    with pytest.raises(DataError, match="its index has no name and holds a value twice"):
+        table(root=tmp_path / "joined.parquet", target="y")
+    frame.to_parquet(tmp_path / "plain.parquet")
+    assert list(read_frame(tmp_path / "plain.parquet")) == ["x", "y"]
+
+
+def test_exact_decimals_of_a_parquet_file_are_numbers(tmp_path):
+    pytest.importorskip("pyarrow")
+    prices = [None, *(Decimal(i % 7) / 4 for i in range(19))]
+    pd.DataFrame({"price": prices, "y": [0, 1] * 10}).to_parquet(tmp_path / "t.parquet")
+    source = table(root=tmp_path / "t.parquet", target="y", missing="drop")
+    assert source.columns == ("price",)
+    assert source.train.pictures[:, 0].tolist() == [float(price) for price in prices[1:]]
+
+
 def test_a_bundled_table_is_that_of_the_library():
     wine, loaded = load_wine(), dataset("wine", validation=0.1)
     assert loaded.columns == tuple(wine.feature_names)
@@ -284,6 +314,9 @@ def test_identifiers():
 
     assert column("Unnamed: 0", range(5))
     assert column("customer_id", ["a7", "b1", "c3"])
+    assert column("CustomerID", ["a7", "b1", "c3"])
+    assert column("userId", [7, 9, 4])
+    assert not column("Fluid", [7, 9, 4])
     assert column("n", range(7, 27))
     assert not column("n", [*range(7, 26), 40])
     assert not column("fluid", [0.1, 0.2, 0.3])
@@ -314,7 +347,7 @@ def test_without_a_network_the_download_says_what_to_do(tmp_path, monkeypatch):
         choose("data", "california_housing", root=tmp_path).build()
 
 
-@pytest.mark.parametrize("names", ["0,1,y", "2019,2020,y", "1e,a,y"])
+@pytest.mark.parametrize("names", ["0,1,y", "2019,2020,y", "1e,kind,y"])
 def test_whole_numbers_are_names_of_columns(tmp_path, names):
     lines = [f"{i * 0.37 % 1:.3f},{'ab'[i % 2]},{i % 2}" for i in range(12)]
     assert list(read_frame(written(tmp_path, "\n".join([names, *lines])))) == names.split(",")

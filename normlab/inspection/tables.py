@@ -209,6 +209,7 @@ def conditioning(features: pd.DataFrame, keep: Sequence[str] = ()) -> tuple[list
     from sklearn import preprocessing  # here, because the import is slow
 
     rows = []
+    categories = sum(not is_numeric(features[name]) for name in features)
     for name, library in SCALERS.items():
         options = {"n_quantiles": min(1000, len(values))} if name == "quantile" else {}
         scaled = getattr(preprocessing, library)(**options).fit_transform(values)
@@ -218,6 +219,7 @@ def conditioning(features: pd.DataFrame, keep: Sequence[str] = ()) -> tuple[list
                 "scheme": name,
                 "scikit_learn": "-" if name == "raw" else library,
                 "columns": values.shape[1],
+                "categories": categories,
                 "rank": spectrum.rank,
                 "condition_number": spectrum.condition_number,
                 "stable_rate": stable_rate(spectrum.lambda_max),
@@ -269,11 +271,15 @@ def advice(
             f"more symmetric."
         )
     sentences += _about_columns(rows, target)
-    if conditions and conditions[0]["rank"] <= conditions[0]["columns"]:
-        sentences.append(
-            f"Some columns follow from others: the Hessian has rank {conditions[0]['rank']} with "
-            f"{conditions[0]['columns']} columns and a bias. A linear model's coefficients are then not unique."
-        )
+    if conditions:
+        raw = conditions[0]
+        # The columns of 0 and 1 of a category add up to the bias, which says nothing about the file.
+        most = raw["columns"] + 1 - raw["categories"]
+        if raw["rank"] < most:
+            sentences.append(
+                f"Some columns follow from others: the Hessian has rank {raw['rank']}, and would have {most} with a "
+                f"bias if none did. A linear model's coefficients are then not unique."
+            )
     sentences.append("Fit every scaler on the training rows alone, inside a pipeline, as in the lines below.")
     return sentences
 

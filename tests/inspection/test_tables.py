@@ -112,10 +112,19 @@ def test_the_advice_names_what_it_follows_from(look, table):
         "Columns that number or name the rows are no features: customer_id",
         "Numbers with texts among them are no features: mixed",
         "Columns without values are no features: nothing",
-        "rank 4 with 4 columns",
     ):
         assert words in out
     assert "churn (target)" in out
+    assert "follow from others" not in out  # the columns of the city add up to the bias, as those of every category
+
+
+def test_a_column_that_follows_from_others_is_told():
+    generator = np.random.default_rng(0)
+    frame = pd.DataFrame(generator.normal(size=(60, 2)), columns=["a", "b"])
+    frame["city"] = generator.choice(["Bern", "Basel", "Chur"], 60)
+    assert not any("follow from others" in sentence for sentence in report(frame)["advice"])
+    told = report(frame.assign(c=frame.a + frame.b))["advice"]
+    assert any("the Hessian has rank 5, and would have 6 with a bias if none did" in sentence for sentence in told)
 
 
 def test_the_lines_are_valid(look, table, here):

@@ -12,7 +12,7 @@ import torch
 from normlab.config import Place
 from normlab.data import cache
 from normlab.data.layout import SPLIT_OF
-from normlab.data.splits import Files, Part, Source
+from normlab.data.splits import Files, Part, Source, require_unlike
 from normlab.errors import DataError, first_line
 from normlab.files import replacing_files
 
@@ -128,6 +128,8 @@ def _require_labels(rows: Any, label: str) -> None:
 def _classes(rows: Any, label: str) -> list[Any]:
     names = getattr(rows.features[label], "names", None)
     classes = list(names) if names else sorted(set(rows[label]))
+    if not names:  # those that a set declares are what it means
+        require_unlike(map(str, classes))
     if len(classes) < 2:
         raise DataError(f"data.label={label}: only one class; a classifier needs at least two")
     return classes

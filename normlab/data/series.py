@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from normlab.config import PositiveInt
 from normlab.data.first_bytes import require_text
 from normlab.data.folder import find
 from normlab.data.lengths import TooLong, TooShort, equal_lengths
-from normlab.data.splits import Part, Source
+from normlab.data.splits import Part, Source, require_unlike
 from normlab.data.tables import read_fields, row_identifier
 from normlab.errors import DataError, first_line
 
@@ -31,14 +31,17 @@ CLOCK = r"\d\d:\d\d(:\d\d(\.\d+)?)?"
 DAY = rf"\d{{4}}-\d\d(-\d\d([T ]{CLOCK})?)?"
 ZONED = rf"\d{{4}}-\d\d-\d\d[T ]{CLOCK}(Z|[+-]\d\d:?\d\d)"
 
+UNEVEN = 1e-3  # of the longest step of a series: a larger difference to its shortest is no rounding
+
 
 @dataclass(frozen=True)
 class Listing:
-    """Series of one file: float64 [C, T] each, their labels, and their names for messages."""
+    """Series of one file: float64 [C, T] each, their labels, their names for messages, and notes for the user."""
 
     series: list[NDArray[np.float64]]
     labels: list[str]
     names: list[str]
+    notes: list[str] = field(default_factory=list)
 
 
 def series(
@@ -76,13 +79,14 @@ def series(
     if root is None:
         raise DataError("data=series needs data.root=FILE, a .ts, .npy or .csv file, or a folder with NAME_TRAIN.ts")
     path = _find(root)
-    if labels is not None and path.suffix != ".npy":
+    ending = path.suffix.lower()
+    if labels is not None and ending != ".npy":
         raise DataError(f"data.labels={labels}: labels of their own belong to a .npy file, not to {path.name}")
-    if path.suffix == ".npy":
+    if ending == ".npy":
         parts = {"train": read_npy(path, labels)}
-    elif path.suffix == ".csv":
+    elif ending == ".csv":
         parts = {"train": read_csv(path, id, time, label)}
-    elif path.suffix == ".ts" or path.is_dir():
+    elif ending == ".ts" or path.is_dir():
         parts = {name: read_ts(file) for name, file in _pair(path).items()}
     else:
         raise DataError(f"{path}: expected a file that ends in .ts, .npy or .csv, or a folder with NAME_TRAIN.ts")
@@ -146,6 +150,7 @@ def from_listings(
     classes = tuple(sorted(set(parts["train"].labels), key=_order))
     if len(classes) < 2:
         raise DataError(f"{place}: only one class, {classes[0]!r}; a classifier needs at least two")
+    require_unlike(classes)
     for name, listing in parts.items():
         if extra := sorted(set(listing.labels) - set(classes)):
             raise DataError(f"{place}: class {extra[0]!r} of the {name} file does not occur among the training series")
@@ -154,6 +159,7 @@ def from_listings(
         [torch.from_numpy(one) for one in every], names, length or longest, too_short, too_long, "data.length"
     )
     notes = [f"series of {channels} channels and {length or longest} steps", *(f"series {note}" for note in changed)]
+    notes += [note for listing in parts.values() for note in listing.notes]
     values, lost = _to_float32(inputs)
     if lost:
         notes.append(f"channel {lost[0]}: rounding to 32 bits changes it by {lost[1]:.1%} of its standard deviation")
@@ -223,7 +229,7 @@ def read_ts(path: Path) -> Listing:
     listing = Listing([], [], [])
     in_data = False
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
@@ -289,7 +295,13 @@ def read_npy(path: Path, labels: Path | None) -> Listing:
     if names.dtype.kind == "f" and (names != names.round()).any():
         raise DataError(f"{beside}: expected labels, got numbers that are not whole")
     text = [str(int(name)) if names.dtype.kind in "iufb" else str(name) for name in names]
-    return Listing(list(array.astype(np.float64)), text, [f"{path}, series {i}" for i in range(len(array))])
+    listing = Listing(list(array.astype(np.float64)), text, [f"{path}, series {i}" for i in range(len(array))])
+    if array.shape[1] > array.shape[2]:
+        listing.notes.append(
+            f"{path.name}: {list(array.shape)} is taken as [N, C, T], so with more channels than steps; an array "
+            f"[N, T, C] needs x.transpose(0, 2, 1)"
+        )
+    return listing
 
 
 def _load(path: Path) -> NDArray[np.generic]:
@@ -336,6 +348,7 @@ def read_csv(path: Path, id: str, time: str, label: str) -> Listing:
             raise DataError(f"{path}, row {int(empty.argmax()) + 2}: no {column}; fill it in, or remove the row")
     times = _times(table[time], path)
     listing = Listing([], [], [])
+    uneven: list[str] = []
     for key, rows in table.groupby(id, sort=False):
         name, own = f"{path}, {id} {key}", times[rows.index]
         if (twice := own.duplicated()).any():
@@ -345,7 +358,19 @@ def read_csv(path: Path, id: str, time: str, label: str) -> Listing:
         listing.series.append(rows.loc[own.sort_values().index, channels].to_numpy(np.float64, copy=True).T)
         listing.labels.append(rows[label].iloc[0])
         listing.names.append(name)
+        steps = own.sort_values().diff().dropna()
+        if len(steps) and steps.max() - steps.min() > UNEVEN * steps.max():
+            uneven.append(f"{id} {key}: from {_step(steps.min())} to {_step(steps.max())}")
+    if uneven:
+        listing.notes.append(
+            f"{path.name}: the steps of time are uneven in {len(uneven):,} of {len(listing.names):,} series "
+            f"({uneven[0]}); rows follow each other as if they were even, and nothing is filled in"
+        )
     return listing
+
+
+def _step(step: object) -> str:
+    return f"{step:g}" if isinstance(step, float | int | np.number) else str(step)
 
 
 def _times(column: pd.Series, path: Path) -> pd.Series:

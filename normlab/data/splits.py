@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -106,6 +107,19 @@ class Part:
             digest.update(self.pictures.contiguous().numpy().data)
         digest.update(self.labels.contiguous().numpy().data)
         return digest.hexdigest()
+
+
+def require_unlike(names: Iterable[str]) -> None:
+    """Refuse labels that are written in two ways: they would be two classes.
+
+    Raises:
+        DataError: if two labels differ only in capital letters or in spaces around them.
+    """
+    alike: dict[str, str] = {}
+    for name in names:
+        other = alike.setdefault(name.strip().casefold(), name)
+        if other != name:
+            raise DataError(f"the labels {other!r} and {name!r} differ only in spaces or capitals: write them alike")
 
 
 @dataclass(frozen=True)

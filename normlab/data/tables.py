@@ -21,7 +21,7 @@ from normlab.config import NonNegativeInt, PositiveFloat, PositiveInt
 from normlab.data import cache
 from normlab.data.first_bytes import likely_encoding, require_text
 from normlab.data.folder import find_file
-from normlab.data.splits import Part, Source
+from normlab.data.splits import Part, Source, require_unlike
 from normlab.errors import DataError, first_line
 
 if TYPE_CHECKING:
@@ -182,6 +182,7 @@ def table(
         raise DataError(
             f"{path.name}: only one class, {str(classes[0])!r}, in column {target!r}: nothing to tell apart"
         )
+    require_unlike(map(str, classes))
     return Source(
         tuple(map(str, classes)),
         Part(as_inputs(values, names, path.name), torch.from_numpy(labels.astype(np.int64))),

@@ -13,7 +13,7 @@ import torch
 from normlab.config import NonNegativeInt, PositiveInt
 from normlab.data.first_bytes import likely_encoding, require_text
 from normlab.data.folder import find_file
-from normlab.data.splits import Part, Source
+from normlab.data.splits import Part, Source, require_unlike
 from normlab.data.tokens import Pieces, Texts, Tokenization
 from normlab.errors import DataError
 
@@ -181,11 +181,7 @@ def make_source(labels: list[str], texts: list[str], how: Tokenization, notes: l
         DataError: if there is only one class, or two labels differ only in capital letters or in spaces around them.
     """
     classes = tuple(sorted(set(labels)))
-    alike: dict[str, str] = {}
-    for name in classes:
-        other = alike.setdefault(name.strip().casefold(), name)
-        if other != name:
-            raise DataError(f"the labels {other!r} and {name!r} differ only in spaces or capitals: write them alike")
+    require_unlike(classes)
     if len(classes) < 2:
         raise DataError(f"only one class, {classes[0]!r}; a classifier needs texts of at least two")
     place = {name: label for label, name in enumerate(classes)}

@@ -146,6 +146,11 @@ REFUSED = {  # what is written, data.root, and the message
     "no id": (written("x.csv", CSV + "1,1,x,3\n,2,x,4\n"), "x.csv", "row 3: no id"),
     "no time": (written("x.csv", CSV + "1,1,x,3\n1,,x,4\n"), "x.csv", "row 3: no time"),
     "two labels": (written("x.csv", CSV + "1,1,x,3\n1,2,y,4\n"), "x.csv", "one label in all"),
+    "labels of two spellings": (
+        written("x.ts", HEADER + rows().replace("low", "Low", 1)),
+        "x.ts",
+        "the labels 'Low' and 'low' differ only in",
+    ),
     "no rows": (written("x.csv", CSV), "x.csv", "a table without rows"),
     "the index of pandas": (written("x.csv", "," + CSV + "0,1,1,x,3\n1,1,2,x,4\n"), "x.csv", "column 1 has no name"),
     "numbers of rows": (written("x.csv", "row," + CSV + "0,1,1,x,3\n1,1,2,x,4\n"), "x.csv", "'row' numbers or names"),
@@ -188,6 +193,39 @@ def test_steps_are_in_the_order_of_their_times(here, times):
     turned = read_csv(Path("x.csv"), "id", "time", "label").series
     assert [one.tolist() for one in series] == [[[0, 1, 2]], [[10, 11, 12]]]
     assert [one.tolist() for one in turned] == [[[10, 11, 12]], [[0, 1, 2]]]
+
+
+@pytest.mark.parametrize(
+    ("times", "told"),
+    [
+        (("1", "2", "5"), "from 1 to 3"),
+        (("0.5", "1.5", "3.5"), "from 1 to 2"),
+        (("2024-01-01", "2024-01-02", "2024-01-04"), "from 1 days 00:00:00 to 2 days 00:00:00"),
+        (("2", "4", "6"), None),
+        (("0.1", "0.2", "0.30000004"), None),
+        (("08:00", "08:30", "09:00"), None),
+    ],
+)
+def test_uneven_steps_are_told(here, times, told):
+    timed(*times)()
+    notes = read_csv(Path("x.csv"), "id", "time", "label").notes
+    expected = f"the steps of time are uneven in 2 of 2 series (id 0: {told})"
+    assert (any(expected in note for note in notes)) if told else notes == []
+
+
+def test_an_array_with_more_channels_than_steps_is_told(here):
+    np.save("x.npy", np.random.default_rng(0).standard_normal((30, 128, 9)))
+    np.save("x_labels.npy", np.arange(30) % 2)
+    assert any("[30, 128, 9] is taken as [N, C, T]" in note for note in dataset("series", root="x.npy").notes)
+
+
+def test_capitals_in_an_ending_and_a_mark_of_byte_order(here):
+    Path("toy.ts").write_text(HEADER + rows())
+    Path("Toy.TS").write_text(HEADER + rows(), encoding="utf-8-sig")
+    assert dataset("series", root="Toy.TS").content == dataset("series", root="toy.ts").content
+    lines = [f"{i},{t},{'ab'[i % 2]},{i * t}" for i in range(12) for t in range(4)]
+    Path("X.CSV").write_text("\n".join(["id,time,label,a", *lines]))
+    assert dataset("series", root="X.CSV").shape == (1, 4)
 
 
 @needs_aeon

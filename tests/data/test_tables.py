@@ -88,6 +88,11 @@ REFUSED = {
     "a header again": ("x,y\n1.5,0\nx,y\n2.5,1\n", {}, "its value in row 3: if the first line is a row, add a line"),
     "rows of other lengths": ("x,y\n1,0\n2,1,7\n3,0\n", {}, "not readable as a table"),
     "no feature": (rows(Y), {}, "no column but the target"),
+    "labels of two spellings": (
+        rows(X, ("y", lambda i: "Yes" if i == 2 else ("yes", "no")[i % 2])),
+        {},
+        "the labels 'Yes' and 'yes' differ only in",
+    ),
     "one target": (rows(X, ("y", lambda i: 2.5)), {}, "one value, 2.5, in every row"),
     "target of dates": (rows(X, ("y", lambda i: f"2024-01-{i + 1:02}")), {}, "the target 'y' holds dates"),
     "text as a number": (rows(X, ("y", lambda i: "ab"[i % 2])), {"task": "regression"}, "the target 'y' is text"),

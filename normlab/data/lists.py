@@ -28,9 +28,9 @@ PATHS += (
     "img_path",
     "img_name",
 )
-SPLITS = ("split", "set", "subset", "fold", "partition", "phase", "usage")
+SPLITS: tuple[str, ...] = ("split", "set", "subset", "fold", "partition", "phase", "usage")
 SPLITS += ("data_set", "dataset", "set_type", "data_split")
-LABELS = ("label", "class", "category", "target", "class_name", "y")
+LABELS: tuple[str, ...] = ("label", "class", "category", "target", "class_name", "y")
 LABELS += ("labels", "diagnosis", "dx", "breed", "species")
 MOST_SPLITS = 6  # different values of a column, at most, that may be names of splits
 

@@ -28,10 +28,20 @@ PATHS += (
     "img_path",
     "img_name",
 )
-SPLITS: tuple[str, ...] = ("split", "set", "subset", "fold", "partition", "phase", "usage")
-SPLITS += ("data_set", "dataset", "set_type", "data_split")
-LABELS: tuple[str, ...] = ("label", "class", "category", "target", "class_name", "y")
-LABELS += ("labels", "diagnosis", "dx", "breed", "species")
+SPLITS = (
+    "split",
+    "set",
+    "subset",
+    "fold",
+    "partition",
+    "phase",
+    "usage",
+    "data_set",
+    "dataset",
+    "set_type",
+    "data_split",
+)
+LABELS = ("label", "class", "category", "target", "class_name", "y", "labels", "diagnosis", "dx", "breed", "species")
 MOST_SPLITS = 6  # different values of a column, at most, that may be names of splits
 
 Rows = list[tuple[Path, str]]  # file, and the name of its class

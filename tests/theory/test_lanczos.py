@@ -89,7 +89,7 @@ def test_more_features_than_a_dense_hessian_can_hold(dense, monkeypatch):
     squares = torch.linalg.svdvals(x)[:2] ** 2 / len(x)
     found = largest_eigenvalues(photos.train, norm, count=2, tolerance=1e-6)
     torch.testing.assert_close(found, squares, rtol=0, atol=1e-6 * squares[0].item())
-    of_few = normlab.linear_hessian(photos.train.images, norm).eigenvalues  # 36 images: a matrix of 36 x 36
+    of_few = normlab.linear_hessian(photos.train.images, norm).eigenvalues  # from the matrix of samples
     assert len(of_few) == x.shape[1]
     torch.testing.assert_close(of_few[:2], squares, rtol=1e-9, atol=0)
 

@@ -209,7 +209,9 @@ def keep(study: Path, runs: Iterable[Stored]) -> None:
         name = stored.record["fingerprint"]
         elsewhere[name] = elsewhere.get(name, False) or stored.record["correct"] is not None
     here = {stored.record["fingerprint"]: stored for stored in read_kept(study)}
-    mine = here | {stored.record["fingerprint"]: stored for stored in runs}
+    # A run that is here already stays as it is: what was added to its record afterwards is not in the run's own folder.
+    found = {stored.record["fingerprint"]: stored for stored in runs}
+    mine = here | {name: one for name, one in found.items() if name not in here or _replaces(one, here[name])}
     richer = {name for name, one in mine.items() if one.record["correct"] is not None and not elsewhere.get(name)}
     kept = [mine[name] for name in sorted(here.keys() | (mine.keys() - elsewhere.keys()) | richer)]
     if all(stored.place == study for stored in kept) and len(kept) == len(here):
@@ -219,6 +221,13 @@ def keep(study: Path, runs: Iterable[Stored]) -> None:
     records = "".join(f"{line}\n" for line in _lines(stored.record for stored in ordered))
     # In this order every record has its curve, and what is listed has its record, also after a kill in between.
     write_all_whole({study / CURVES: _packed(ordered), study / RECORDS: records, study / LIST: listed})
+
+
+def _replaces(one: Stored, other: Stored) -> bool:
+    """Whether a run was made again (its times differ, as all that was measured may), or has ``correct`` to add."""
+    if one.record["correct"] is not None and other.record["correct"] is None:
+        return True
+    return _json(_measured(one.record)["metrics"]) != _json(_measured(other.record)["metrics"])
 
 
 def _lines(records: Iterable[Mapping[str, Any]]) -> Iterator[str]:

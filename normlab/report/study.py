@@ -450,7 +450,8 @@ def recorded(name: str, config: Config, stored: Sequence[Mapping[str, list[Store
         DataError: if there are runs of different data under one name, and none is of the data on this machine.
     """
     candidates = [one for place in stored for one in place.get(store.key(config.plain()), ())]
-    candidates.sort(key=lambda one: one.record["correct"] is None)  # where another study decides by it, all is stored
+    # One study may store all of a run by which another only chooses; and what it was tested on may be known afterwards.
+    candidates.sort(key=lambda one: (one.record["correct"] is None, one.record["provenance"].get("test_key") is None))
     return _of_one_data_set(name, config, candidates) if candidates else None
 
 

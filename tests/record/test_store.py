@@ -1,6 +1,7 @@
 """What a clone carries of the runs of studies: each once, compact, and the same bytes for the same runs."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -85,6 +86,23 @@ def test_curves_whose_first_run_has_no_name_are_damaged(tmp_path):
     table.assign(fingerprint=table.fingerprint.where(table.index > 0)).to_csv(file, index=False)
     with pytest.raises(DataError, match=r"curves\.csv\.gz is damaged \(its first row has no fingerprint\)"):
         store.read_kept(file.parent)[0].curve()
+
+
+def test_what_was_added_to_a_stored_record_stays_until_the_run_is_made_again(tmp_path):
+    """Such as the hash of the test samples, which older runs do not have in their folders."""
+    [place] = plant(tmp_path / "runs", range(1))
+    study = tmp_path / "results" / "study"
+    record.keep(study, find(tmp_path / "runs"))
+    [kept] = store.read_kept(study)
+    kept.record["provenance"]["test_key"] = "0123456789abcdef"
+    (study / "records.jsonl").write_text("".join(f"{line}\n" for line in store._lines([kept.record])))
+    record.keep(study, find(tmp_path / "runs"))
+    assert store.read_kept(study)[0].record["provenance"]["test_key"] == "0123456789abcdef"
+    again = json.loads((place / "record.json").read_text())
+    again["metrics"]["test_accuracy"] = 0.75
+    (place / "record.json").write_text(json.dumps(again))
+    record.keep(study, [replace(one, record=again) for one in find(tmp_path / "runs")])
+    assert store.read_kept(study)[0].record["metrics"]["test_accuracy"] == 0.75
 
 
 def test_records_that_are_stored_as_objects_are_read(tmp_path):

@@ -40,22 +40,27 @@ def power(truth: float, low: float, high: float, deviation: float, n: int, alpha
         raise ValueError(f"bounds {low} and {high}: expected low < high, one of them finite")
     if deviation == 0:
         return float(low < truth < high)
-    from scipy import integrate, stats  # here, because the import takes a second, which not every command needs
+    from scipy import integrate, special  # here, because the import takes a second, which not every command needs
 
-    error, critical = deviation / math.sqrt(n), stats.t.ppf(1 - alpha, n - 1)
+    error, critical = deviation / math.sqrt(n), float(special.stdtrit(n - 1, 1 - alpha))
     if math.isinf(high):
         return _one_sided((truth - low) / error, critical, n)
     if math.isinf(low):
         return _one_sided((high - truth) / error, critical, n)
     widest = (high - low) / (2 * critical * error)  # sample over true deviation, beyond which both cannot reject
-    spread = stats.chi(n - 1, scale=1 / math.sqrt(n - 1))
+    # The ratio is chi of n - 1 degrees of freedom over their root. Its density and quantiles are written out, because
+    # those of scipy.stats take seventy times as long for one number.
+    half_degrees = (n - 1) / 2
+    constant = math.log(2) + half_degrees * math.log(half_degrees) - float(special.gammaln(half_degrees))
 
     def both(ratio: float) -> float:
+        density = math.exp(constant + (n - 2) * math.log(ratio) - half_degrees * ratio**2)
         half = critical * ratio
         upper, lower = (high - truth) / error - half, (low - truth) / error + half
-        return float(spread.pdf(ratio) * (stats.norm.cdf(upper) - stats.norm.cdf(lower)))
+        return density * float(special.ndtr(upper) - special.ndtr(lower))
 
-    start, end = (float(min(value, widest)) for value in spread.ppf([1e-12, 1 - 1e-12]))
+    quantiles = special.gammaincinv(half_degrees, 1e-12), special.gammainccinv(half_degrees, 1e-12)
+    start, end = (min(math.sqrt(quantile / half_degrees), widest) for quantile in quantiles)
     return float(np.clip(integrate.quad(both, start, end, limit=200)[0], 0, 1)) if end > start else 0.0
 
 

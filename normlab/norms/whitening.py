@@ -44,9 +44,7 @@ class Whitening(Normalization):
         self.register_buffer("center", torch.zeros(0, dtype=torch.float64))  # [D], units of u
         self.register_buffer("matrix", torch.zeros(0, dtype=torch.float64))  # [D, D], output = matrix (u - center)
         self.rank: int | None = None
-        self._cast: Tensor | None = (
-            None  # the matrix in the type of the arithmetic: casting takes longer than multiplying
-        )
+        self._cast: Tensor | None = None  # in the type of the arithmetic: casting takes longer than multiplying
 
     def summarize(self, inputs: Tensor) -> SecondMoment:  # noqa: D102
         rows = self._rows(inputs)

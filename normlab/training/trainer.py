@@ -150,9 +150,8 @@ def _batch_size(config: Config, count: int, network: Network) -> int:
     """Images in a batch; for full-batch descent, in a chunk (the gradients of all chunks are summed)."""
     if config.optim.full_batch:
         chunks = -(-count // FULL_BATCH_CHUNK)
-        return -(
-            -count // chunks
-        )  # the last chunk is smaller by fewer images than there are chunks: none is left alone
+        # The last chunk is smaller by fewer images than there are chunks, so that no image is left alone.
+        return -(-count // chunks)
     size, devices = config.data.batch_size, config.trainer.devices
     if size > count:
         raise ConfigError(

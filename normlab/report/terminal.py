@@ -176,5 +176,10 @@ def _mean(values: Any) -> str:
 
 
 def _median(values: Any) -> str:
+    """The median of those that are known.
+
+    >>> _median([2, 4, math.nan]), _median([2, math.inf]), _median([math.nan])
+    ('3', 'never', '-')
+    """
     known = [value for value in values if not math.isnan(value)]
     return _when(statistics.median(known)) if known else "-"

@@ -10,6 +10,7 @@ from normlab import record
 from normlab.config import EXPERIMENTS, compose, parse
 from normlab.errors import DataError
 from normlab.record import store
+from normlab.report.study import recorded
 
 RESULTS = EXPERIMENTS.parent / "results"
 
@@ -103,6 +104,17 @@ def test_what_was_added_to_a_stored_record_stays_until_the_run_is_made_again(tmp
     (place / "record.json").write_text(json.dumps(again))
     record.keep(study, [replace(one, record=again) for one in find(tmp_path / "runs")])
     assert store.read_kept(study)[0].record["metrics"]["test_accuracy"] == 0.75
+
+
+def test_of_two_records_of_a_run_the_one_that_says_what_it_was_tested_on_is_taken(tmp_path):
+    plant(tmp_path / "runs", range(1))
+    [older] = find(tmp_path / "runs")
+    tested = {**older.record["provenance"], "test_key": "0123456789abcdef"}
+    newer = replace(older, record={**older.record, "provenance": tested})
+    config = parse({**older.record["config"], "runs": str(tmp_path / "runs")})
+    name = store.key(config.plain())
+    for places in ([{name: [older]}, {name: [newer]}], [{name: [newer]}, {name: [older]}]):
+        assert recorded("planted", config, places) is newer
 
 
 def test_records_that_are_stored_as_objects_are_read(tmp_path):

@@ -582,13 +582,13 @@ def test_seeds_that_confirm_are_run_at_the_best_rates_alone(small, call):
 def test_a_run_that_chooses_in_one_study_and_decides_in_another_keeps_its_answers(small, call, here):
     assert call("-m", "+experiment=small")[1].endswith("8 jobs: 8 finished\n")
     tables.make("small", Path("runs"), Path("results"), [])
-    (here / "experiments/other").mkdir()
-    other = CONFIRMED.replace("  confirm: [5, 8]\n", "").replace("study: small", "study: other")
-    (here / "experiments/other/study.yaml").write_text(other)
-    tables.make("other", Path("runs"), Path("results"), [])
-    for name in ("other", "small"):  # and a second time, which leaves it so
+    (here / "experiments/wide").mkdir()
+    wide = CONFIRMED.replace("  confirm: [5, 8]\n", "").replace("study: small", "study: wide")
+    (here / "experiments/wide/study.yaml").write_text(wide)
+    tables.make("wide", Path("runs"), Path("results"), [])
+    for name in ("wide", "small"):  # and a second time, which leaves it so
         tables.make(name, Path("elsewhere"), Path("results"), [])
-        found = load("other", Path("elsewhere"), Path("results/other"))
+        found = load("wide", Path("elsewhere"), Path("results/wide"))
         assert len(found.stored) == 8
         assert all(one.record["correct"] is not None for one in found.stored)
 

@@ -101,6 +101,10 @@ def test_seeds_that_confirm_decide_in_place_of_those_that_chose(searched):
     # raw has no run of a seed that confirms at the common rate, so those that chose stand there, for both.
     assert {(row.norm, row.seed) for row in by_rate["common"].itertuples()} == {("unit", 0), ("raw", 0)}
     assert at_chosen_rates(searched, confirms, CELLS, best, None)["common"].empty
+    both = pd.concat([searched, runs(("raw", 1.0, 5, 0.2))], ignore_index=True)
+    confirms = both.seed >= 5
+    common = at_chosen_rates(both, confirms, CELLS, best, 1.0)["common"]
+    assert {(row.norm, row.seed) for row in common.itertuples()} == {("unit", 5), ("raw", 5)}
 
 
 def test_seeds_that_chose_stand_while_a_cell_is_not_confirmed(searched):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -97,6 +98,18 @@ def key_and_text(argument: str) -> tuple[str, str]:
     if not equals:
         raise ConfigError(f"{argument}: expected KEY=VALUE, as in: data=digits")
     return key, text
+
+
+def written(name: str) -> str:
+    r"""A text as the value of a key that is no path: in double quotes unless it is one word of letters.
+
+    >>> print(written("churn"), written("id no"), written("on"), written('5"'))
+    churn "id no" "on" "5\""
+    """
+    is_word = re.fullmatch(r"[^\W\d]+", name) and isinstance(yaml.safe_load(name), str)
+    if is_word and name.lower() not in ("nan", "inf"):  # numbers to Hydra
+        return name
+    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _own_value(schema: type[Section], key: str, text: str) -> Any:

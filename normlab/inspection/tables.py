@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from tabulate import tabulate
 
-from normlab.commandline.arguments import parsed
+from normlab.commandline.arguments import key_and_text, parsed, written
 from normlab.config import Data, Section, choices, data_label, defaults, parse_group
 from normlab.data import Source
 from normlab.data.folder import find_file
@@ -68,19 +69,21 @@ def inspect(arguments: Sequence[str]) -> tuple[str, dict[str, Any]] | None:
             return None
     elif len(files) > 1:
         raise ConfigError(f"one table at a time: {files[0]} or {files[1]}")
-    named = ["data=table", f"data.root={files[0]}"] if files else []
+    # In quotes no sign of a path means more than itself.
+    named = ["data=table", f"data.root='{files[0]}'"] if files else []
     _, groups = parsed([*named, *pairs], Section)
     config = parse_group("data", groups["data"])
     if config.name == "table":
-        return inspect_file(config)
+        return inspect_file(config, dict(key_and_text(pair) for pair in pairs))
     return data_label(groups["data"]), inspect_rows(config.build())
 
 
-def inspect_file(config: Data) -> tuple[str, dict[str, Any]]:
+def inspect_file(config: Data, given: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
     """The report on the file of ``data=table``: its name and the content of the report.
 
     Args:
         config: the checked options of ``data=table``; the target may be missing.
+        given: the keys and values of the command line, for the line to paste.
 
     Raises:
         DataError: if the file cannot be read as a table, or lacks a named column.
@@ -94,7 +97,7 @@ def inspect_file(config: Data) -> tuple[str, dict[str, Any]]:
         require_column(frame, name, "data.target" if name == options.target else "data.drop", path.name)
     frame = frame.drop(columns=list(options.drop))
     require_values(frame, path.name)
-    return path.name, report(frame, options.target, options.keep, path)
+    return path.name, report(frame, options.target, options.keep, {"data.root": str(path), **given}, options.drop)
 
 
 def inspect_rows(source: Source) -> dict[str, Any]:
@@ -107,7 +110,11 @@ def inspect_rows(source: Source) -> dict[str, Any]:
 
 
 def report(
-    frame: pd.DataFrame, target: str | None = None, keep: Sequence[str] = (), path: Path | None = None
+    frame: pd.DataFrame,
+    target: str | None = None,
+    keep: Sequence[str] = (),
+    given: Mapping[str, str] | None = None,
+    dropped: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The whole report, as JSON types; a number that a column does not have is None.
 
@@ -115,7 +122,8 @@ def report(
         frame: a row a sample.
         target: a column that is described, but is no feature.
         keep: columns that are features though they look like identifiers.
-        path: of the file, for the lines to paste.
+        given: keys of ``data=table`` by which the file was read, and their values, for the line to paste.
+        dropped: columns that were left out, for the same.
     """
     rows = [describe(frame[name], keep) for name in frame]
     features = [
@@ -135,7 +143,7 @@ def report(
         "conditioning_missing": why_not,
         "advice": advice([by_name[name] for name in features], rows, conditions, target),
         "evidence": EVIDENCE,
-        "lines": lines([by_name[name] for name in features], rows, target, path),
+        "lines": lines([by_name[name] for name in features], rows, target, given or {}, dropped),
     }
 
 
@@ -310,7 +318,11 @@ def _about_columns(rows: Sequence[dict[str, Any]], target: str | None) -> list[s
 
 
 def lines(
-    features: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], target: str | None, path: Path | None
+    features: Sequence[dict[str, Any]],
+    rows: Sequence[dict[str, Any]],
+    target: str | None,
+    given: Mapping[str, str],
+    dropped: Sequence[str],
 ) -> dict[str, str]:
     """Ready to paste: a scikit-learn preprocessing of these columns, and the command of a run."""
     numbers = [row["column"] for row in features if row["kind"] == "numbers"]
@@ -319,14 +331,19 @@ def lines(
     fill = "SimpleImputer(strategy='median'), " if lacking else ""
     parts = [f"(make_pipeline({fill}StandardScaler()), {numbers})"] * bool(numbers)
     parts += [f"(OneHotEncoder(handle_unknown='ignore', sparse_output=False), {categories})"] * bool(categories)
-    keys = [f"data.root={path or 'FILE.csv'}", f"data.target={target or 'COLUMN'}"]
+    keys = {"data.root": "FILE.csv", "data.target": written(target) if target else "COLUMN"}
     kept = {row["column"] for row in features} | {target}
-    if unusable := [row["column"] for row in rows if row["column"] not in kept]:
-        keys.append(f"data.drop='[{','.join(unusable)}]'")
-    keys += ["data.missing=median"] * any(row["missing"] for row in rows if row["column"] in kept)
+    unusable = [*dropped, *(row["column"] for row in rows if row["column"] not in kept)]
+    if any(row["missing"] for row in rows if row["column"] in kept):
+        keys["data.missing"] = "median"
+    # The file must be read as it was read here; only columns to leave out may be more.
+    keys |= {key: value for key, value in given.items() if key.startswith("data.")}
+    if unusable:
+        keys["data.drop"] = f"[{','.join(map(written, unusable))}]"
+    words = " ".join(shlex.quote(f"{key}={value}") for key, value in keys.items())
     return {
         "scikit-learn": f"make_column_transformer({', '.join(parts)})" if parts else "",
-        "normlab": f"python -m normlab +norm=standard data=table {' '.join(keys)} arch=mlp",
+        "normlab": f"python -m normlab +norm=standard data=table {words} arch=mlp",
     }
 
 

@@ -13,7 +13,7 @@ import torch
 from tabulate import tabulate
 from tokenizers import Tokenizer
 
-from normlab.commandline.arguments import parsed
+from normlab.commandline.arguments import parsed, written
 from normlab.config import Data, Section, choices, data_label, defaults, parse_group
 from normlab.data.splits import Source, split
 from normlab.data.text import DELIMITERS
@@ -48,22 +48,18 @@ def inspect(arguments: Sequence[str]) -> tuple[str, dict[str, Any]] | None:
     elif name is None and len(files) == 1 and (columns := two_columns(Path(files[0]))):
         named = [
             "data=text",
-            *(f"data.{key}={quoted(column)}" for key, column in columns.items()),
+            *(f"data.{key}={written(column)}" for key, column in columns.items()),
             "data.skip_empty=true",
         ]
     else:
         return None
     if len(files) > 1:
         raise ConfigError(f"one file of texts at a time: {files[0]} or {files[1]}")
-    named += [f"data.root={quoted(file)}" for file in files]
+    # In quotes no sign of a path means more than itself.
+    named += [f"data.root='{file}'" for file in files]
     _, groups = parsed([*named, *pairs], Section)
     config = parse_group("data", groups["data"])
     return (Path(files[0]).name if files else data_label(groups["data"])), inspect_texts(config.build(), config)
-
-
-def quoted(value: str) -> str:
-    """A value of the command line that holds blanks or signs, in quotes."""
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def two_columns(path: Path) -> dict[str, str] | None:

@@ -203,29 +203,37 @@ def keep(study: Path, runs: Iterable[Stored]) -> None:
     study.mkdir(parents=True, exist_ok=True)
     runs = list(runs)
     listed = "".join(f"{name}\n" for name in sorted(stored.record["fingerprint"] for stored in runs))
-    others = [file.parent for file in study.parent.glob(f"*/{RECORDS}") if file.parent != study]
-    elsewhere: dict[str, bool] = {}  # whether with ``correct``
-    for stored in (one for other in others for one in read_kept(other)):
-        name = stored.record["fingerprint"]
-        elsewhere[name] = elsewhere.get(name, False) or stored.record["correct"] is not None
     here = {stored.record["fingerprint"]: stored for stored in read_kept(study)}
     # A run that is here already stays as it is: what was added to its record afterwards is not in the run's own folder.
-    found = {stored.record["fingerprint"]: stored for stored in runs}
-    mine = here | {name: one for name, one in found.items() if name not in here or _replaces(one, here[name])}
-    richer = {name for name, one in mine.items() if one.record["correct"] is not None and not elsewhere.get(name)}
-    kept = [mine[name] for name in sorted(here.keys() | (mine.keys() - elsewhere.keys()) | richer)]
-    if all(stored.place == study for stored in kept) and len(kept) == len(here):
+    new = {one.record["fingerprint"]: one for one in runs}
+    mine = here | {name: one for name, one in new.items() if name not in here or _replaces(one, here[name])}
+    stored_elsewhere, decides_elsewhere = set(), set()
+    for file in study.parent.glob(f"*/{RECORDS}"):
+        if file.parent != study:
+            stored_elsewhere |= {one.record["fingerprint"] for one in read_kept(file.parent)}
+            decides_elsewhere |= {one.record["fingerprint"] for one in read_kept(file.parent) if _decides(one)}
+    needed = [
+        one
+        for name, one in mine.items()
+        if name in here or name not in stored_elsewhere or (_decides(one) and name not in decides_elsewhere)
+    ]
+    ordered = sorted(needed, key=lambda one: (key(one.record["config"]), one.record["fingerprint"]))
+    if all(one.place == study for one in ordered) and len(ordered) == len(here):
         write_whole(study / LIST, listed)
         return  # nothing is new
-    ordered = sorted(kept, key=lambda stored: key(stored.record["config"]))
     records = "".join(f"{line}\n" for line in _lines(stored.record for stored in ordered))
     # In this order every record has its curve, and what is listed has its record, also after a kill in between.
     write_all_whole({study / CURVES: _packed(ordered), study / RECORDS: records, study / LIST: listed})
 
 
+def _decides(one: Stored) -> bool:
+    """Whether a verdict can ask on which test images the run was right; of a run that only chooses a rate it cannot."""
+    return one.record["correct"] is not None
+
+
 def _replaces(one: Stored, other: Stored) -> bool:
     """Whether a run was made again (its times differ, as all that was measured may), or has ``correct`` to add."""
-    if one.record["correct"] is not None and other.record["correct"] is None:
+    if _decides(one) and not _decides(other):
         return True
     return _json(_measured(one.record)["metrics"]) != _json(_measured(other.record)["metrics"])
 

@@ -140,6 +140,32 @@ def test_the_lines_are_valid(look, table, here):
     assert data.columns == ("age", "income", "city=Basel", "city=Bern")
 
 
+def test_the_command_to_paste_reads_the_file_as_it_was_read_here(call, look, here):
+    """A file of a European spreadsheet, in a folder and with columns that need quotes in the shell and in Hydra."""
+    generator = np.random.default_rng(0)
+    lines = ["größe;gewicht, kg;2. wert;no;nummer;class one"]
+    for row in range(80):
+        values = ";".join(f"{value:.3f}".replace(".", ",") for value in generator.normal(size=3))
+        lines.append(f"{values};{row % 9};{row};{'ab'[row % 2]}")
+    (here / "it's mine").mkdir()
+    (here / "it's mine" / "eu.csv").write_text("\n".join(lines), encoding="latin-1")
+    keys = [
+        "data.delimiter=;",
+        "data.decimal=,",
+        "data.encoding=latin-1",
+        'data.target="class one"',
+        'data.drop=["no"]',
+    ]
+    status, out, err = look("it's mine/eu.csv", *keys, "--json")
+    assert status == 0, err
+    words = shlex.split(json.loads(out)["lines"]["normlab"])
+    assert words[:3] == ["python", "-m", "normlab"]
+    status, out, err = call(*words[3:], "trainer.max_epochs=1", "logger=none")
+    assert status == 0, err
+    assert "left out by data.drop: no, nummer" in out + err
+    assert "target 'class one': 2 classes" in out + err
+
+
 def test_a_bundled_table(look):
     status, out, _ = look("data=wine", "--json")
     assert status == 0

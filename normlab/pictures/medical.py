@@ -27,10 +27,10 @@ def read_dicom(path: Path, reading: Reading, page: int) -> Picture:
     file = _dicom(path, path.stat().st_mtime_ns)
     check_pages(path, len(file.frames), reading, "frames")
     values, more = as_type(file.frames[page], path)
-    if file.padding is not None and reading.mask is None and (values == file.padding).any():
+    padding = None if file.padding is None else file.padding[page]
+    if padding is not None and reading.mask is None and (values == padding).any():
         more += (
-            f"declares padding {file.padding:.9g}, which counts as pixels (data.mask=nodata={file.padding:.9g} leaves "
-            f"them out)",
+            f"declares padding {padding:.9g}, which counts as pixels (data.mask=nodata={padding:.9g} leaves them out)",
         )
     return Picture(values, white=file.white, notes=file.notes + more)
 
@@ -48,13 +48,13 @@ class _Dicom:
         frames: [N, C, H, W], in the units of the file.
         white: the largest value of the declared bits, if the values have no unit and their type does not say it.
         notes: how the values were changed.
-        padding: the value of pixels outside the scanned region, as it is in the frames, if there is one.
+        padding: the value of pixels outside the scanned region, as it is in each frame, if there is one.
     """
 
     frames: NDArray[Any]
     white: float | None
     notes: tuple[str, ...]
-    padding: float | None
+    padding: list[float] | None
 
 
 @lru_cache(maxsize=2)
@@ -86,7 +86,8 @@ def _dicom(path: Path, changed: int) -> _Dicom:
     padding = None if in_color else data.get("PixelPaddingValue")
     if padding is not None and array.dtype.kind in "iu" and np.can_cast(np.min_scalar_type(padding), array.dtype):
         # Through the same steps as the pixels; a value that their type does not hold occurs nowhere.
-        padding = float(_in_units(np.full((1, 1, 1, 1), padding, array.dtype), data, interpretation)[0].item())
+        stored = np.full((len(array), 1, 1, 1), padding, array.dtype)
+        padding = _in_units(stored, data, interpretation)[0].astype(np.float64).ravel().tolist()
     else:
         padding = None
     full = {1: 255.0, 2: 65535.0}.get(frames.dtype.itemsize)
@@ -108,9 +109,12 @@ def _in_units(
         table = data.ModalityLUTSequence[0]
         of_bits = float(2 ** int(table.LUTDescriptor[2]) - 1)
         return apply_modality_lut(array, data), of_bits, ("modality LUT, applied", *not_inverted)
-    slope, intercept = float(data.get("RescaleSlope", 1) or 1), float(data.get("RescaleIntercept", 0) or 0)
-    if (slope, intercept) != (1.0, 0.0):
-        return _rescaled(array, slope, intercept), None, not_inverted
+    scales = [_scale(data, frame) for frame in range(len(array))]
+    if set(scales) != {(1.0, 0.0)}:
+        if len(set(scales)) == 1:
+            return _rescaled(array, *scales[0]), None, not_inverted
+        frames = [_rescaled(frame[None], *scale) for frame, scale in zip(array, scales, strict=True)]
+        return np.concatenate(frames), None, ("another rescale in each frame, applied", *not_inverted)
     bits = int(data.get("BitsStored", 8 * array.dtype.itemsize))
     white = float(2**bits - 1) if array.dtype.kind == "u" and interpretation != "PALETTE COLOR" else None
     if not is_inverted:
@@ -120,6 +124,19 @@ def _in_units(
     # Of signed values, whose range is -2^(bits - 1)..2^(bits - 1) - 1, smallest and largest change places, too.
     ends = 2**bits - 1 if array.dtype.kind == "u" else -1
     return (ends - array.astype(np.int64)).astype(array.dtype), white, ("MONOCHROME1 (0 is white), inverted",)
+
+
+def _scale(data: Any, frame: int) -> tuple[float, float]:
+    """Rescale slope and intercept of a frame: of the file, or, of an enhanced multi-frame file, of its group.
+
+    DICOM PS3.3, C.7.6.16: the functional groups of each frame and of all; C.7.6.16.2.9: pixel value transformation.
+    """
+    groups = [*data.get("PerFrameFunctionalGroupsSequence", [])[frame : frame + 1]]
+    groups += data.get("SharedFunctionalGroupsSequence", [])
+    for holder in [*(one for group in groups for one in group.get("PixelValueTransformationSequence", [])), data]:
+        if "RescaleSlope" in holder or "RescaleIntercept" in holder:
+            return float(holder.get("RescaleSlope", 1) or 1), float(holder.get("RescaleIntercept", 0) or 0)
+    return 1.0, 0.0
 
 
 def _rescaled(array: NDArray[Any], slope: float, intercept: float) -> NDArray[Any]:

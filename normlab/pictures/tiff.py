@@ -81,7 +81,7 @@ def _by_tifffile(path: Path, opened: BinaryIO, reading: Reading, page: int) -> P
             if ICC_PROFILE in key.tags:
                 notes += common_formats.profile_note(key.tags[ICC_PROFILE].value)
             if key.photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB) or key.bitspersample == 1:
-                picture = _converted(path, key, reading, page)
+                picture = _converted(path, series, index, reading)
             else:
                 picture = _picture(path, series, index, count, reading)
     except (tifffile.TiffFileError, struct.error, IndexError) as error:
@@ -260,7 +260,7 @@ def _without_codec(path: Path, series: Any, index: int) -> NDArray[Any]:
     if key.compression == 1 and key.predictor == 1 and not key.is_tiled and isinstance(key.bitspersample, int):
         return _unpack(path, page, key)
     try:
-        array = _by_pillow(path, key, index)
+        array = _by_pillow(path, key, _number(series, index))
     except UnidentifiedImageError:
         array = None
     if array is None:
@@ -271,12 +271,12 @@ def _without_codec(path: Path, series: Any, index: int) -> NDArray[Any]:
     return array
 
 
-def _by_pillow(path: Path, key: Any, index: int) -> NDArray[Any] | None:
+def _by_pillow(path: Path, key: Any, page: int) -> NDArray[Any] | None:
     """The samples as they are stored, if Pillow reads them at their full depth."""
     with Image.open(path) as image:
         opened: Any = image
-        if index:
-            opened.seek(index)
+        if page:
+            opened.seek(page)
         depth = {"L": 8, "RGB": 8, "RGBA": 8, "I;16": 16, "I;16B": 16}.get(opened.mode)
         if depth != key.bitspersample or len(opened.getbands()) != key.samplesperpixel:
             return None
@@ -324,8 +324,15 @@ def _unpack(path: Path, page: Any, key: Any) -> NDArray[Any]:
     return values.reshape(key.imagelength, key.imagewidth, samples).transpose(2, 0, 1)
 
 
-def _converted(path: Path, key: Any, reading: Reading, page: int) -> Picture:
+def _number(series: Any, index: int) -> int:
+    """Pillow's number of a page: its place among all pages of the file, reduced copies and masks too."""
+    page = series.pages[index] if len(series.pages) > index else series.keyframe
+    return int(page.index)
+
+
+def _converted(path: Path, series: Any, index: int, reading: Reading) -> Picture:
     """Palettes, CMYK, YCbCr, Lab and single bits, as Pillow converts them."""
+    key, page = series.keyframe, _number(series, index)
     bits = key.bitspersample if isinstance(key.bitspersample, int) else max(key.bitspersample)
     if bits > 8:
         raise CorruptImageError(

@@ -149,6 +149,32 @@ def test_a_mask_inside_a_tiff_is_no_page(tmp_path):
     assert "a mask in the file, not used" in picture.notes
 
 
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_thumbnail_inside_a_tiff_is_no_page_wherever_it_stands(tmp_path, place):
+    """Of the kinds that Pillow converts: it counts reduced copies among the pages."""
+    colors = np.concatenate([PALETTE, np.zeros((248, 3), np.uint8)]).T.astype(np.uint16) * 257
+    written = [(PLACES, {}), (PLACES[::4, ::4], {"subfiletype": 1})]
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        for array, options in written[::-1] if place == 0 else written:
+            file.write(array, photometric="palette", colormap=colors, metadata=None, **options)
+    picture = read_picture(tmp_path / "x.tif")
+    assert np.array_equal(picture.array.transpose(1, 2, 0), PALETTE[PLACES])
+    assert count_pages(tmp_path / "x.tif", Reading()) == 1
+
+
+def test_packed_pages_behind_a_thumbnail_are_read_without_another_package(tmp_path):
+    """Pages compressed by LZW, which Pillow unpacks where the package imagecodecs is missing."""
+    pages = [Image.fromarray(array) for array in (SMALL[::4, ::4], SMALL, 255 - SMALL)]
+    reduced = {"compression": "tiff_lzw", "tiffinfo": {254: 1}}
+    pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:], **reduced)
+    with tifffile.TiffFile(tmp_path / "x.tif", mode="r+") as file:
+        for page in file.pages[1:]:
+            page.tags[254].overwrite(0)
+    assert count_pages(tmp_path / "x.tif", Reading(pages="all")) == 2
+    for page, array in enumerate((SMALL, 255 - SMALL)):
+        assert np.array_equal(read_picture(tmp_path / "x.tif", Reading(pages="all"), page).array[0], array)
+
+
 def test_tiles_that_are_not_there_are_refused_or_told(tmp_path, capfd):
     """tifffile fills them without a word to the reader, but with lines in the log."""
     array = np.arange(64 * 48, dtype=np.uint16).reshape(64, 48)

@@ -93,6 +93,35 @@ def test_a_modality_lut_is_applied_and_told(tmp_path):
     assert picture.notes == ("modality LUT, applied",)
 
 
+@pytest.mark.parametrize("in_each_frame", [False, True])
+def test_an_enhanced_file_is_rescaled_by_the_groups_of_its_frames(tmp_path, in_each_frame):
+    """Enhanced CT, MR and PET: no slope at the top, one for all frames or one for each (DICOM PS3.3, C.7.6.16.2.9)."""
+    data = without_rescale("CT_small.dcm")
+    stored = np.random.default_rng(0).integers(0, 4096, (3, data.Rows, data.Columns)).astype(np.int16)
+    stored[:, 0] = -1
+    data.NumberOfFrames, data.PixelData = 3, stored.tobytes()
+    data.add_new("PixelPaddingValue", "SS", -1)
+    groups = []
+    scales = [(2, -1000), (0.5, 0), (3, 7)] if in_each_frame else [(2, -1000)]
+    for slope, intercept in scales:
+        scale, group = pydicom.Dataset(), pydicom.Dataset()
+        scale.RescaleSlope, scale.RescaleIntercept, scale.RescaleType = slope, intercept, "HU"
+        group.PixelValueTransformationSequence = [scale]
+        groups.append(group)
+    if in_each_frame:
+        data.PerFrameFunctionalGroupsSequence, data.SharedFunctionalGroupsSequence = groups, [pydicom.Dataset()]
+    else:
+        data.SharedFunctionalGroupsSequence = groups
+    data.save_as(tmp_path / "x.dcm")
+    for frame in range(3):
+        slope, intercept = scales[frame % len(scales)]
+        picture = read_picture(tmp_path / "x.dcm", Reading(pages="all"), frame)
+        np.testing.assert_allclose(picture.array[0], stored[frame].astype(np.float64) * slope + intercept, rtol=1e-6)
+        assert ("another rescale in each frame, applied" in picture.notes) == in_each_frame
+        assert any(note.startswith(f"declares padding {intercept - slope:g}, ") for note in picture.notes)
+        assert picture.white is None
+
+
 def test_padding_of_dicom_is_told_in_the_values_of_the_image(tmp_path):
     data = without_rescale("CT_small.dcm")
     stored = data.pixel_array.copy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import os
@@ -11,12 +12,13 @@ from typing import Any
 
 import torch
 
+from normlab import pictures
 from normlab.errors import first_line
 from normlab.files import replacing
 
 log = logging.getLogger(__name__)
 
-FORMAT = 4  # part of every key; increase it when the decoding changes
+DECODING = [*sorted(Path(pictures.__file__).parent.glob("*.py")), Path(__file__).with_name("images.py")]
 
 
 def folder() -> Path:
@@ -26,9 +28,18 @@ def folder() -> Path:
     return Path(own) if own else Path(base) / "normlab"
 
 
+@functools.cache
+def code() -> str:
+    """A hash of the code that decodes images: another version of it may read other pixels from the same file."""
+    digest = hashlib.blake2b(digest_size=16)
+    for file in DECODING:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
 def key(digests: Sequence[str], **options: Any) -> str:
-    """A key for decoded files: a hash of the files' digests, in the given order, and of the options of decoding."""
-    digest = hashlib.blake2b(repr((FORMAT, sorted(options.items()))).encode(), digest_size=16)
+    """A key for decoded files: a hash of their digests, in the given order, of the options, and of :func:`code`."""
+    digest = hashlib.blake2b(repr((code(), sorted(options.items()))).encode(), digest_size=16)
     digest.update("\n".join(digests).encode())
     return digest.hexdigest()
 

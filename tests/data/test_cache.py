@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from normlab.data import dataset, datasets
+from normlab.data import cache, dataset, datasets
 
 
 @pytest.fixture
@@ -55,6 +55,20 @@ def test_skipped_files_are_remembered(root, decoded):
     assert decoded == [16]
     for part in second.splits.values():
         assert torch.equal(part.images[:, 0, 0, 0] // 20, part.labels.to(torch.uint8))
+
+
+def test_after_a_change_of_the_code_that_decodes_files_are_decoded_again(root, decoded, monkeypatch, tmp_path, request):
+    """A file that an earlier version misread would else stay misread for those who have its entry."""
+    assert {"tiff.py", "png.py", "medical.py", "picture.py", "images.py"} < {file.name for file in cache.DECODING}
+    dataset("folder", root=root)
+    request.addfinalizer(cache.code.cache_clear)
+    changed = tmp_path / "tiff.py"
+    changed.write_text("# read otherwise")
+    monkeypatch.setattr(cache, "DECODING", [changed if file.name == changed.name else file for file in cache.DECODING])
+    for times in (2, 2):
+        cache.code.cache_clear()
+        dataset("folder", root=root)
+        assert decoded == [16] * times
 
 
 def test_options_that_change_the_pixels_have_entries_of_their_own(root, decoded):

@@ -20,7 +20,7 @@ def stable_rate(lambda_max: float, momentum: float = 0.0) -> float:
 
 
 def largest_stable_rate(
-    stable: Callable[[float], bool], guess: float, resolution: float = 0.005
+    stable: Callable[[float], bool], guess: float, resolution: float = 0.005, widen: float = 1.05
 ) -> tuple[float, float]:
     """A stable rate and an unstable one above it, closer than the resolution.
 
@@ -35,19 +35,23 @@ def largest_stable_rate(
         stable: makes a run at a rate; True if the run is stable.
         guess: a rate above 0.
         resolution: of the answer, relative.
+        widen: first factor between the guess and the other end of the bracket; squared until the bracket holds.
 
     Raises:
         ValueError: if every rate is stable, or none, within a factor of 10^9 of the guess.
     """
     low = high = guess
-    widen = 1.05
     if stable(guess):
+        high = guess * widen
         while stable(high):
-            low, high, widen = high, high * widen, widen**2
+            widen **= 2
+            low, high = high, high * widen
             _within_reach(high / guess)
     else:
+        low = guess / widen
         while not stable(low):
-            low, high, widen = low / widen, low, widen**2
+            widen **= 2
+            low, high = low / widen, low
             _within_reach(guess / low)
     while high / low > 1 + resolution:
         middle = math.sqrt(low * high)

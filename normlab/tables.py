@@ -69,6 +69,7 @@ def make_all(options: Options) -> None:
     from normlab.report.advice import write_advice
     from normlab.report.effects import write_effects
     from normlab.report.page import write_page
+    from normlab.report.speeds import write_speeds
 
     judged = []
     for name in studies():
@@ -80,6 +81,8 @@ def make_all(options: Options) -> None:
     print(f"ledger: {ledger.write_ledger(judged, options.results)}")
     if effects := write_effects([study for study, _ in judged], options.results, options.figures):
         print(f"effects: {effects}")
+    if speeds := write_speeds([study for study, _ in judged], options.results):
+        print(f"speeds: {speeds}")
     advice = write_advice(judged, options.results)
     if advice:
         print(f"for practitioners: {advice}")

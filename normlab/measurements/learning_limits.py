@@ -48,9 +48,10 @@ def learning_limits(
         seeds: of the initial weights and of the split; two at least.
 
     Returns:
-        A row for each scheme: data, the options of arch by name, arch, optim, norm, ``n`` seeds; ``rate``, the geometric mean of the
-        seeds', with ``rate_low`` and ``rate_high``; ``ratio``, the reference's rate divided by it, seed by seed, with
-        ``ratio_low`` and ``ratio_high``; ``runs``. The intervals are 95% intervals by Student's t of the logarithms.
+        A row for each scheme: data, the options of arch by name, arch, optim, norm, ``n`` seeds; ``rate``, the
+        geometric mean of the seeds', with ``rate_low`` and ``rate_high``; ``ratio``, the reference's rate divided by
+        it, seed by seed, with ``ratio_low`` and ``ratio_high``; ``runs``. The intervals are 95% intervals by Student's
+        t of the logarithms.
 
     Raises:
         DataError: if the images are missing.

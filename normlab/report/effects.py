@@ -81,10 +81,10 @@ def effects(studies: Sequence[Study]) -> pd.DataFrame:
                         "tuned": study.sweeps_rates,
                     }
                 )
-    return _once(pd.DataFrame(rows))
+    return once(pd.DataFrame(rows))
 
 
-def _once(frame: pd.DataFrame) -> pd.DataFrame:
+def once(frame: pd.DataFrame) -> pd.DataFrame:
     """One row for runs that several studies share, with the names of all of these studies."""
     if frame.empty:
         return frame
@@ -170,7 +170,7 @@ def write_effects(studies: Sequence[Study], results: Path, draw_it: bool = True)
         "",
         f"Test accuracy of each scheme minus that of `{REFERENCE}`, called `standard` in tables and `per_channel` in",
         "series, in each cell of each study that has both; 95% intervals over pairs of runs.",
-        "[One figure](effects.png) shows those on images with a best rate for each scheme.",
+        "[One figure](effects.png) shows those on images with a best rate for each scheme; [speeds](speeds.md) has epochs.",
         "",
         render({name: [str(value) for value in values] for name, values in columns.items()}, "github"),
         "",

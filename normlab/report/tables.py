@@ -59,7 +59,7 @@ def wide(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
     for values, part in runs.groupby([*study.factors, "norm"], sort=False):
         finished = part[part.status == "finished"]
         accuracy = mean_interval(finished[f"test_{study.score}"].to_numpy())
-        times, steps = _times(part, target), _times(part, f"steps_to.{study.plan.target:g}")
+        times, steps = times_to(part, target), times_to(part, f"steps_to.{study.plan.target:g}")
         reached = time_to_target(times.dropna().to_numpy(), horizon)
         lr = part.lr.dropna().astype(float).unique()
         ends = tried[values] if study.plan.rates else study.rates
@@ -91,7 +91,7 @@ def _tried(study: Study) -> dict[Any, list[float]]:
     return {values: sorted(part.lr.dropna().astype(float).unique()) for values, part in cells}
 
 
-def _times(runs: pd.DataFrame, column: str) -> pd.Series:
+def times_to(runs: pd.DataFrame, column: str) -> pd.Series:
     """When each run reached a target: infinite if never, also by divergence; NaN where it was not asked."""
     times = runs.get(column, pd.Series(math.nan, index=runs.index)).astype(float)
     return times.mask((runs.status == "diverged") & times.isna(), math.inf)
@@ -162,7 +162,7 @@ def differences(study: Study, runs: pd.DataFrame, reference: str | None = None) 
             if images is not None:
                 difference, p = crossed_interval(*images), crossed_test(*images)
             sides = [
-                _times(part, target).groupby(part.seed).mean().reindex(seeds)
+                times_to(part, target).groupby(part.seed).mean().reindex(seeds)
                 for part in (cell[cell.norm == norm], cell[cell.norm == reference])
             ]
             asked = sides[0].notna() & sides[1].notna()

@@ -15,7 +15,7 @@ import pandas as pd
 from provenance import write
 
 from normlab.commandline.grid import load
-from normlab.report.tables import at_rates, differences, wide
+from normlab.report.tables import differences, wide
 from normlab.statistics import paired_difference
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,7 +39,7 @@ def compare(name: str) -> list[dict[str, Any]]:
     by_seed = runs.pivot(index="seed", columns="scheme", values="test")
     rates = runs.groupby("scheme").rate.first()
     study = load(study_name, ROOT / "runs", ROOT / "results" / study_name)
-    best = at_rates(study)["best"]
+    best = study.at_rates["best"]
     chosen, ours = wide(study, best), differences(study, best, REFERENCE)
     for key, value in cell.items():
         chosen, ours = chosen[chosen[key] == value], ours[ours[key] == value]

@@ -15,7 +15,7 @@ import os
 import typing
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -106,9 +106,15 @@ def study_file(study: str) -> dict[str, Any]:
         ConfigError: if it is no YAML.
     """
     try:
-        return yaml.safe_load((EXPERIMENTS / study / "study.yaml").read_text())
+        return copy.deepcopy(_parsed((EXPERIMENTS / study / "study.yaml").read_text()))
     except yaml.YAMLError as error:
         raise ConfigError(f"experiments/{study}/study.yaml: {' '.join(str(error).split())}") from None
+
+
+@lru_cache(maxsize=128)
+def _parsed(text: str) -> dict[str, Any]:
+    """The YAML of a study, which a command asks for again and again."""
+    return yaml.safe_load(text)
 
 
 @cache

@@ -16,7 +16,7 @@ from normlab.commandline.arguments import command
 from normlab.commandline.grid import expected, load
 from normlab.errors import ConfigError
 from normlab.report import study, tables
-from normlab.verdicts import foresee
+from normlab.verdicts import Rate, foresee
 
 OPTIONS = ("from", "n", "results")
 
@@ -45,7 +45,7 @@ def planned_seeds(name: str) -> int:
     return len(range(*confirm)) if confirm else len({config.seed for config in expected(name)})
 
 
-def pilot_runs(name: str, results: Path) -> dict[tables.Rate, pd.DataFrame]:
+def pilot_runs(name: str, results: Path) -> dict[Rate, pd.DataFrame]:
     """The runs of a study by choice of rate, without those that confirm, whose variances are to be predicted.
 
     Raises:
@@ -57,10 +57,10 @@ def pilot_runs(name: str, results: Path) -> dict[tables.Rate, pd.DataFrame]:
     if not pilots:
         raise ConfigError(f"{name} has no records to estimate variances from: name an earlier study with from=STUDY")
     chosen = replace(loaded, plan=loaded.plan.model_copy(update={"confirm": None}), stored=pilots)
-    return {"measured": loaded.measurements, **tables.at_rates(chosen)}
+    return {"measured": loaded.measurements, **chosen.at_rates}
 
 
-def rows(plan: study.Plan, pilot: dict[tables.Rate, pd.DataFrame], n: int) -> dict[str, list[str]]:
+def rows(plan: study.Plan, pilot: dict[Rate, pd.DataFrame], n: int) -> dict[str, list[str]]:
     """A row for each rule in each cell."""
     shown: dict[str, list[str]] = {
         key: [] for key in ("claim", "rule", "deviation", "true effect", f"power, n = {n}", "n for 90%")

@@ -97,7 +97,7 @@ def make(name: str, runs: Path, results: Path, overrides: list[str], draw: bool 
     import pandas as pd
 
     from normlab.commandline.grid import load
-    from normlab.report import findings, sensitivity, tables
+    from normlab.report import findings, sensitivity
     from normlab.report.document import write_document
     from normlab.report.study import keep
     from normlab.verdicts import judge
@@ -108,7 +108,7 @@ def make(name: str, runs: Path, results: Path, overrides: list[str], draw: bool 
     variants = load_variants(study, runs, out)
     if study.records:
         keep(study, out, [variant for variant in variants.values() if not variant.missing])
-        by_rate |= tables.at_rates(study)
+        by_rate |= study.at_rates
     elif study.plan.grid:  # measured, but not run yet
         by_rate |= dict.fromkeys(("all", "common", "best", "range"), pd.DataFrame())
     verdicts = findings.with_findings(study, judge(study.plan.claims, by_rate, study.plan.margin))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -27,6 +28,8 @@ from normlab.config import CONFIGS, GROUPS, Config, choices, defaults, parse, st
 from normlab.errors import ConfigError, NormlabError, first_line
 
 STUDY = "experiment"  # the group of the studies
+# Settings of normlab's sweeper that say which runs are made, and nothing of what is in their configurations.
+WHICH_RUNS = ("hydra.sweeper.search=", "hydra.sweeper.confirm=", "hydra.sweeper.sensitivity=")
 
 
 def offer_study(study: str | None) -> None:
@@ -133,17 +136,30 @@ def expand(arguments: Sequence[str], study: str | None) -> tuple[list[list[str]]
     """
     overrides = split_arguments(arguments)[1]
     own = [override for override in overrides if override.lstrip("+").startswith(("hydra.", "hydra/"))]
+    settings = tuple(override for override in own if not override.startswith(WHICH_RUNS))
     offer_study(study)
     setup_globals()
-    loader = ConfigLoaderImpl(create_config_search_path(str(CONFIGS)))
     try:
-        master = loader.load_configuration("config", own, run_mode=RunMode.MULTIRUN)
+        loader, master = _master(settings)
         parser = OverridesParser.create(config_loader=loader)
         grid = parser.parse_overrides([override for override in overrides if override not in own])
         (jobs,) = BasicSweeper.split_arguments(grid, None)
-        return jobs, configurations(jobs, master, loader)
+        return jobs, configurations(jobs, master, loader, _composed(settings, str(study and study_file(study))))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_line(error)) from None
+
+
+@functools.lru_cache(maxsize=8)
+def _master(settings: tuple[str, ...]) -> tuple[ConfigLoader, DictConfig]:
+    """Hydra's loader and its configuration of a sweep, by overrides of Hydra's own settings; a process asks often."""
+    loader = ConfigLoaderImpl(create_config_search_path(str(CONFIGS)))
+    return loader, loader.load_configuration("config", list(settings), run_mode=RunMode.MULTIRUN)
+
+
+@functools.lru_cache(maxsize=256)
+def _composed(_settings: tuple[str, ...], _study: str) -> dict[tuple[str, ...], dict[str, Any] | None]:
+    """What this process has composed under these settings and this study, by the overrides."""
+    return {}
 
 
 def plain(composed: DictConfig) -> dict[str, Any]:
@@ -172,7 +188,12 @@ def quoted(text: str | None) -> str:
     return QuotedString(escaped, Quote.single).with_quotes()
 
 
-def configurations(jobs: list[list[str]], master: DictConfig, loader: ConfigLoader) -> list[Config | None]:
+def configurations(
+    jobs: list[list[str]],
+    master: DictConfig,
+    loader: ConfigLoader,
+    composed: dict[tuple[str, ...], dict[str, Any] | None] | None = None,
+) -> list[Config | None]:
     """For each job the configuration that Hydra would compose; None where that fails.
 
     Hydra takes 50 ms for each, too long for thousands that are done. So choices of groups that a study leaves alone are
@@ -183,12 +204,13 @@ def configurations(jobs: list[list[str]], master: DictConfig, loader: ConfigLoad
         jobs: the overrides of each.
         master: Hydra's configuration of the sweep.
         loader: Hydra's.
+        composed: what Hydra has composed before, by the overrides, to which this is added.
     """
+    composed = {} if composed is None else composed
     parser = OverridesParser.create(config_loader=loader)
     parsed = {text: parser.parse_override(text) for text in {text for job in jobs for text in job}}
     of_study = _groups_of_studies(list(parsed.values()))
     simple = {text for text, override in parsed.items() if _is_simple(override, of_study)}
-    composed: dict[tuple[str, ...], dict[str, Any] | None] = {}
     result: list[Config | None] = []
     for job in jobs:
         ours = [text for text in job if text in simple]

@@ -14,7 +14,7 @@ import yaml
 
 from normlab.config import EXPERIMENTS, Section, check
 from normlab.errors import ConfigError
-from normlab.report.findings import render
+from normlab.report.findings import render, vocabulary
 from normlab.report.study import Study
 from normlab.report.tables import render as markdown
 from normlab.verdicts import Verdict
@@ -67,6 +67,7 @@ def table(study: Study, verdicts: Sequence[Verdict], folder: Path = EXPERIMENTS,
         raise ConfigError(f"experiments/{study.name}/published.yaml: the study has no claim {sorted(unknown)[0]}")
     if not known:
         return ""
+    words = vocabulary(study, verdicts)
     columns = ("anchor", "published", "ours", WITHIN_BOUNDS)
     rows: dict[str, list[str]] = {key: [] for key in columns + (() if short else ("bounds", "source"))}
     for claim, anchor in known.items():
@@ -75,7 +76,7 @@ def table(study: Study, verdicts: Sequence[Verdict], folder: Path = EXPERIMENTS,
         answer = verdict.result if tested else "not tested"
         rows["anchor"].append(claim)
         rows["published"].append(anchor.published)
-        rows["ours"].append(render(study, verdicts, anchor.ours) if tested else "-")
+        rows["ours"].append(render(study, words, anchor.ours) if tested else "-")
         rows[WITHIN_BOUNDS].append(WITHIN.get(answer, verdict.conclusion.text))
         if not short:
             rows["bounds"].append(anchor.spread)

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from normlab.files import write_whole
 from normlab.report.figures import figure
 from normlab.report.study import Study
-from normlab.report.tables import at_rates, differences, kind_of, render
+from normlab.report.tables import differences, kind_of, render
 
 REFERENCE = "dataset"
 SAME = (REFERENCE, "standard", "per_channel")  # one formula, under the names of images, tables and series
@@ -63,7 +63,7 @@ def effects(studies: Sequence[Study]) -> pd.DataFrame:
         reference = next((name for name in SAME if study.records and name in set(study.runs.norm)), None)
         if reference is None or study.score != "accuracy":
             continue
-        runs = at_rates(study)["best"]
+        runs = study.at_rates["best"]
         cells = list(runs.groupby(study.factors, sort=False)) if study.factors else [((), runs)]
         for values, cell in cells:
             about = conditions(cell, dict(zip(study.factors, map(str, values), strict=True)))
@@ -170,7 +170,8 @@ def write_effects(studies: Sequence[Study], results: Path, draw_it: bool = True)
         "",
         f"Test accuracy of each scheme minus that of `{REFERENCE}`, called `standard` in tables and `per_channel` in",
         "series, in each cell of each study that has both; 95% intervals over pairs of runs.",
-        "[One figure](effects.png) shows those on images with a best rate for each scheme; [speeds](speeds.md) has epochs.",
+        "[One figure](effects.png) shows those on images with a best rate for each scheme; epochs are in",
+        "[speeds](speeds.md).",
         "",
         render({name: [str(value) for value in values] for name, values in columns.items()}, "github"),
         "",

@@ -59,7 +59,8 @@ def with_findings(study: Study, verdicts: Sequence[Verdict], folder: Path = EXPE
         raise ConfigError(f"experiments/{study.name}/findings.md: the study has no claim {sorted(unknown)[0]}")
     if not texts:
         return list(verdicts)
-    said = {} if study.overrides else {id_: say(study, verdicts, text) for id_, text in texts.items()}
+    words = vocabulary(study, verdicts)
+    said = {} if study.overrides else {id_: say(study, words, text) for id_, text in texts.items()}
     return [
         Verdict(verdict.claim.model_copy(update={"instead": said.get(verdict.claim.id, "")}), verdict.cells)
         if verdict.claim.id in texts
@@ -68,30 +69,31 @@ def with_findings(study: Study, verdicts: Sequence[Verdict], folder: Path = EXPE
     ]
 
 
-def say(study: Study, verdicts: Sequence[Verdict], text: str) -> str:
+def say(study: Study, words: Environment, text: str) -> str:
     """A template with the numbers of a study, and how many of its runs they lack.
+
+    Args:
+        study: whose numbers they are.
+        words: from :func:`vocabulary`.
+        text: the template.
 
     Raises:
         ConfigError: if a study with all its runs does not have a number, or the text is no template.
     """
     if not study.missing:
-        return render(study, verdicts, text)
+        return render(study, words, text)
     missing = f"{study.missing} of the grid's {study.expected} runs are missing."
     nothing = f"Nothing is said yet: {missing}"
     if not study.records:
         return nothing
     try:
-        return f"{render(study, verdicts, text)} ({missing})"
+        return f"{render(study, words, text)} ({missing})"
     except ConfigError:
         return nothing
 
 
-def render(study: Study, verdicts: Sequence[Verdict], text: str) -> str:
-    """A template with the numbers of a study.
-
-    Raises:
-        ConfigError: if it asks for what is not there, or is no template.
-    """
+def vocabulary(study: Study, verdicts: Sequence[Verdict]) -> Environment:
+    """The functions by which templates ask for the numbers of a study; what they have looked up once they keep."""
     numbers = Numbers([(study, list(verdicts))])
     look = partial(find, {verdict.claim.id: verdict for verdict in verdicts})
     environment = Environment(undefined=StrictUndefined, autoescape=False)
@@ -108,8 +110,17 @@ def render(study: Study, verdicts: Sequence[Verdict], text: str) -> str:
         "measured": lambda column, **where: float(_measured(study, column, where).mean()),
         "conditions": numbers.conditions(study.name),
     }
+    return environment
+
+
+def render(study: Study, words: Environment, text: str) -> str:
+    """A template with the numbers of a study.
+
+    Raises:
+        ConfigError: if it asks for what is not there, or is no template.
+    """
     try:
-        return environment.from_string(text).render()
+        return words.from_string(text).render()
     except TemplateError as error:
         raise ConfigError(f"experiments/{study.name}/findings.md: {error}") from None
 

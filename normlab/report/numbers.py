@@ -10,7 +10,7 @@ import pandas as pd
 from normlab.errors import ConfigError
 from normlab.report.ledger import entries, judged_by, tally, verdict_of
 from normlab.report.study import Study
-from normlab.report.tables import at_rates, conditions_of, differences, wide
+from normlab.report.tables import conditions_of, differences, wide
 from normlab.verdicts import Rate, Verdict
 
 
@@ -23,7 +23,8 @@ class Numbers:
 
     def __init__(self, studies: Sequence[tuple[Study, list[Verdict]]]) -> None:
         self._studies = {study.name: study for study, _ in studies}
-        self._frames = {name: at_rates(study) for name, study in self._studies.items() if study.records}
+        self._frames = {name: study.at_rates for name, study in self._studies.items() if study.records}
+        self._differences: dict[tuple[str, Rate], pd.DataFrame] = {}  # those that a text has asked for
         self._judged = judged_by(studies)
 
     def has(self, *studies: str) -> bool:
@@ -54,7 +55,9 @@ class Numbers:
 
     def gain(self, study: str, norm: str, rate: Rate = "best", **cell: str) -> str:
         """Points of accuracy over the study's reference, with the 95% interval: ``-1.2 [-2.0, -0.4] points``."""
-        row = self._row(differences(self._studies[study], self._frames[study][rate]), study, norm, cell)
+        if (study, rate) not in self._differences:
+            self._differences[study, rate] = differences(self._studies[study], self._frames[study][rate])
+        row = self._row(self._differences[study, rate], study, norm, cell)
         if math.isnan(row.low):
             return f"{100 * row.difference:+.1f} points (one pair of runs)"
         return f"{100 * row.difference:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}] points"

@@ -44,10 +44,10 @@ def compare(study: Study, variants: Mapping[str, Study]) -> pd.DataFrame:
     """
     keys = [*study.factors, "norm"]
     numbers = ["difference", "low", "high", "n"]
-    own = tables.differences(study, tables.at_rates(study)["best"])[[*keys, *numbers[:3]]]
+    own = tables.differences(study, study.at_rates["best"])[[*keys, *numbers[:3]]]
     parts = []
     for change, variant in variants.items():
-        best = tables.at_rates(variant)["best"]
+        best = variant.at_rates["best"]
         found = tables.differences(variant, best, study.reference) if len(best) else pd.DataFrame()
         if not len(found):
             continue
@@ -73,7 +73,7 @@ def judge_changed(study: Study, variants: Mapping[str, Study]) -> dict[str, dict
     answers: dict[str, dict[str, str]] = {claim.id: {} for claim in claims}
     asked = dict.fromkeys(answers, False)
     for change, one in {"": study, **variants}.items():
-        by_rate: dict[Rate, pd.DataFrame] = {"measured": pd.DataFrame(), **tables.at_rates(one)}
+        by_rate: dict[Rate, pd.DataFrame] = {"measured": pd.DataFrame(), **one.at_rates}
         for verdict in judge(claims, by_rate, study.plan.margin):
             answers[verdict.claim.id][change] = verdict.conclusion.text
             asked[verdict.claim.id] |= change != "" and verdict.result != "not tested"

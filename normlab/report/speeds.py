@@ -12,7 +12,7 @@ import pandas as pd
 from normlab.files import write_whole
 from normlab.report.effects import REFERENCE, SAME, conditions, once
 from normlab.report.study import Study
-from normlab.report.tables import at_rates, render, times_to
+from normlab.report.tables import render, times_to
 from normlab.statistics import paired_difference
 
 SCHEMES = {"raw": "Raw pixels", "unit": "[0, 1]"}  # which C05 compares with standardized inputs
@@ -42,7 +42,7 @@ def speeds(studies: Sequence[Study]) -> pd.DataFrame:
         if not study.records or study.score != "accuracy" or not study.sweeps_rates:
             continue
         reference = next((name for name in SAME if name in set(study.runs.norm)), None)
-        runs = at_rates(study)["best"]
+        runs = study.at_rates["best"]
         for values, cell in runs.groupby(study.factors, sort=False) if study.factors else [((), runs)]:
             about = conditions(cell, dict(zip(study.factors, map(str, values), strict=True)))
             for name, row in _of_cell(study, cell, reference):

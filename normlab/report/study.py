@@ -18,8 +18,8 @@ from normlab.config import GROUPS, Config, PositiveFloat, Section, check, studie
 from normlab.data import open_source
 from normlab.errors import ConfigError, DataError, NormlabError
 from normlab.record import Stored, store
-from normlab.verdicts import Claim
-from normlab.verdicts.chosen import best_rates, with_failures
+from normlab.verdicts import Claim, Rate
+from normlab.verdicts.chosen import at_chosen_rates, best_rates, ranges, with_failures
 
 MEASUREMENTS = "measurements.jsonl"
 
@@ -289,6 +289,20 @@ class Study:
     def best_rates(self) -> pd.DataFrame:
         """The best learning rate of each scheme in each cell, by the runs that are not there to confirm the choice."""
         return best_rates(self.runs[~self.confirms], self.cells, self.choice)
+
+    @cached_property
+    def at_rates(self) -> dict[Rate, pd.DataFrame]:
+        """The runs at the common learning rate, at each scheme's best, and all of them; and the rates that train.
+
+        See :mod:`normlab.verdicts.chosen`. Without several rates in the grid, and without seeds to confirm, all are the
+        same runs.
+        """
+        runs = self.runs
+        trained = ranges(runs[~self.confirms], self.cells, self.choice)
+        if not self.sweeps_rates and not self.plan.confirm:
+            return {"all": runs, "common": runs, "best": runs, "range": trained}
+        chosen = at_chosen_rates(runs, self.confirms, self.cells, self.best_rates, self.plan.common_lr)
+        return {**chosen, "range": trained}
 
     def compared_rates(self, configs: Sequence[Config]) -> list[set[float]]:
         """For each run the learning rates at which its scheme is compared in its cell: the best, and the common one."""

@@ -21,27 +21,12 @@ from normlab.statistics import (
     t_test,
     time_to_target,
 )
-from normlab.verdicts import Cell, Rate, Verdict
-from normlab.verdicts.chosen import at_chosen_rates, ranges
+from normlab.verdicts import Cell, Verdict
 from normlab.verdicts.judge import crossed
 from normlab.verdicts.rules import Superior
 
 RECORDINGS = {"audio", "spoken_digits", "tones"}  # data of waveforms
 TEXTS = {"text", "sms", "sms_like"}
-
-
-def at_rates(study: Study) -> dict[Rate, pd.DataFrame]:
-    """The runs at the common learning rate, at each scheme's best, and all of them; and the rates that train.
-
-    See :mod:`normlab.verdicts.chosen`. Without several rates in the grid, and without seeds to confirm, all are the
-    same runs.
-    """
-    runs, cells = study.runs, study.cells
-    trained = ranges(runs[~study.confirms], cells, study.choice)
-    if not study.sweeps_rates and not study.plan.confirm:
-        return {"all": runs, "common": runs, "best": runs, "range": trained}
-    chosen = at_chosen_rates(runs, study.confirms, cells, study.best_rates, study.plan.common_lr)
-    return {**chosen, "range": trained}
 
 
 def wide(study: Study, runs: pd.DataFrame) -> pd.DataFrame:

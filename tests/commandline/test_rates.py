@@ -18,7 +18,7 @@ from normlab.config import check
 from normlab.errors import ConfigError
 from normlab.report import study
 from normlab.report.study import Rates
-from normlab.report.tables import at_rates, shown_wide, wide
+from normlab.report.tables import shown_wide, wide
 from tests.conftest import configuration
 
 
@@ -216,7 +216,7 @@ def test_a_searched_study_ends_with_the_best_rates_inside_and_confirms_them(sear
     assert call("-m", "+experiment=searched", "confirm=true")[1].endswith("6 jobs: 6 finished\n")
     found = load("searched", Path("runs"), Path("results/searched"))
     assert found.missing == 0
-    best = at_rates(found)["best"]
+    best = found.at_rates["best"]
     assert set(best.seed) == {5, 6, 7}
     frame = wide(found, best)
     assert not frame.at_edge.any()
@@ -246,7 +246,7 @@ def test_a_change_of_a_plan_is_searched_confirmed_and_compared(searched, call):
     page = Path("results/searched/README.md").read_text()
     kept = load("searched", Path("elsewhere"), Path("results/searched"), change="wide")
     assert (kept.missing, kept.records[0]["config"]["arch"]["width"]) == (0, 8)
-    best = at_rates(kept)["best"]
+    best = kept.at_rates["best"]
     assert set(best.seed) == {5, 6}
     table = best.pivot(index="seed", columns="norm", values="test_accuracy")
     difference = 100 * float((table.raw - table.unit).mean())

@@ -12,7 +12,7 @@ from normlab.report import advice, study
 from normlab.report.advice import write_advice
 from normlab.report.effects import DATA, LEFT, PANELS, RIGHT, _mark, effects, panel, write_effects
 from normlab.report.numbers import Numbers
-from normlab.report.tables import at_rates, differences, wide
+from normlab.report.tables import differences, wide
 from tests.report.planted_records import OVERRIDES, plant
 
 
@@ -25,7 +25,7 @@ def made(tmp_path_factory):
 
 @pytest.mark.slow
 def test_numbers_are_those_of_the_tables(made):
-    of, frames = Numbers([made]), at_rates(made[0])
+    of, frames = Numbers([made]), made[0].at_rates
     best = wide(made[0], frames["best"]).set_index("norm")
     assert of.accuracy("learning_rates", "unit") == f"{100 * best.accuracy['unit']:.1f}%"
     assert of.rate("learning_rates", "unit") == "1"
@@ -48,7 +48,7 @@ def test_effects_are_the_differences_from_the_data_sets_own_statistics(made, tmp
     frame = effects([made[0], made[0]])  # runs that two studies share count once
     assert frame.scheme.to_list() == ["raw", "unit", "centered"]
     assert set(frame.study) == {("learning_rates", "learning_rates")}
-    known = differences(made[0], at_rates(made[0])["best"], "dataset").set_index("norm")
+    known = differences(made[0], made[0].at_rates["best"], "dataset").set_index("norm")
     for row in frame.itertuples():
         assert row.difference == pytest.approx(100 * known.difference[row.scheme])
         assert (row.n, row.network, row.inside, row.optimizer) == (6, "cnn", "nothing", "sgd")

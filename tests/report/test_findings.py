@@ -21,6 +21,7 @@ from normlab.report.findings import (
     say,
     sections,
     span,
+    vocabulary,
     with_findings,
 )
 from normlab.report.numbers import Numbers
@@ -83,14 +84,14 @@ def test_forms_of_a_number(judged):
 def test_where_runs_are_missing_the_words_say_it(judged):
     none = Study("one", check(Plan, {"question": "", "budget": ""}), (), 5)
     text = 'b gains {{ points("X", "b - a", arch="cnn") }}.'
-    assert say(none, judged, text) == "Nothing is said yet: 5 of the grid's 5 runs are missing."
+    assert say(none, vocabulary(none, judged), text) == "Nothing is said yet: 5 of the grid's 5 runs are missing."
     whole = load("unit_range", Path("runs"), Path("results/unit_range"))
     part = replace(whole, stored=whole.stored[:5], expected=7)
-    assert say(part, judged, text) == "b gains 3.1 points. (2 of the grid's 7 runs are missing.)"
+    assert say(part, vocabulary(part, judged), text) == "b gains 3.1 points. (2 of the grid's 7 runs are missing.)"
     absent = '{{ accuracy_at("dataset", 0.5) }}'
-    assert say(part, judged, absent) == "Nothing is said yet: 2 of the grid's 7 runs are missing."
+    assert say(part, vocabulary(part, judged), absent) == "Nothing is said yet: 2 of the grid's 7 runs are missing."
     with pytest.raises(ConfigError, match="0 runs"):
-        say(replace(part, expected=5), judged, absent)
+        say(replace(part, expected=5), vocabulary(part, judged), absent)
 
 
 def test_measured_numbers_are_looked_up():

@@ -24,7 +24,7 @@ from normlab.report import ledger, study
 from normlab.report.document import ONE_SPLIT, OWN_SPLITS, OWN_TESTS, seeds_draw
 from normlab.report.origin import origin
 from normlab.report.page import write_page
-from normlab.report.tables import at_rates, differences, shown_wide, wide
+from normlab.report.tables import differences, shown_wide, wide
 from normlab.verdicts import Claim, Verdict
 from tests.report.planted_records import BEST, OVERRIDES, RATES, plant
 
@@ -49,7 +49,7 @@ def made(planted):
 
 @pytest.mark.slow
 def test_the_best_rate_is_chosen_for_each_scheme_on_validation(made):
-    found = at_rates(made[0])
+    found = made[0].at_rates
     assert len(found["all"]) == 72
     assert dict(zip(found["best"].norm, found["best"].lr, strict=True)) == BEST
     assert set(found["common"].lr) == {0.01}
@@ -60,7 +60,7 @@ def test_the_best_rate_is_chosen_for_each_scheme_on_validation(made):
 @pytest.mark.slow
 def test_the_range_of_rates_that_train_is_that_of_each_seed(made):
     """unit trains at all of 1e-4, 1e-2 and 1 (0.5 is above 0.2), raw at 1e-4 alone, where it does not diverge."""
-    found = at_rates(made[0])["range"].set_index(["norm", "seed"]).sort_index()
+    found = made[0].at_rates["range"].set_index(["norm", "seed"]).sort_index()
     assert len(found) == 4 * 6
     assert set(found.loc["raw"].largest_rate) == set(found.loc["raw"].smallest_rate) == {1e-4}
     assert set(found.loc["raw"].trained) == {1 / 3}
@@ -75,7 +75,7 @@ def test_the_range_of_rates_that_train_is_that_of_each_seed(made):
 
 
 def test_each_oddity_is_shown_as_what_it_is(made):
-    runs = at_rates(made[0])["common"]
+    runs = made[0].at_rates["common"]
     one = wide(made[0], runs).set_index("norm")
     assert one.diverged["raw"] == 1.0
     assert math.isnan(one.accuracy["raw"])
@@ -94,7 +94,7 @@ def test_each_oddity_is_shown_as_what_it_is(made):
 
 
 def test_means_intervals_and_pairs_against_pandas(made):
-    found = at_rates(made[0])["best"]
+    found = made[0].at_rates["best"]
     for row in wide(made[0], found).itertuples():
         values = found[found.norm == row.norm].test_accuracy
         assert row.accuracy == pytest.approx(values.mean())
@@ -238,7 +238,7 @@ def test_missing_runs_and_a_single_seed(planted, tmp_path):
     assert (len(found.records), found.missing) == (54, 18)
     text = (tmp_path / "results/learning_rates/README.md").read_text()
     assert "18 of the grid's 72 runs are missing." in text
-    frame = wide(found, at_rates(found)["best"]).set_index("norm")
+    frame = wide(found, found.at_rates["best"]).set_index("norm")
     assert frame.n.to_dict() == {"raw": 6, "unit": 1, "centered": 5, "dataset": 6}
     assert math.isnan(frame.accuracy_low["unit"])
     assert next(v for v in verdicts if v.claim.id == "LR2").result == "not tested"
@@ -484,13 +484,13 @@ def test_only_complete_rates_are_compared(planted, tmp_path):
             if lr == 1.0 and seed > 0:
                 shutil.rmtree(path)
     found = load("learning_rates", runs, tmp_path / "results", OVERRIDES)
-    assert 1.0 not in set(at_rates(found)["best"].lr)
+    assert 1.0 not in set(found.at_rates["best"].lr)
     for path in runs.iterdir():
         if (path / "record.json").is_file() and json.loads((path / "record.json").read_text())["lr"] != 1e-4:
             shutil.rmtree(path)
     found = load("learning_rates", runs, tmp_path / "results", OVERRIDES)
     assert found.sweeps_rates
-    assert len(at_rates(found)["common"]) == 0
+    assert len(found.at_rates["common"]) == 0
 
 
 @pytest.mark.slow
@@ -524,7 +524,7 @@ def test_what_a_sweep_varies_besides_makes_cells(tmp_path):
     assert len(frame) == 4 * 2 * 2 * 2
     assert set(frame["config.data.limit"]) == {"null", "100"}
     assert set(frame.n) == {2}
-    assert set(differences(found, at_rates(found)["all"]).n) == {0, 2}
+    assert set(differences(found, found.at_rates["all"]).n) == {0, 2}
     assert "| arch " in (tmp_path / "results/learning_rates/README.md").read_text()
 
 
@@ -555,14 +555,14 @@ def test_seeds_that_confirm_are_run_at_the_best_rates_alone(small, call):
     assert call("-m", "+experiment=small")[1].endswith("8 jobs: 8 finished\n")
     chosen = load("small", Path("runs"), Path("results/small"))
     assert chosen.missing == 2 * 3
-    before = at_rates(chosen)["best"]
+    before = chosen.at_rates["best"]
     assert set(before.seed) == {0, 1}
     status, out, _ = call("-m", "+experiment=small", "confirm=true")
     assert (status, out.endswith("6 jobs: 6 finished\n")) == (0, True)
     found = load("small", Path("runs"), Path("results/small"))
     assert found.missing == 0
     pd.testing.assert_frame_equal(found.best_rates, chosen.best_rates)
-    by_rate = at_rates(found)
+    by_rate = found.at_rates
     assert set(by_rate["best"].seed) == {5, 6, 7}
     assert len(by_rate["best"]) == 6
     assert set(by_rate["all"].seed) == set(by_rate["range"].seed) == {0, 1}
@@ -572,7 +572,7 @@ def test_seeds_that_confirm_are_run_at_the_best_rates_alone(small, call):
     # What was kept beside the tables is enough, without the runs.
     tables.make("small", Path("runs"), Path("results"), [])
     again = load("small", Path("elsewhere"), Path("results/small"))
-    assert len(at_rates(again)["best"]) == 6
+    assert len(again.at_rates["best"]) == 6
     # Of the answers to the single test images, those of the runs that decide.
     assert {one.record["seed"] for one in again.stored if one.record["correct"] is not None} == {5, 6, 7}
     assert {one.record["seed"] for one in found.stored if one.record["correct"] is not None} == {0, 1, 5, 6, 7}
@@ -598,11 +598,11 @@ def test_with_one_rate_the_seeds_that_confirm_are_a_second_sample(small, call, h
     file = here / "experiments/small/study.yaml"
     file.write_text(CONFIRMED.replace('optim.lr: "1e-3,1e-1"', 'optim.lr: "1e-1"'))
     assert call("-m", "+experiment=small")[1].endswith("4 jobs: 4 finished\n")
-    assert set(at_rates(load("small", Path("runs"), Path("results/small")))["best"].seed) == {0, 1}
+    assert set(load("small", Path("runs"), Path("results/small")).at_rates["best"].seed) == {0, 1}
     assert call("-m", "+experiment=small", "confirm=true")[1].endswith("6 jobs: 6 finished\n")
     found = load("small", Path("runs"), Path("results/small"))
-    assert set(at_rates(found)["best"].seed) == {5, 6, 7}
-    assert set(at_rates(found)["all"].seed) == {0, 1}
+    assert set(found.at_rates["best"].seed) == {5, 6, 7}
+    assert set(found.at_rates["all"].seed) == {0, 1}
 
 
 @pytest.mark.slow

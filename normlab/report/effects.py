@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from normlab.files import write_whole
 from normlab.report.figures import figure
 from normlab.report.study import Study
-from normlab.report.tables import differences, kind_of, render
+from normlab.report.tables import differences, kind_of, pairs_shown, render
 
 REFERENCE = "dataset"
 SAME = (REFERENCE, "standard", "per_channel")  # one formula, under the names of images, tables and series
@@ -56,7 +56,8 @@ def effects(studies: Sequence[Study]) -> pd.DataFrame:
     Columns: study (names, of all that share the runs), kind (images, table, series or recordings), network, inside
     (normalization inside the network), init, optimizer, schedule, data, images (of training), epochs, other (the
     cell's other factors), scheme; difference, low and high in points of test accuracy; covers (what the interval
-    covers), n (pairs of runs), tuned (whether each scheme has a rate of its own).
+    covers), n (pairs of runs), lost (pairs that a divergence takes away), tuned (whether each scheme has a rate of its
+    own).
     """
     rows = []
     for study in studies:
@@ -78,6 +79,7 @@ def effects(studies: Sequence[Study]) -> pd.DataFrame:
                         **{name: 100 * float(row[name]) for name in ("difference", "low", "high")},
                         "covers": row.covers,
                         "n": row.n,
+                        "lost": row.lost,
                         "tuned": study.sweeps_rates,
                     }
                 )
@@ -161,7 +163,7 @@ def write_effects(studies: Sequence[Study], results: Path, draw_it: bool = True)
         f"minus {REFERENCE}, points": [
             f"{row.difference:+.1f} [{row.low:+.1f}, {row.high:+.1f}]" for row in frame.itertuples()
         ],
-        "pairs": [f"{row.n}{' (and images)' * (row.covers != 'seeds')}" for row in frame.itertuples()],
+        "pairs": list(map(pairs_shown, frame.n, frame.lost, frame.covers)),
         "best rate of each": ["yes" if tuned else "no, one rate" for tuned in frame.tuned],
         "study": [", ".join(f"[{name}]({name}/README.md)" for name in names) for names in frame.study],
     }  # fmt: skip

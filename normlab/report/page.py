@@ -29,6 +29,7 @@ from normlab.report.effects import LEFT, MATTERS, RIGHT, effects
 from normlab.report.ledger import effects_found, entries, judged_by, verdict_of
 from normlab.report.numbers import Numbers
 from normlab.report.study import Study
+from normlab.report.tables import pairs_shown
 from normlab.verdicts import Verdict
 
 FILTERS = {
@@ -174,7 +175,7 @@ def _shown(row: pd.Series) -> dict[str, Any]:
         f'<line class="interval" x1="{low}" x2="{high}" y1="11" y2="11"/>'
         f"{_mark(row.difference, filled)}</svg>"
     )
-    return {**row, "text": text, "drawn": Markup(drawn)}
+    return {**row, "text": text, "drawn": Markup(drawn), "pairs": pairs_shown(row.n, row.lost, "seeds")}
 
 
 def _place(points: float) -> float:

@@ -219,10 +219,7 @@ def shown_differences(study: Study, frame: pd.DataFrame) -> dict[str, list[str]]
             percent(d, low, high, sign=True)
             for d, low, high in zip(frame.difference, frame.low, frame.high, strict=True)
         ],
-        "pairs": [
-            f"{n} ({lost} lost to divergence)" if lost else f"{n} (and images)" if covers != "seeds" else str(n)
-            for n, lost, covers in zip(frame.n, frame.lost, frame.covers, strict=True)
-        ],
+        "pairs": list(map(pairs_shown, frame.n, frame.lost, frame.covers)),
         "p": [p_value(value) for value in frame.p],
         "p, Holm": [p_value(value) for value in frame.p_holm],
         f"epochs later to {study.plan.target:g}": [
@@ -230,6 +227,15 @@ def shown_differences(study: Study, frame: pd.DataFrame) -> dict[str, list[str]]
             for later, low, high in zip(frame.later, frame.later_low, frame.later_high, strict=True)
         ],
     }
+
+
+def pairs_shown(n: int, lost: int, covers: str) -> str:
+    """How many pairs a difference rests on, how many a divergence took away, and whether images count too.
+
+    >>> pairs_shown(5, 0, "seeds"), pairs_shown(5, 0, "seeds and images"), pairs_shown(2, 3, "seeds")
+    ('5', '5 (and images)', '2 (3 lost to divergence)')
+    """
+    return f"{n} ({lost} lost to divergence)" if lost else f"{n} (and images)" if covers != "seeds" else str(n)
 
 
 def percent(value: float, low: float, high: float, sign: bool = False) -> str:

@@ -1,6 +1,8 @@
 """The page for practitioners quotes what the tables say."""
 
+import math
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +14,7 @@ from normlab.report import advice, study
 from normlab.report.advice import write_advice
 from normlab.report.effects import DATA, LEFT, PANELS, RIGHT, _mark, effects, panel, write_effects
 from normlab.report.numbers import Numbers
+from normlab.report.page import _shown
 from normlab.report.tables import differences, wide
 from tests.report.planted_records import OVERRIDES, plant
 
@@ -61,6 +64,28 @@ def test_effects_are_the_differences_from_the_data_sets_own_statistics(made, tmp
     assert len([line for line in path.read_text().splitlines() if line.startswith("| cnn")]) == 3
     assert (tmp_path / "effects.png").stat().st_size > 5_000
     assert write_effects([], tmp_path) is None
+
+
+def with_divergence(one, norm, lr, seed):
+    """The study with one run that diverged."""
+
+    def changed(stored):
+        found = stored.record
+        if (found["norm"], found["lr"], found["seed"]) != (norm, lr, seed):
+            return stored
+        metrics = found["metrics"] | {"test_accuracy": math.nan, "validation_accuracy": math.nan}
+        return replace(stored, record=found | {"status": "diverged", "metrics": metrics})
+
+    return replace(one, stored=tuple(map(changed, one.stored)))
+
+
+def test_pairs_that_a_divergence_takes_away_are_told_wherever_the_difference_is(made, tmp_path):
+    lost = with_divergence(made[0], "unit", 1.0, 3)
+    frame = effects([lost]).set_index("scheme")
+    assert frame.n.to_dict() == {"raw": 6, "unit": 5, "centered": 6}
+    text = write_effects([lost], tmp_path, draw_it=False).read_text()
+    assert text.count("| 5 (1 lost to divergence) |") == 1
+    assert _shown(frame.loc["unit"])["pairs"] == "5 (1 lost to divergence)"
 
 
 @pytest.mark.parametrize(("points", "place", "text"), [(21.9, RIGHT, ["+22"]), (-56.6, LEFT, ["-57"]), (4.9, 4.9, [])])

@@ -39,12 +39,13 @@ def compare(study: Study, variants: Mapping[str, Study]) -> pd.DataFrame:
     """The differences from the reference as the study has them, and with each change.
 
     Columns: change, the study's factors, norm; difference, low and high of the study; changed, changed_low,
-    changed_high and n with the change; and conclusion: ``stays``, ``changes``, or ``open`` where one of both intervals
-    contains the margin.
+    changed_high, n and lost with the change; and conclusion: ``stays``, ``changes``, or ``open`` where one of both
+    intervals contains the margin, or lacks pairs that a divergence takes away: those that are left are no fair sample.
     """
     keys = [*study.factors, "norm"]
-    numbers = ["difference", "low", "high", "n"]
-    own = tables.differences(study, study.at_rates["best"])[[*keys, *numbers[:3]]]
+    numbers = ["difference", "low", "high", "n", "lost"]
+    own = tables.differences(study, study.at_rates["best"])[[*keys, *numbers[:3], "lost"]]
+    own = own.rename(columns={"lost": "own_lost"})
     parts = []
     for change, variant in variants.items():
         best = variant.at_rates["best"]
@@ -61,7 +62,11 @@ def compare(study: Study, variants: Mapping[str, Study]) -> pd.DataFrame:
     margin = study.plan.margin
     before = [conclude(low, high, margin) for low, high in zip(frame.low, frame.high, strict=True)]
     after = [conclude(low, high, margin) for low, high in zip(frame.changed_low, frame.changed_high, strict=True)]
-    return frame.assign(conclusion=list(map(outcome, before, after)))
+    conclusions = [
+        OPEN if lost or own_lost else outcome(*both)
+        for lost, own_lost, *both in zip(frame.lost, frame.own_lost, before, after, strict=True)
+    ]
+    return frame.drop(columns="own_lost").assign(conclusion=conclusions)
 
 
 def judge_changed(study: Study, variants: Mapping[str, Study]) -> dict[str, dict[str, str]]:
@@ -113,7 +118,7 @@ def section(study: Study, variants: Mapping[str, Study]) -> list[str]:
                         tables.percent(*row, sign=True)
                         for row in zip(frame.changed, frame.changed_low, frame.changed_high, strict=True)
                     ],
-                    "n": list(map(str, frame.n)),
+                    "n": [tables.pairs_shown(n, lost, "seeds") for n, lost in zip(frame.n, frame.lost, strict=True)],
                     "conclusion": list(frame.conclusion),
                 },
                 "github",

@@ -15,6 +15,7 @@ from normlab.report.advice import write_advice
 from normlab.report.effects import DATA, LEFT, PANELS, RIGHT, _mark, effects, panel, write_effects
 from normlab.report.numbers import Numbers
 from normlab.report.page import _shown
+from normlab.report.sensitivity import compare
 from normlab.report.tables import differences, wide
 from tests.report.planted_records import OVERRIDES, plant
 
@@ -86,6 +87,17 @@ def test_pairs_that_a_divergence_takes_away_are_told_wherever_the_difference_is(
     text = write_effects([lost], tmp_path, draw_it=False).read_text()
     assert text.count("| 5 (1 lost to divergence) |") == 1
     assert _shown(frame.loc["unit"])["pairs"] == "5 (1 lost to divergence)"
+
+
+def test_a_change_under_which_runs_diverge_leaves_a_conclusion_open(made):
+    """Those that are left may all lie beyond the margin, because those that would not have diverged."""
+    lost = with_divergence(made[0], "centered", 0.01, 3)
+    for one, variant in ((made[0], lost), (lost, made[0])):
+        frame = compare(one, {"as it is": one, "other": variant}).set_index(["change", "norm"])
+        assert frame.changed_high["other", "centered"] < -0.02
+        assert frame.conclusion["other", "centered"] == "open"
+        assert frame.conclusion["other", "unit"] == frame.conclusion["as it is", "unit"]
+    assert compare(made[0], {"as it is": made[0]}).set_index("norm").conclusion["centered"] == "stays"
 
 
 @pytest.mark.parametrize(("points", "place", "text"), [(21.9, RIGHT, ["+22"]), (-56.6, LEFT, ["-57"]), (4.9, 4.9, [])])

@@ -128,6 +128,8 @@ def render(study: Study, words: Environment, text: str) -> str:
 def accuracy_at(study: Study, norm: str, lr: float, **cell: str) -> str:
     """Mean test accuracy of a scheme at one rate, and the standard deviation: ``40.9% +- 37.9 over 5 seeds``.
 
+    Of seeds that diverged there is no accuracy; how many they are is said.
+
     Raises:
         ConfigError: if the study has no factor of that name, or fewer than two such runs.
     """
@@ -139,9 +141,11 @@ def accuracy_at(study: Study, norm: str, lr: float, **cell: str) -> str:
             raise ConfigError(f"findings.md: {study.name} has no factor {name}, but {', '.join(columns)}")
         chosen &= runs[columns[name]] == value
     values = 100 * runs[chosen].test_accuracy.dropna()
+    diverged = int(chosen.sum()) - len(values)
     if len(values) < 2:
         raise ConfigError(f"findings.md: {study.name} has {len(values)} runs of {norm} at {lr:g} {cell}")
-    return f"{values.mean():.1f}% +- {values.std():.1f} over {len(values)} seeds"
+    about = f", {diverged} more diverged" * bool(diverged)
+    return f"{values.mean():.1f}% +- {values.std():.1f} over {len(values)} seeds{about}"
 
 
 def average(study: Study, column: str, *, digits: int = 2, scale: float = 1, **where: Any) -> str:

@@ -54,13 +54,15 @@ class Numbers:
         return f"{self._row(wide(self._studies[study], self._frames[study]['best']), study, norm, cell).lr:g}"
 
     def gain(self, study: str, norm: str, rate: Rate = "best", **cell: str) -> str:
-        """Points of accuracy over the study's reference, with the 95% interval: ``-1.2 [-2.0, -0.4] points``."""
-        if (study, rate) not in self._differences:
-            self._differences[study, rate] = differences(self._studies[study], self._frames[study][rate])
-        row = self._row(self._differences[study, rate], study, norm, cell)
+        """Points of accuracy over the study's reference, with the 95% interval: ``-1.2 [-2.0, -0.4] points``.
+
+        It says how many pairs a divergence takes away.
+        """
+        row = self._row(differences(self._studies[study], self._frames[study][rate]), study, norm, cell)
+        lost = f" ({row.lost} of {row.n + row.lost} pairs lost to divergence)" * bool(row.lost)
         if math.isnan(row.low):
-            return f"{100 * row.difference:+.1f} points (one pair of runs)"
-        return f"{100 * row.difference:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}] points"
+            return f"{100 * row.difference:+.1f} points (one pair of runs){lost}"
+        return f"{100 * row.difference:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}] points{lost}"
 
     def mean(self, study: str, norm: str, metric: str, rate: Rate = "best", **cell: str) -> float:
         """Mean of any column of the records over the seeds of a scheme."""

@@ -13,6 +13,7 @@ from normlab.errors import ConfigError
 from normlab.report import advice, study
 from normlab.report.advice import write_advice
 from normlab.report.effects import DATA, LEFT, PANELS, RIGHT, _mark, effects, panel, write_effects
+from normlab.report.findings import accuracy_at
 from normlab.report.numbers import Numbers
 from normlab.report.page import _shown
 from normlab.report.sensitivity import compare
@@ -87,6 +88,11 @@ def test_pairs_that_a_divergence_takes_away_are_told_wherever_the_difference_is(
     text = write_effects([lost], tmp_path, draw_it=False).read_text()
     assert text.count("| 5 (1 lost to divergence) |") == 1
     assert _shown(frame.loc["unit"])["pairs"] == "5 (1 lost to divergence)"
+    assert (
+        Numbers([(lost, made[1])]).gain("learning_rates", "unit").endswith("points (1 of 6 pairs lost to divergence)")
+    )
+    assert accuracy_at(lost, "unit", 1.0).endswith("over 5 seeds, 1 more diverged")
+    assert accuracy_at(made[0], "unit", 1.0).endswith("over 6 seeds")
 
 
 def test_a_change_under_which_runs_diverge_leaves_a_conclusion_open(made):

@@ -58,7 +58,9 @@ class Numbers:
 
         It says how many pairs a divergence takes away.
         """
-        row = self._row(differences(self._studies[study], self._frames[study][rate]), study, norm, cell)
+        if (study, rate) not in self._differences:
+            self._differences[study, rate] = differences(self._studies[study], self._frames[study][rate])
+        row = self._row(self._differences[study, rate], study, norm, cell)
         lost = f" ({row.lost} of {row.n + row.lost} pairs lost to divergence)" * bool(row.lost)
         if math.isnan(row.low):
             return f"{100 * row.difference:+.1f} points (one pair of runs){lost}"

@@ -152,6 +152,7 @@ def condition(holding: Sequence[Place], places: Sequence[Place]) -> str:
         for size in range(1, len(factors) + 1)
         for chosen in itertools.combinations(factors, size)
         for row in wanted
+        if row.keys() >= set(chosen)  # a place that lacks a factor is not told by it
     ]
     terms = [term for term in terms if all(row in wanted for row in rows if _fits(row, term))]
     while left:
@@ -167,6 +168,8 @@ def _product(
     """One set of values for each of the fewest factors that makes exactly the wanted rows, if there is one."""
     for size in range(1, len(factors) + 1):
         for chosen in itertools.combinations(factors, size):
+            if not all(row.keys() >= set(chosen) for row in wanted):
+                continue
             values = {key: list(dict.fromkeys(row.get(key, "") for row in wanted)) for key in chosen}
             if [row for row in rows if all(row.get(key, "") in values[key] for key in chosen)] == [
                 row for row in rows if row in wanted

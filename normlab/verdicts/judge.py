@@ -547,6 +547,8 @@ def _estimated(rule: Estimated, rows: pd.DataFrame, nothing: Cell) -> Cell:
     columns = [rule.metric, f"{rule.metric}_low", f"{rule.metric}_high"]
     if not set(columns) <= set(rows) or not len(found := rows[columns].dropna()):
         return replace(nothing, why="nothing was measured")
+    if lost := len(rows) - len(found):  # the rule is of every row
+        return replace(nothing, lost=lost, result="undecided", why=f"{lost} of {len(rows)} rows have no value")
     values, lows, highs = found.astype(float).to_numpy().T
     inside = int(((lows >= rule.low) & (highs <= rule.high)).sum())
     outside = int(((highs < rule.low) | (lows > rule.high)).sum())

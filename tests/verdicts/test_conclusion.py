@@ -123,3 +123,15 @@ def test_what_nobody_knows_overturns_nothing(results):
     before = join(studies).result
     after = join({**studies, "open": [Part((), "r", "undecided")]}).result
     assert after == {"holds": "holds if"}.get(before, before)
+
+
+def test_a_place_that_lacks_a_factor_is_not_told_by_its_absence():
+    """A rule that is made at one rate only, for each network, beside one that is made at both for all networks."""
+    common, best = ("rate", "common"), ("rate", "best")
+    parts = [
+        Part((("arch", "cnn"), common), "a > b", "holds"),
+        Part((("arch", "vit"), common), "a > b", "refuted"),
+        Part((common,), "b > c", "holds"),
+        Part((best,), "b > c", "holds"),
+    ]
+    assert conclude(parts).text == "holds if arch=cnn; or rate=best; refuted elsewhere"

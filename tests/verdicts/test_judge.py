@@ -327,6 +327,13 @@ def test_an_estimate_rests_on_the_samples_that_it_was_tested_on(counts, n):
     assert (cell.result, cell.interval.n, cell.covers) == ("holds", n, "images")
 
 
+def test_an_interval_that_a_row_lacks_leaves_its_rule_open():
+    """As a value that is missing does for a rule of exact numbers: the rule is of every row."""
+    ends = {"gap": [0.5, math.nan], "gap_low": [0.4, math.nan], "gap_high": [0.6, math.nan]}
+    (cell,) = verdict(pd.DataFrame(ends), kind="estimated", metric="gap", low=0, high=1).cells
+    assert (cell.result, cell.lost, cell.why) == ("undecided", 1, "1 of 2 rows have no value")
+
+
 def test_a_miss_counts_as_the_horizon():
     frame = runs({("cnn", "a"): 0, ("cnn", "b"): 0})
     frame["epochs_to.0.7"] = np.where(frame.norm == "a", 2.0 + frame.seed % 2, np.inf)

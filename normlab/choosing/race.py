@@ -8,9 +8,10 @@ Three kinds of statement follow, and the chance that any of them is wrong is at 
 the reference; a scheme is not the best; a scheme is at most the margin worse than each other one. Let K schemes be
 compared, and each test have the level ALPHA / (2 (K - 1)). The second and the third statement are wrong only if a test
 against the truly best scheme is: for each other scheme, one such test can be wrong, because whatever shows "better"
-also shows "at most the margin worse". That is K - 1 tests. The first statement can be wrong in K - 1 tests against the
-reference. By Bonferroni, the sum of the levels is ALPHA. (Comparisons with an unknown best: Hsu 1984, Ann. Stat.
-12:1136-1144.)
+also shows "at most the margin worse". That is K - 1 tests. (That a scheme is within the margin of a recommended one
+which is not the best is a test of its own, at its level, and not in this sum.) The first statement can be wrong in
+K - 1 tests against the reference. By Bonferroni, the sum of the levels is ALPHA. (Comparisons with an unknown best: Hsu
+1984, Ann. Stat. 12:1136-1144.)
 
 The level is spent over the looks in proportion to the third power of the number of seeds (Kim and DeMets 1987,
 Biometrika 74:149-154), each look's part as a test of its own, so that no joint distribution is needed (Jennison and

@@ -172,8 +172,8 @@ def write_effects(studies: Sequence[Study], results: Path, draw_it: bool = True)
         "",
         f"Test accuracy of each scheme minus that of `{REFERENCE}`, called `standard` in tables and `per_channel` in",
         "series, in each cell of each study that has both; 95% intervals over pairs of runs.",
-        "[One figure](effects.png) shows those on images with a best rate for each scheme; epochs are in",
-        "[speeds](speeds.md).",
+        "[One figure](effects.png) shows those on images with a best rate for each scheme (fine-tuned: one rate for all);",
+        "epochs are in [speeds](speeds.md).",
         "",
         render({name: [str(value) for value in values] for name, values in columns.items()}, "github"),
         "",
@@ -273,7 +273,7 @@ def _explain(drawn: Any, free: Sequence[Axes], shown: pd.DataFrame) -> None:
     else:
         drawn.legend(handles=keys, loc="outside lower center", ncols=len(keys), fontsize=7.5, handletextpad=0.1)
     drawn.suptitle(
-        "Against standardizing by the data set's own statistics, each at its best rate: left of the line is worse "
-        "(95% intervals; gray band: within one point)",
+        "Against standardizing by the data set's own statistics, each at its best rate (fine-tuned: one for all): "
+        "left is worse (95% intervals; gray band: within one point)",
         fontsize=11,
     )

@@ -123,12 +123,13 @@ def write_ledger(verdicts: Sequence[tuple[Study, list[Verdict]]], results: Path)
         "did.",
         "- **not tested**: the reason stands in brackets. Studies that were not run stand in the last column.",
         "",
-        f"All tests of runs are one-sided at {ALPHA:.0%}, for a rule and for its opposite, and corrected by Holm's method "
-        "within a claim and a study. What would be open if the tests of all studies of a claim were corrected as one "
-        "is named with the claim. Rules on an interval that was measured go by that interval, uncorrected; rules on "
-        "exact numbers make no test (p: -). Margins differ between studies: the rules in the tables name them. Intervals are of 95% and uncorrected; they are over seeds, and over images where it "
-        "is said. Effects are those of a claim's first rule that has a value; of several cells the least and the "
-        "largest, of accuracies as shares of one: 0.02 is two points.",
+        f"All tests of runs are one-sided at {ALPHA:.0%}, for a rule and for its opposite, and corrected by Holm's "
+        "method within a claim and a study. What would be open if the tests of all studies of a claim were corrected "
+        "as one is named with the claim. Rules on an interval that was measured go by that interval, uncorrected; "
+        "rules on exact numbers make no test (p: -). Margins differ between studies: the rules in the tables name "
+        "them. Intervals are of 95% and uncorrected; they are over seeds, and over images where it is said. Effects "
+        "are those of a claim's first rule that has a value; of several cells the least and the largest, of "
+        "accuracies as shares of one: 0.02 is two points.",
         "",
         render(
             {

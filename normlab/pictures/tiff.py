@@ -32,6 +32,7 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs a line for e
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, MASK = 0, 1, 2, 4
 BITS_PER_SAMPLE, ICC_PROFILE, GDAL_NODATA = 258, 34675, 42113
+STRIP_OFFSETS, TILE_OFFSETS = 273, 324
 # Width and height, samples, compression, strips and tiles, resolution, software, extra samples, sample format, GDAL's
 # and the positions of GeoTIFF (TIFF 6.0, 1992, appendix A; OGC GeoTIFF 1.1).
 BASELINE = {254, *range(256, 260), 262, 266, *range(269, 275), *range(277, 285), 296, 305, 306, 315, 317}
@@ -109,6 +110,9 @@ def _plain(path: Path, file: BinaryIO) -> Picture | None:
             if set(tags.get(339, (1,))) != {1} or tags.get(338) or tags.get(277, 1) != len(opened.getbands()):
                 return None
             if tags.get(ORIENTATION, 1) != 1 or GDAL_NODATA in tags:
+                return None
+            # A strip or tile at the place 0 has no data (SPARSE_OK of GDAL): Pillow would read the header as pixels.
+            if 0 in (*tags.get(STRIP_OFFSETS, ()), *tags.get(TILE_OFFSETS, ())):
                 return None
             opened.load()
             return Picture(opened, notes=common_formats.profile_note(opened.info.get("icc_profile")))
@@ -337,6 +341,11 @@ def _converted(path: Path, series: Any, index: int, reading: Reading) -> Picture
     if bits > 8:
         raise CorruptImageError(
             f"{path}: TIFF of {key.photometric.name} with {bits} bits, of which Pillow would keep 8; save it as RGB"
+        )
+    if 0 in (series.pages[index] if len(series.pages) > index else key).dataoffsets:
+        raise CorruptImageError(
+            f"{path}: TIFF of {key.photometric.name} with strips or tiles without data, which Pillow would take from "
+            f"the header; save it as RGB"
         )
     # Pillow 13 mixes up the rows of a file that it maps into memory and that has an orientation; so give it no path.
     with path.open("rb") as file, Image.open(file) as opened:

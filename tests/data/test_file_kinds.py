@@ -195,6 +195,39 @@ def test_tiles_that_are_not_there_are_refused_or_told(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def without_data(path, tile):
+    """Take the data of a tile or strip away as GDAL does (SPARSE_OK): its place and its length are 0."""
+    with tifffile.TiffFile(path, mode="r+") as file:
+        tags = file.pages[0].tags
+        for tag in (324, 325) if 324 in tags else (273, 279):
+            values = list(tags[tag].value)
+            values[tile] = 0
+            tags[tag].overwrite(values)
+
+
+@pytest.mark.parametrize("parts", [{"tile": (16, 16)}, {"rowsperstrip": 5}], ids=["tiles", "strips"])
+@pytest.mark.parametrize("array", [SMALL, RGB], ids=["gray", "rgb"])
+def test_tiles_without_data_of_8_bits_are_not_read_from_the_header(tmp_path, array, parts):
+    kind = "rgb" if array.ndim == 3 else "minisblack"
+    tifffile.imwrite(tmp_path / "x.tif", array, photometric=kind, metadata=None, **parts)
+    without_data(tmp_path / "x.tif", -1)
+    picture = read_picture(tmp_path / "x.tif")
+    seen = picture.array if array.ndim == 3 else picture.array[0]
+    expected = np.moveaxis(array, -1, 0).copy() if array.ndim == 3 else array.copy()
+    expected[(..., slice(16, None), slice(16, None)) if "tile" in parts else (..., slice(15, None), slice(None))] = 0
+    assert np.array_equal(seen, expected)
+    assert picture.notes == ("strips or tiles without data, filled with nodata or 0",)
+
+
+def test_tiles_without_data_of_a_palette_are_refused(tmp_path):
+    table = np.zeros((3, 256), np.uint16)
+    table[:, :8] = PALETTE.T.astype(np.uint16) * 257
+    tifffile.imwrite(tmp_path / "x.tif", PLACES, photometric="palette", colormap=table, tile=(16, 16), metadata=None)
+    without_data(tmp_path / "x.tif", 0)
+    with pytest.raises(CorruptImageError, match="strips or tiles without data"):
+        read_picture(tmp_path / "x.tif")
+
+
 def turned(array, orientation):
     """What EXIF 2.3, table 6, says of the stored row 0 and column 0."""
     flipped = {1: array, 2: array[:, ::-1], 3: array[::-1, ::-1], 4: array[::-1]}

@@ -186,6 +186,8 @@ def _masks_below(folder: Path) -> dict[tuple[str, ...], Path]:
 def mask_file(folder: Path, path: Path) -> Path | None:
     """The mask of an image: the file below a folder whose path has the longest end in common with the image's.
 
+    None if there is none, or it is that of an image in another folder: masks/b/0.png is none of a/0.png beside b/.
+
     Raises:
         DataError: if there is no such folder.
     """
@@ -195,8 +197,15 @@ def mask_file(folder: Path, path: Path) -> Path | None:
         )
     tails, parts = _masks_below(folder), path.with_suffix("").parts
     starts = range(max(0, len(parts) - 5), len(parts))
-    found = (tails[parts[start:]] for start in starts if parts[start:] in tails)
-    return next((file for file in found if file != path and not (path.exists() and file.samefile(path))), None)
+    found = ((tails[parts[start:]], len(parts) - start) for start in starts if parts[start:] in tails)
+    for file, common in found:
+        if file != path and not (path.exists() and file.samefile(path)):
+            if len(file.relative_to(folder).parts) <= common:
+                return file
+            own = file.parents[common - 1]
+            beside = path.parents[common] / own.name
+            return None if beside.is_dir() and not beside.samefile(own) else file
+    return None
 
 
 def _mask_of(folder: Path, path: Path, size: tuple[int, int]) -> np.ndarray:

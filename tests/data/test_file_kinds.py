@@ -1,5 +1,6 @@
 """Files as other programs write them: right values from the arrays before they were written, and what is told."""
 
+import shutil
 import struct
 import sys
 import zlib
@@ -327,6 +328,24 @@ def test_an_image_is_not_its_own_mask(tmp_path):
     Image.fromarray(RGB).save(tmp_path / "x.png"), Image.fromarray(SMALL).save(tmp_path / "x_mask.png")
     with pytest.raises(CorruptImageError, match=r"x\.png: no mask x in"):
         read_picture(tmp_path / "x.png", Reading(mask=str(tmp_path)))
+
+
+def test_the_mask_of_an_image_in_another_folder_is_not_taken(tmp_path):
+    """Files are often called 0, 1, ... in each class: where one mask is missing, that of another class has its name."""
+    for place in ("images/a/0.png", "images/b/0.png", "masks/b/0.png", "others/x/0.png"):
+        (tmp_path / place).parent.mkdir(parents=True)
+        Image.fromarray(SMALL % 2).save(tmp_path / place)
+    masked = Reading(mask=str(tmp_path / "masks"))
+    assert np.array_equal(read_picture(tmp_path / "images/b/0.png", masked).mask, SMALL % 2 == 1)
+    with pytest.raises(CorruptImageError, match=r"a/0\.png: no mask 0 in"):
+        read_picture(tmp_path / "images/a/0.png", masked)
+    # In folders of other names, masks are found by the names of the files.
+    for place in ("others", "others/x"):
+        assert read_picture(tmp_path / "images/a/0.png", Reading(mask=str(tmp_path / place))).mask is not None
+    shutil.rmtree(tmp_path / "others"), shutil.rmtree(tmp_path / "images/b")
+    (tmp_path / "images/a").rename(tmp_path / "images/b")
+    (tmp_path / "masks").rename(tmp_path / "gt")
+    assert read_picture(tmp_path / "images/b/0.png", Reading(mask=str(tmp_path))).mask is not None
 
 
 def animation(path, first, second):

@@ -37,6 +37,7 @@ PAGES: dict[str, Callable[[Path, Reading], int]] = {
 }
 PAGES |= {suffix: common_formats.count_frames for suffix, reader in READERS.items() if reader is common_formats.read}
 SUFFIXES = frozenset(READERS)
+JPEG = b"\xff\xd8\xff"  # the first bytes
 BY_CONTENT: dict[str, Reader] = {"tiff": tiff.read, "pnm": pnm.read}  # of files whose name says another format
 
 
@@ -153,7 +154,8 @@ def _with_mask(picture: Picture, path: Path, reading: Reading) -> Picture:
         array = picture.array
         keep = ~np.isnan(array).any(0) if np.isnan(value) else ~(array == value).all(0)
     elif (folder := reading.mask_folder) is not None:
-        keep = _mask_of(folder, path, picture.size)
+        keep, told = _mask_of(folder, path, picture.size)
+        picture = picture.with_note(*told)
         if APPLIED in picture.notes:
             picture = picture.with_note("mask taken as upright already")
     stored = picture.pixels
@@ -208,7 +210,8 @@ def mask_file(folder: Path, path: Path) -> Path | None:
     return None
 
 
-def _mask_of(folder: Path, path: Path, size: tuple[int, int]) -> np.ndarray:
+def _mask_of(folder: Path, path: Path, size: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The mask of an image, and a note on how it was read."""
     file = mask_file(folder, path)
     if file is None:
         raise CorruptImageError(f"{path}: no mask {path.stem} in {folder}")
@@ -217,4 +220,14 @@ def _mask_of(folder: Path, path: Path, size: tuple[int, int]) -> np.ndarray:
         raise CorruptImageError(
             f"{path}: {size[0]}x{size[1]} pixels, but its mask {file} has {mask.size[0]}x{mask.size[1]}"
         )
-    return (mask.array != 0).any(0)
+    with file.open("rb") as opened:
+        if opened.read(len(JPEG)) != JPEG:
+            return (mask.array != 0).any(0), ()
+    values = mask.array.max(0)
+    # Its compression leaves small values around the edges of what was 0.
+    if 0 < values.max() < 128:
+        raise CorruptImageError(
+            f"{path}: its mask {file} is a JPEG with values up to {values.max()}, which its compression has changed; "
+            f"save masks as PNG"
+        )
+    return values >= 128, ("mask in a JPEG, from 128 on",)

@@ -348,6 +348,21 @@ def test_the_mask_of_an_image_in_another_folder_is_not_taken(tmp_path):
     assert read_picture(tmp_path / "images/b/0.png", Reading(mask=str(tmp_path))).mask is not None
 
 
+def test_a_mask_in_a_jpeg_counts_from_the_middle_of_its_range(tmp_path):
+    """Where it was 0, its compression leaves small values, which would count."""
+    y, x = np.mgrid[:64, :64]
+    disc = (y - 32) ** 2 + (x - 30) ** 2 < 400
+    (tmp_path / "masks").mkdir(), Image.fromarray(np.tile(SMALL, (4, 4))[:64, :64]).save(tmp_path / "x.png")
+    Image.fromarray(disc.astype(np.uint8) * np.uint8(255)).save(tmp_path / "masks/x.jpg", quality=75)
+    assert (np.asarray(Image.open(tmp_path / "masks/x.jpg")) > 0).sum() > 1.2 * disc.sum()
+    picture = read_picture(tmp_path / "x.png", Reading(mask=str(tmp_path / "masks")))
+    assert np.array_equal(picture.mask, disc)
+    assert picture.notes == ("mask in a JPEG, from 128 on",)
+    Image.fromarray(disc.astype(np.uint8)).save(tmp_path / "masks/x.jpg")
+    with pytest.raises(CorruptImageError, match=r"is a JPEG with values up to \d+, which .* save masks as PNG"):
+        read_picture(tmp_path / "x.png", Reading(mask=str(tmp_path / "masks")))
+
+
 def animation(path, first, second):
     control = struct.pack(">IIIIHHBB", 26, 20, 0, 0, 1, 10, 0, 0)
     frames = [(b"acTL", struct.pack(">II", 2, 0)), (b"fcTL", struct.pack(">I", 0) + control)]

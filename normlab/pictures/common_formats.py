@@ -142,8 +142,6 @@ def from_pillow(picture: Image.Image, path: Path, reading: Reading, in_color: bo
             return Picture(picture)
         mask, told = _alpha(picture, reading)  # of the color that stands for transparency
         return Picture(picture, notes=told, mask=mask)
-    if mode == "1":
-        return Picture(picture.convert("L"), notes=("1 bit, converted to grayscale",))
     if mode.startswith("I;16"):
         return Picture(np.asarray(picture).astype(np.uint16)[None])
     if mode in ("I", "F"):
@@ -151,6 +149,8 @@ def from_pillow(picture: Image.Image, path: Path, reading: Reading, in_color: bo
         return Picture(array, notes=notes)
     has_alpha = mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in picture.info
     mask, told = _alpha(picture, reading) if has_alpha else (None, ())
+    if mode == "1":
+        return Picture(picture.convert("L"), notes=("1 bit, converted to grayscale", *told), mask=mask)
     if mode in ("LA", "La"):
         return Picture(picture.convert("L"), notes=told, mask=mask)
     if mode in ("RGBA", "RGBa"):

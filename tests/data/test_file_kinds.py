@@ -324,6 +324,17 @@ def test_more_data_than_pixels_are_not_unpacked(tmp_path):
     assert np.array_equal(array.transpose(1, 2, 0), COLOR)
 
 
+def test_transparency_of_one_bit_is_a_mask_and_told(tmp_path):
+    is_white = SMALL > 100
+    Image.fromarray(is_white).save(tmp_path / "x.png", transparency=0)
+    picture = read_picture(tmp_path / "x.png", Reading(mask="alpha"))
+    assert np.array_equal(picture.mask, is_white)
+    assert picture.notes == ("1 bit, converted to grayscale", "alpha channel, used as a mask")
+    picture = read_picture(tmp_path / "x.png")
+    assert np.array_equal(picture.array[0], is_white * 255)
+    assert picture.notes == ("1 bit, converted to grayscale", "alpha channel, dropped")
+
+
 def test_an_image_is_not_its_own_mask(tmp_path):
     Image.fromarray(RGB).save(tmp_path / "x.png"), Image.fromarray(SMALL).save(tmp_path / "x_mask.png")
     with pytest.raises(CorruptImageError, match=r"x\.png: no mask x in"):

@@ -221,11 +221,22 @@ def doubts_about(root: Path, paths: Sequence[Path], are_splits: bool) -> list[st
 
 
 def copies(splits: Mapping[str, Sequence[Path]]) -> list[str]:
-    """A sentence for each split with files whose bytes are those of a file of an earlier split."""
+    """A sentence on training files of equal bytes, and for each split on those that are in an earlier one, too.
+
+    Args:
+        splits: the files of each; training first.
+    """
     sentences: list[str] = []
     known: dict[str, Path] = {}
-    for name, paths in splits.items() if len(splits) > 1 else ():
+    for name, paths in splits.items():
         pairs = [pair for pair in zip(digest_files(paths), paths, strict=True) if pair[0] != MISSING]
+        first = dict(reversed(pairs))
+        if not known and (again := [(path, first[digest]) for digest, path in pairs if first[digest] != path]):
+            one, other = (printable(str(path)) for path in again[0])
+            sentences.append(
+                f"REPEATED: {len(again):,} recordings have the same bytes as another one (such as {one} and {other}); "
+                f"if they fall into different splits, results on them say nothing about new recordings"
+            )
         if same := [(path, known[digest]) for digest, path in pairs if digest in known]:
             one, other = (printable(str(path)) for path in same[0])
             sentences.append(

@@ -315,6 +315,20 @@ def test_splits_have_the_names_that_folders_of_images_may_have(here, train, test
     assert dataset("audio", root="mine", splits="none").classes == tuple(sorted((train, test)))
 
 
+def test_copies_in_a_folder_without_splits_are_told(here):
+    """A random split puts one into training and the other into the test."""
+    for name, start in (("a", 200), ("b", 400)):
+        for take in range(6):
+            write(f"mine/{name}/{take}.wav", tone(start + take))
+    assert not any("REPEATED" in note for note in dataset("audio", root="mine").notes)
+    for take in range(3):
+        Path(f"mine/a/{take} copy.wav").write_bytes(Path(f"mine/a/{take}.wav").read_bytes())
+    assert any(
+        note.startswith("REPEATED: 3 recordings have the same bytes as another one (such as mine/a/0.wav and mine/a/0")
+        for note in dataset("audio", root="mine").notes
+    )
+
+
 def test_links_are_followed_and_generated_folders_left_out(here):
     corpus_of("a")
     write("elsewhere/0.wav")

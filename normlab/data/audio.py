@@ -13,7 +13,7 @@ from torch import Tensor
 from normlab.config import PositiveFloat, PositiveInt
 from normlab.data import recordings
 from normlab.data.folder import SplitNames, count_beside, find, split_names
-from normlab.data.layout import Walk, find_splits, named, printable, sub_folders, unreadable_folder, walk
+from normlab.data.layout import Walk, alike, find_splits, named, printable, sub_folders, unreadable_folder, walk
 from normlab.data.lengths import TooLong, TooShort, equal_lengths
 from normlab.data.splits import Part, Source
 from normlab.errors import DataError
@@ -198,7 +198,11 @@ def _listings(
     skipped = Walk(noun="recording")
     if not folders:
         listing = _listing(root, names, skipped)
-        doubts = [] if names else recordings.doubts_about(root, listing.paths, chosen == "none")
+        doubts = (
+            alike(sorted(set(listing.labels)))
+            if names
+            else recordings.doubts_about(root, listing.paths, chosen == "none")
+        )
         return {"train": listing}, [*doubts, *skipped.notes()]
     count_beside(root, folders, skipped, recordings.suffix_of)
     notes = [f"{where}/ is the {split} split" for split, where in named(root, folders)]
@@ -207,7 +211,8 @@ def _listings(
         notes = [note for note in notes if "validation split" not in note]
         notes.append(f"{printable(folders['test'].name)}/ is the test split, because there is no other folder for it")
     listings = {split: _listing(path, names, skipped) for split, path in folders.items()}
-    doubts = [] if names else recordings.doubts_about(folders["train"], listings["train"].paths, True)
+    train = listings["train"]
+    doubts = alike(sorted(set(train.labels))) if names else recordings.doubts_about(folders["train"], train.paths, True)
     return listings, [*notes, *doubts, *skipped.notes()]
 
 

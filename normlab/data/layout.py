@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
+from unicodedata import normalize
 
 from normlab import display
 from normlab.errors import DataError
@@ -363,14 +364,7 @@ def doubts(root: Path, images: Sequence[Path], are_splits: bool) -> list[str]:
         for name in folders
         if len(folders) > 1 and name.casefold() in FOLDER_OF and _inner(root / name)
     ]
-    alike: dict[str, list[str]] = {}
-    for name in folders:
-        alike.setdefault("".join(name.casefold().split()), []).append(name)
-    sentences += [
-        f"ALIKE: {', '.join(map(repr, names))} are classes of their own, and their names differ in case or spaces alone"
-        for names in alike.values()
-        if len(names) > 1
-    ]
+    sentences += alike(folders)
     start = len(str(root / "x")) - 1
     parents = Counter(str(path)[start:].rpartition(os.sep)[0] for path in images)
     words: Counter[str] = Counter()
@@ -393,6 +387,27 @@ def doubts(root: Path, images: Sequence[Path], are_splits: bool) -> list[str]:
     if mixed and "" not in places:
         shown = ", ".join(f"{printable(name)}/ {count:,}" for name, count in mixed[:4]) + ", ..." * (len(mixed) > 4)
         sentences.append(f"images in sub-folders of classes, beside other images, count like those ({shown})")
+    return sentences
+
+
+def alike(classes: Iterable[str]) -> list[str]:
+    """A sentence on each set of classes whose names are the same but for case, spaces or code points.
+
+    A letter such as é is one code point or two, as the system or program that wrote it chooses.
+
+    >>> alike(["cat", "Cat", "dog"])
+    ["ALIKE: 'cat', 'Cat' are classes of their own, and their names differ in case or spaces alone"]
+    """
+    by_letters: dict[str, list[str]] = {}
+    for name in classes:
+        by_letters.setdefault("".join(normalize("NFC", name).casefold().split()), []).append(name)
+    sentences = []
+    for names in by_letters.values():
+        is_coded = len({normalize("NFC", name) for name in names}) < len(names)
+        shown = ", ".join(map(ascii if is_coded else repr, names))
+        what = "the code points of a letter" if is_coded else "case or spaces alone"
+        if len(names) > 1:
+            sentences.append(f"ALIKE: {shown} are classes of their own, and their names differ in {what}")
     return sentences
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from normlab.data.first_bytes import require_text
-from normlab.data.layout import printable, resembling, walk
+from normlab.data.layout import alike, printable, resembling, walk
 from normlab.errors import DataError, first_line
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def read_lists(where: Path, root: Path) -> tuple[dict[str, Rows], list[str]]:
             if file in known:
                 raise DataError(f"data.splits={where}: {file} is listed twice for {split}; list each image once")
             known.add(file)
-    return rows, notes
+    return rows, [*notes, *alike(sorted({label for listed in rows.values() for _, label in listed}))]
 
 
 def unlisted(lists: dict[str, Rows], root: Path) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
+from unicodedata import normalize
 
 import numpy as np
 import torch
@@ -113,13 +114,18 @@ def require_unlike(names: Iterable[str]) -> None:
     """Refuse labels that are written in two ways: they would be two classes.
 
     Raises:
-        DataError: if two labels differ only in capital letters or in spaces around them.
+        DataError: if two labels differ only in capital letters, in spaces around them, or in the code points of their
+            letters: é is one or two of these, as the system or program that wrote it chooses.
     """
     alike: dict[str, str] = {}
     for name in names:
-        other = alike.setdefault(name.strip().casefold(), name)
+        other = alike.setdefault(normalize("NFC", name).strip().casefold(), name)
         if other != name:
-            raise DataError(f"the labels {other!r} and {name!r} differ only in spaces or capitals: write them alike")
+            if normalize("NFC", other) == normalize("NFC", name):
+                where, shown = "the code points of a letter", ascii
+            else:
+                where, shown = "spaces or capitals", repr
+            raise DataError(f"the labels {shown(other)} and {shown(name)} differ only in {where}: write them alike")
 
 
 @dataclass(frozen=True)

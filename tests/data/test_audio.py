@@ -329,6 +329,13 @@ def test_copies_in_a_folder_without_splits_are_told(here):
     )
 
 
+def test_two_spellings_of_a_label_in_names_are_told(here):
+    for place in range(24):
+        write(f"mine/{('yes', 'Yes', 'no')[place % 3]}_ann_{place}.wav", tone(200 + place))
+    notes = dataset("audio", root="mine", names="label_*").notes
+    assert "ALIKE: 'Yes', 'yes' are classes of their own, and their names differ in case or spaces alone" in notes
+
+
 def test_links_are_followed_and_generated_folders_left_out(here):
     corpus_of("a")
     write("elsewhere/0.wav")

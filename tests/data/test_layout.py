@@ -158,6 +158,15 @@ def test_classes_that_differ_in_case_or_spaces_alone_are_told(tmp_path):
     told(tmp_path, "ALIKE: 'Cat ', 'cat' are classes of their own, and their names differ in case or spaces alone")
 
 
+def test_classes_whose_names_look_the_same_are_told(tmp_path):
+    """é as one code point and as two, which file systems keep apart: a folder that was copied from a Mac."""
+    for name in ("caf\u00e9", "cafe\u0301", "dog"):
+        save(tmp_path / name, 3)
+    told(
+        tmp_path, r"ALIKE: 'cafe\u0301', 'caf\xe9' are classes of their own, and their names differ in the code points"
+    )
+
+
 def test_images_below_those_of_a_class_are_told(tmp_path):
     classes(tmp_path, 4), save(tmp_path / "a/thumbnails", 4)
     told(tmp_path, "images in sub-folders of classes, beside other images, count like those (a/thumbnails/ 4)")
@@ -402,6 +411,17 @@ def test_what_a_list_does_not_say_is_told(tmp_path):
         assert any("the names of the folders are the classes; not used: finding, age" in note for note in notes)
     listed(tmp_path, "\n".join(["path,split,label", *(f"{c}/{n}.png,train,{c}" for c in "ab" for n in range(4))]))
     assert not any("no column" in note for note in dataset("folder", root=tmp_path, splits="list.csv").notes)
+
+
+def test_labels_of_two_spellings_in_a_list_are_told(tmp_path):
+    classes(tmp_path, 8)
+    rows = [f"{c}/{n}.png,train,{('cat', 'Cat', 'dog', 'dog')[n % 4]}" for c in "ab" for n in range(8)]
+    listed(tmp_path, "\n".join(["path,split,label", *rows]))
+    for notes in (
+        dataset("folder", root=tmp_path, splits="list.csv").notes,
+        seen(tmp_path, "data.splits=list.csv")[0]["notes"],
+    ):
+        assert any("ALIKE: 'Cat', 'cat' are classes of their own" in note for note in notes)
 
 
 def test_a_label_may_end_the_name_of_its_file(tmp_path):

@@ -93,6 +93,11 @@ REFUSED = {
         {},
         "the labels 'Yes' and 'yes' differ only in",
     ),
+    "labels of two codings": (
+        rows(X, ("y", lambda i: "caf\u00e9" if i == 2 else ("cafe\u0301", "no")[i % 2])),
+        {},
+        r"differ only in the code points of a letter",
+    ),
     "one target": (rows(X, ("y", lambda i: 2.5)), {}, "one value, 2.5, in every row"),
     "target of dates": (rows(X, ("y", lambda i: f"2024-01-{i + 1:02}")), {}, "the target 'y' holds dates"),
     "text as a number": (rows(X, ("y", lambda i: "ab"[i % 2])), {"task": "regression"}, "the target 'y' is text"),

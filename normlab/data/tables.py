@@ -613,7 +613,9 @@ def is_classification(goal: pd.Series, task: Task, file: str, notes: list[str]) 
 def _without_group(frame: pd.DataFrame, group: str | None, file: str) -> tuple[pd.DataFrame, Tensor | None]:
     if group is None:
         return frame, None
-    codes, names = frame[group].factorize(sort=True)
+    # In CSV, spaces before a value are left out; those behind it would make another group of it.
+    column = frame[group].map(lambda value: value.strip() if isinstance(value, str) else value, na_action="ignore")
+    codes, names = column.factorize(sort=True)
     if (codes < 0).any():
         raise DataError(f"{file}: data.group={group}: missing in row {int((codes < 0).argmax()) + 2}")
     if len(names) < 3:

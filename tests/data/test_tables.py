@@ -303,6 +303,12 @@ def test_the_task_follows_a_rule_that_is_told(tmp_path, values, task, expected):
     assert any(note.startswith("target 'y': ") for note in source.notes)
 
 
+def test_spaces_behind_a_group_make_no_group_of_their_own(tmp_path):
+    text = rows(X, ("patient", lambda i: f"p{i // 4}{' ' * (i % 2)}"), Y, count=40)
+    groups = table(root=written(tmp_path, text), target="y", group="patient").groups
+    assert groups.tolist() == np.unique([f"p{i // 4}" for i in range(40)], return_inverse=True)[1].tolist()
+
+
 def test_groups_stay_together(tmp_path):
     text = rows(X, ("patient", lambda i: i // 5), ("y", lambda i: i % 2), count=100)
     source = table(root=written(tmp_path, text), target="y", group="patient", missing="drop")

@@ -175,6 +175,10 @@ def _nifti(path: Path, changed: int) -> NDArray[Any]:
         raise CorruptImageError(f"{path}: not a NIfTI file, or broken ({first_line(error)})") from None
     if data.dtype.kind not in "iuf" or data.ndim < 2:
         raise CorruptImageError(f"{path}: a volume of {data.dtype} {list(data.shape)}; expected numbers [X, Y, Z, ...]")
-    if data.dtype.kind == "f" and np.array_equal(data, np.rint(data)) and np.abs(data).max(initial=0) < 2**15:
-        return data.astype(np.int16) if not np.issubdtype(data.dtype, np.float32) else data
+    # By the header, not by the values: of floats, an empty volume would be of another type than the rest of its set.
+    is_whole = volume.get_data_dtype().kind in "iu" and all(
+        float(number).is_integer() for number in (volume.dataobj.slope, volume.dataobj.inter)
+    )
+    if data.dtype.kind == "f" and is_whole and np.abs(data).max(initial=0) < 2**15:
+        return data.astype(np.int16)
     return data

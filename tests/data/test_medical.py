@@ -180,3 +180,27 @@ def test_a_folder_of_slices_is_a_data_set(tmp_path):
     assert sum(map(len, data.splits.values())) == 24
     assert data.train.images.min() < -800
     assert (data.black, data.white) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("stored", "slope", "intercept", "expected"),
+    [
+        (np.float64, None, None, "float32"),
+        (np.int16, 0.5, 0, "float32"),
+        (np.int16, 1, -1024, "int16"),
+        (np.int16, None, None, "int16"),
+    ],
+)
+def test_volumes_of_one_header_have_one_type(tmp_path, stored, slope, intercept, expected):
+    """Whether a volume happens to hold whole numbers alone, as an empty one does, is no reason to refuse the set."""
+    noise = np.random.default_rng(0).normal(0, 50, (8, 8, 1))
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        for n in range(4):
+            values = np.zeros_like(noise) if n == 2 else noise + n
+            image = nibabel.Nifti1Image(np.round(values).astype(stored) if n == 1 else values.astype(stored), np.eye(4))
+            image.header.set_slope_inter(slope, intercept)
+            nibabel.save(image, tmp_path / label / f"{n}.nii")
+    for n in range(4):
+        assert read_picture(tmp_path / "a" / f"{n}.nii").array.dtype == expected
+    assert sum(map(len, dataset("folder", root=tmp_path).splits.values())) == 8

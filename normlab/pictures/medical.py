@@ -68,6 +68,8 @@ def _dicom(path: Path, changed: int) -> _Dicom:
         data = pydicom.dcmread(path)
         if "PixelData" not in data and "FloatPixelData" not in data and "DoubleFloatPixelData" not in data:
             raise CorruptImageError(f"{path}: a DICOM file without pixels")
+        if not data.file_meta.TransferSyntaxUID.is_encapsulated:
+            _require_low_bits(data, path)
         pixels = data.pixel_array
     except pydicom.errors.InvalidDicomError:
         raise CorruptImageError(f"{path}: not a DICOM file, or broken at its beginning") from None
@@ -92,6 +94,23 @@ def _dicom(path: Path, changed: int) -> _Dicom:
         padding = None
     full = {1: 255.0, 2: 65535.0}.get(frames.dtype.itemsize)
     return _Dicom(frames, None if white == full else white, notes + more, padding)
+
+
+def _require_low_bits(data: Any, path: Path) -> None:
+    """Refuse values in the upper bits of their words, as old files have them: pydicom takes the lower bits for them.
+
+    DICOM PS3.3, C.7.6.3: the high bit is one less than the bits stored. Where it is another by mistake, the lower bits
+    are in use.
+    """
+    bits, high = int(data.get("BitsStored", 0)), int(data.get("HighBit", 0))
+    if data.get("BitsAllocated") != 16 or not 0 < bits <= high < 16 or "PixelData" not in data:
+        return
+    words = np.frombuffer(data.PixelData, "<u2", len(data.PixelData) // 2)
+    if words.any() and not (words & (1 << (high + 1 - bits)) - 1).any():
+        raise CorruptImageError(
+            f"{path}: its {bits} bits end at bit {high}, where pydicom does not read them; save it with values that "
+            f"end at bit {bits - 1}"
+        )
 
 
 def _in_units(

@@ -138,6 +138,18 @@ def test_padding_of_dicom_is_told_in_the_values_of_the_image(tmp_path):
     assert np.array_equal(masked.mask, stored != -2000)
 
 
+def test_values_in_upper_bits_are_refused(tmp_path):
+    data = without_rescale("CT_small.dcm")
+    stored = np.random.default_rng(0).integers(0, 4096, (data.Rows, data.Columns)).astype(np.uint16)
+    data.PixelRepresentation, data.BitsStored, data.HighBit, data.PixelData = 0, 12, 15, (stored << 4).tobytes()
+    data.save_as(tmp_path / "x.dcm")
+    with pytest.raises(CorruptImageError, match="its 12 bits end at bit 15, where pydicom does not"):
+        read_picture(tmp_path / "x.dcm")
+    data.HighBit, data.PixelData = 11, stored.tobytes()
+    data.save_as(tmp_path / "x.dcm")
+    assert np.array_equal(read_picture(tmp_path / "x.dcm").array[0], stored)
+
+
 def test_no_dicom_is_named(tmp_path):
     (tmp_path / "x.dcm").write_bytes(b"no dicom")
     with pytest.raises(CorruptImageError, match=r"x\.dcm: not a DICOM file, or broken at its beginning"):

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +19,8 @@ from normlab.data.lengths import TooLong, TooShort, equal_lengths
 from normlab.data.splits import Part, Source
 from normlab.errors import DataError
 from normlab.norms.log_mel import Front, FrontName, Level
+
+LOUD = 2.0  # of full scale: floats above it are no peaks of a loud recording
 
 
 def audio(
@@ -291,5 +294,12 @@ def _waveforms(paths: list[Path], rate: int | None) -> tuple[list[Tensor], int, 
             notes.append(f"{count:,} recordings resampled from {other:,} to {rate:,} samples in a second")
     if several := sum(len(recording.waveform) > 1 for recording in read):
         notes.append(f"{several:,} recordings of several channels, mixed down to one")
+    peaks = [float(np.abs(recording.waveform).max()) for recording in read]
+    if loud := sum(peak > LOUD for peak in peaks):
+        notes.append(
+            f"ABOVE FULL SCALE: {loud:,} of {len(read):,} recordings are floats up to {max(peaks):,.1f}, where full "
+            f"scale is 1 (such as {printable(str(paths[peaks.index(max(peaks))]))}); if they hold the integers of 16 "
+            f"bits, divide them by 32768; data.level=peak or rms makes recordings alike"
+        )
     waveforms = [torch.from_numpy(recordings.resample(r.mono, r.rate, rate))[None] for r in read]
     return waveforms, rate, notes

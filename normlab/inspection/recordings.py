@@ -18,6 +18,7 @@ from tabulate import tabulate
 from normlab.commandline.arguments import parsed
 from normlab.config import PositiveInt, Section
 from normlab.data import recordings
+from normlab.data.audio import LOUD
 from normlab.data.folder import count_beside, split_names
 from normlab.data.layout import Walk, find_splits, named, unreadable_folder, walk
 from normlab.errors import ConfigError, DataError
@@ -316,6 +317,11 @@ def advice(columns: dict[str, dict[str, float]], tally: Tally, log_mel: dict[str
         count = sum(row[3] > 0 for row in tally.rows)
         sentences.append(
             f"{counted(count, 'recording')} at full scale: clipped, or normalized by peak. No gain undoes clipping."
+        )
+    if (peak := columns["peak_dbfs"]["largest"]) > decibels(LOUD):
+        sentences.append(
+            f"The loudest recording reaches {peak:.0f} dB above full scale: if these floats hold the integers of 16 "
+            f"bits, divide them by 32768."
         )
     if silent := sum(row[4] == 1 for row in tally.rows):
         sentences.append(

@@ -329,6 +329,18 @@ def test_copies_in_a_folder_without_splits_are_told(here):
     )
 
 
+def test_floats_far_above_full_scale_are_told(here):
+    """Integers of 16 bits that a program wrote as floats, beside recordings of others."""
+    for name, start in (("a", 200), ("b", 400)):
+        for take in range(6):
+            write(f"mine/{name}/{take}.wav", tone(start + take))
+    wavfile.write("mine/a/0.wav", RATE, np.round(tone() * 32767).astype(np.float32))
+    wavfile.write("mine/a/1.wav", RATE, tone(level=1.2))
+    (note,) = (note for note in dataset("audio", root="mine").notes if "FULL SCALE" in note)
+    assert note.startswith("ABOVE FULL SCALE: 1 of 12 recordings are floats up to 16,38")
+    assert "mine/a/0.wav" in note
+
+
 def test_two_spellings_of_a_label_in_names_are_told(here):
     for place in range(24):
         write(f"mine/{('yes', 'Yes', 'no')[place % 3]}_ann_{place}.wav", tone(200 + place))

@@ -46,6 +46,14 @@ def test_the_report_is_that_of_the_recordings(look, folder):
     assert content["total_seconds"] == pytest.approx(2)
 
 
+def test_floats_that_hold_integers_are_told(look, folder, here):
+    assert "above full scale" not in look("mine", "resamples=20")[1]
+    wavfile.write(here / "mine/float.wav", RATE, (folder[0] * 32767).astype(np.float32))
+    assert (
+        "The loudest recording reaches 84 dB above full scale: if these floats hold" in look("mine", "resamples=20")[1]
+    )
+
+
 def test_log_mel_with_and_without_padding(look, folder):
     content = json.loads(look("mine", "--json", "resamples=50")[1])["log_mel"]
     layer = AST_FRONT.build()

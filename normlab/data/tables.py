@@ -159,9 +159,11 @@ def table(
     for key, names in (("target", [target]), ("drop", drop), ("keep", keep), ("group", [group] if group else [])):
         for name in names:
             require_column(frame, name, f"data.{key}", path.name)
-    frame = frame.drop(columns=[name for name in drop if name != target])
+    whole, frame = frame, frame.drop(columns=[name for name in drop if name != target])
     require_values(frame, path.name)
     notes: list[str] = [f"left out by data.drop: {', '.join(drop)}"] if drop else []
+    if group is None:
+        notes += possible_groups(whole.drop(columns=target))
     frame, groups = _without_group(frame, group, path.name)
     frame = _without_missing(frame, target, missing, path.name, notes)
     if len(frame) < 2:
@@ -468,13 +470,36 @@ def row_identifier(column: pd.Series) -> bool:
     values = column.dropna()
     if len(values) < 2 or not values.is_unique:
         return False
-    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", str(column.name)).lower()  # CustomerID: customer_id
+    name = _words(column.name)
     if re.fullmatch(r"(.*[_ .-])?(id|identifier|index|uuid|guid|key|row|rowid|row_?number|no)|unnamed: \d+", name):
         return not is_numeric(values) or bool((values.astype(float) % 1 == 0).all())
     if not is_numeric(values) or len(values) < FEWEST_ROWS:
         return False
     numbers = values.astype(float)
     return bool((numbers % 1 == 0).all() and numbers.max() - numbers.min() == len(numbers) - 1)
+
+
+def _words(name: object) -> str:
+    """A name in small letters and with its words apart: of CustomerID, customer_id."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", str(name)).lower()
+
+
+def possible_groups(frame: pd.DataFrame) -> list[str]:
+    """A sentence on each column whose name is that of an identifier, and whose values occur several times.
+
+    Several rows of one patient or device are alike: a random split puts some into training and others into the test.
+    """
+    sentences = []
+    for name in frame:
+        values = frame[name].dropna()
+        if not re.fullmatch(r"(.*[_ .-])?(id|identifier|uuid|guid|patient|participant)", _words(name)):
+            continue
+        if 2 < (distinct := values.astype(str).nunique()) < len(values):
+            sentences.append(
+                f"GROUPS: column {name!r} has {distinct:,} values in {len(values):,} rows, and a split may put rows of "
+                f"one value into training and test; data.group={name} keeps them together"
+            )
+    return sentences
 
 
 def first_word(column: pd.Series) -> tuple[int, str] | None:

@@ -309,6 +309,17 @@ def test_spaces_behind_a_group_make_no_group_of_their_own(tmp_path):
     assert groups.tolist() == np.unique([f"p{i // 4}" for i in range(40)], return_inverse=True)[1].tolist()
 
 
+def test_a_column_that_may_be_a_group_is_told(tmp_path):
+    """Also one that is left out, as texts of many values are to be."""
+    text = rows(X, ("PatientID", lambda i: f"p{i // 4}"), ("site", lambda i: i % 5), Y, count=40)
+    path = written(tmp_path, text)
+    for options in ({}, {"drop": ("PatientID",)}):
+        (note,) = (note for note in table(root=path, target="y", **options).notes if "GROUPS" in note)
+        assert note.startswith("GROUPS: column 'PatientID' has 10 values in 40 rows, and a split may put rows of one")
+        assert note.endswith("data.group=PatientID keeps them together")
+    assert not any("GROUPS" in note for note in table(root=path, target="y", group="PatientID").notes)
+
+
 def test_groups_stay_together(tmp_path):
     text = rows(X, ("patient", lambda i: i // 5), ("y", lambda i: i % 2), count=100)
     source = table(root=written(tmp_path, text), target="y", group="patient", missing="drop")

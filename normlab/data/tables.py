@@ -159,7 +159,9 @@ def table(
     for key, names in (("target", [target]), ("drop", drop), ("keep", keep), ("group", [group] if group else [])):
         for name in names:
             require_column(frame, name, f"data.{key}", path.name)
-    whole, frame = frame, frame.drop(columns=[name for name in drop if name != target])
+    if group == target:
+        raise DataError(f"data.group={group}: the column to predict; name the column whose rows belong together")
+    whole, frame = frame, frame.drop(columns=[name for name in drop if name not in (target, group)])
     require_values(frame, path.name)
     notes: list[str] = [f"left out by data.drop: {', '.join(drop)}"] if drop else []
     if group is None:

@@ -103,6 +103,7 @@ REFUSED = {
     "text as a number": (rows(X, ("y", lambda i: "ab"[i % 2])), {"task": "regression"}, "the target 'y' is text"),
     "too coarse": (rows(("t", lambda i: 1.7e9 + i * i / 9), Y), {}, "subtract an offset"),
     "too large": (rows(("t", lambda i: (i + 0.5) * 1e300), Y), {}, "above 3e38"),
+    "the target as a group": (rows(X, ("y", lambda i: i % 4)), {"group": "y"}, "data.group=y: the column to predict"),
     "two groups": (rows(X, ("who", lambda i: i % 2), Y), {"group": "who"}, "2 different values"),
 }
 
@@ -317,7 +318,10 @@ def test_a_column_that_may_be_a_group_is_told(tmp_path):
         (note,) = (note for note in table(root=path, target="y", **options).notes if "GROUPS" in note)
         assert note.startswith("GROUPS: column 'PatientID' has 10 values in 40 rows, and a split may put rows of one")
         assert note.endswith("data.group=PatientID keeps them together")
-    assert not any("GROUPS" in note for note in table(root=path, target="y", group="PatientID").notes)
+    for drop in ((), ("PatientID",)):  # a group is no feature in any case
+        source = table(root=path, target="y", group="PatientID", drop=drop)
+        assert not any("GROUPS" in note for note in source.notes)
+        assert len(source.groups.unique()) == 10
 
 
 def test_groups_stay_together(tmp_path):

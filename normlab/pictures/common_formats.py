@@ -197,9 +197,12 @@ def _deep(opened: Image.Image, path: Path, reading: Reading, page: int) -> Pictu
 
 
 def _bits_of_jpeg_2000(path: Path) -> int:
+    siz = b"\xff\x4f\xff\x51"  # SOC and SIZ (ISO 15444-1, A.5.1); the depth is 42 bytes after SOC
     with path.open("rb") as file:
         start = file.read(1 << 16)
-    place = start.find(b"\xff\x4f\xff\x51")  # SOC and SIZ (ISO 15444-1, A.5.1); the depth is 42 bytes after SOC
+        if siz not in start[:-42]:  # it lies behind long metadata, such as those of GeoJP2
+            start += file.read()
+    place = start.find(siz)
     return (start[place + 42] & 0x7F) + 1 if 0 <= place < len(start) - 42 else 8
 
 

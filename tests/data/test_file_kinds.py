@@ -335,6 +335,18 @@ def test_transparency_of_one_bit_is_a_mask_and_told(tmp_path):
     assert picture.notes == ("1 bit, converted to grayscale", "alpha channel, dropped")
 
 
+def test_the_depth_of_jpeg_2000_is_found_behind_long_metadata(tmp_path, monkeypatch):
+    """Pillow cuts color of 16 bits to 8; so another package is asked for."""
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    Image.fromarray(GRAY).save(tmp_path / "x.jp2")
+    content = (tmp_path / "x.jp2").read_bytes()
+    place = content.index(b"jp2c") - 4
+    metadata = struct.pack(">I4s", 8 + 70_000, b"xml ") + b" " * 70_000
+    (tmp_path / "x.jp2").write_bytes(content[:place] + metadata + content[place:])
+    with pytest.raises(CorruptImageError, match="JPEG 2000 of 16 bits needs the package imagecodecs"):
+        read_picture(tmp_path / "x.jp2")
+
+
 def test_an_image_is_not_its_own_mask(tmp_path):
     Image.fromarray(RGB).save(tmp_path / "x.png"), Image.fromarray(SMALL).save(tmp_path / "x_mask.png")
     with pytest.raises(CorruptImageError, match=r"x\.png: no mask x in"):

@@ -343,6 +343,7 @@ def read_csv(path: Path, id: str, time: str, label: str) -> Listing:
         raise DataError(f"{path}: the column {text[0]!r} is not numeric; remove it, or turn it into numbers")
     if numbering := [column for column in channels if row_identifier(table[column])]:
         raise DataError(f"{path}: the column {numbering[0]!r} numbers or names the rows and is no channel; remove it")
+    table[id] = table[id].str.strip()  # a space behind a name would make another series of it
     for column in (id, time):
         if (empty := table[column].isna()).any():
             raise DataError(f"{path}, row {int(empty.argmax()) + 2}: no {column}; fill it in, or remove the row")

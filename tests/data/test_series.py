@@ -213,6 +213,14 @@ def test_uneven_steps_are_told(here, times, told):
     assert (any(expected in note for note in notes)) if told else notes == []
 
 
+def test_a_space_behind_an_id_makes_no_series_of_its_own(here):
+    lines = [f"{i}{' ' * (t % 2)},{t},{'uv'[i % 2]},{10 * i + t}" for i in range(12) for t in range(4)]
+    Path("x.csv").write_text("\n".join(["id,time,label,a", *lines]))
+    data = dataset("series", root="x.csv")
+    assert sum(map(len, data.splits.values())) == 12
+    assert data.shape == (1, 4)
+
+
 def test_an_array_with_more_channels_than_steps_is_told(here):
     np.save("x.npy", np.random.default_rng(0).standard_normal((30, 128, 9)))
     np.save("x_labels.npy", np.arange(30) % 2)

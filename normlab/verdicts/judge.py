@@ -554,10 +554,10 @@ def _estimated(rule: Estimated, rows: pd.DataFrame, nothing: Cell) -> Cell:
     outside = int(((highs < rule.low) | (lows > rule.high)).sum())
     across = len(values) - inside - outside
     # What an estimate rests on are the samples that it was made from, if the measurement says how many: those tested
-    # before those trained on.
+    # before those trained on; or the seeds, ``n``.
     counted = [
         name
-        for name in ("test_images", "images", "samples")
+        for name in ("test_images", "images", "samples", "n")
         if name in rows and rows.loc[found.index, name].notna().all()
     ]
     n = int(rows.loc[found.index, counted[0]].iloc[0]) if len(values) == 1 and counted else len(values)
@@ -566,7 +566,9 @@ def _estimated(rule: Estimated, rows: pd.DataFrame, nothing: Cell) -> Cell:
     why = f"{outside} of {len(values)} outside" if outside else ""
     if not outside and across:
         why = f"the interval of {across} of {len(values)} spans a bound"
-    covers: Literal["images", "range"] = "images" if len(values) == 1 else "range"
+    covers: Literal["seeds", "images", "range"] = "range"
+    if len(values) == 1:
+        covers = "seeds" if counted[:1] == ["n"] else "images"
     return replace(nothing, interval=spread, covers=covers, result=result, why=why)
 
 

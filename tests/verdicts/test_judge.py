@@ -318,13 +318,19 @@ def test_exact_numbers():
 
 
 @pytest.mark.parametrize(
-    ("counts", "n"),
-    [({}, 1), ({"samples": 30}, 30), ({"images": 20, "samples": 30}, 20), ({"test_images": 10, "images": 20}, 10)],
+    ("counts", "n", "covers"),
+    [
+        ({}, 1, "images"),
+        ({"samples": 30}, 30, "images"),
+        ({"images": 20, "samples": 30}, 20, "images"),
+        ({"test_images": 10, "images": 20, "n": 5}, 10, "images"),
+        ({"n": 5}, 5, "seeds"),
+    ],
 )
-def test_an_estimate_rests_on_the_samples_that_it_was_tested_on(counts, n):
+def test_an_estimate_rests_on_the_samples_that_it_was_tested_on(counts, n, covers):
     frame = pd.DataFrame([{"norm": "a", "seed": 0, "status": "finished", "gap": 0.5, "gap_low": 0.4, "gap_high": 0.6}])
     (cell,) = verdict(frame.assign(**counts), kind="estimated", metric="gap", low=0, high=1).cells
-    assert (cell.result, cell.interval.n, cell.covers) == ("holds", n, "images")
+    assert (cell.result, cell.interval.n, cell.covers) == ("holds", n, covers)
 
 
 def test_an_interval_that_a_row_lacks_leaves_its_rule_open():

@@ -259,12 +259,12 @@ def _bands(path: Path, series: Any, index: int, count: int) -> NDArray[Any]:
 
 def _without_codec(path: Path, series: Any, index: int) -> NDArray[Any]:
     """What tifffile needs imagecodecs for: packed bits by numpy, and what Pillow reads at its full depth."""
-    page = series.pages[index] if len(series.pages) > index else series.keyframe
+    page = _page(series, index)
     key = series.keyframe
     if key.compression == 1 and key.predictor == 1 and not key.is_tiled and isinstance(key.bitspersample, int):
         return _unpack(path, page, key)
     try:
-        array = _by_pillow(path, key, _number(series, index))
+        array = _by_pillow(path, key, page.index)
     except UnidentifiedImageError:
         array = None
     if array is None:
@@ -328,29 +328,28 @@ def _unpack(path: Path, page: Any, key: Any) -> NDArray[Any]:
     return values.reshape(key.imagelength, key.imagewidth, samples).transpose(2, 0, 1)
 
 
-def _number(series: Any, index: int) -> int:
-    """Pillow's number of a page: its place among all pages of the file, reduced copies and masks too."""
-    page = series.pages[index] if len(series.pages) > index else series.keyframe
-    return int(page.index)
+def _page(series: Any, index: int) -> Any:
+    """A page of a series. Its ``index`` is Pillow's number of it: among all pages, reduced copies and masks too."""
+    return series.pages[index] if len(series.pages) > index else series.keyframe
 
 
 def _converted(path: Path, series: Any, index: int, reading: Reading) -> Picture:
     """Palettes, CMYK, YCbCr, Lab and single bits, as Pillow converts them."""
-    key, page = series.keyframe, _number(series, index)
+    key, page = series.keyframe, _page(series, index)
     bits = key.bitspersample if isinstance(key.bitspersample, int) else max(key.bitspersample)
     if bits > 8:
         raise CorruptImageError(
             f"{path}: TIFF of {key.photometric.name} with {bits} bits, of which Pillow would keep 8; save it as RGB"
         )
-    if 0 in (series.pages[index] if len(series.pages) > index else key).dataoffsets:
+    if 0 in page.dataoffsets:
         raise CorruptImageError(
             f"{path}: TIFF of {key.photometric.name} with strips or tiles without data, which Pillow would take from "
             f"the header; save it as RGB"
         )
     # Pillow 13 mixes up the rows of a file that it maps into memory and that has an orientation; so give it no path.
     with path.open("rb") as file, Image.open(file) as opened:
-        if page:
-            opened.seek(page)
+        if page.index:
+            opened.seek(page.index)
         orientation = opened.tag_v2.get(ORIENTATION, 1)  # type: ignore[attr-defined]
         opened.load()
         picture = from_pillow(opened, path, reading)

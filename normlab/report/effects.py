@@ -141,6 +141,18 @@ def panel(row: pd.Series) -> str:
     return f"convolutional,\n{'batch norm' if row.inside == 'batch' else 'layer or group norm'} inside"
 
 
+def place(frame: pd.DataFrame) -> dict[str, pd.Series]:
+    """The columns of a table that say under which :func:`conditions` a row was measured, and of which scheme it is."""
+    return {
+        "network": frame.network + ", " + frame.inside + " inside",
+        "initial weights": frame.init,
+        "optimizer, rate": frame.optimizer + ", " + frame.schedule,
+        "data": frame.data + ", " + frame.images + " " + frame.kind.replace({"table": "rows"}),
+        "other": frame.other,
+        "scheme": frame.scheme,
+    }
+
+
 def write_effects(studies: Sequence[Study], results: Path, draw_it: bool = True) -> Path | None:
     """Write ``effects.md``, the table, and ``effects.png``, the figure, into the folder of all results.
 
@@ -154,12 +166,7 @@ def write_effects(studies: Sequence[Study], results: Path, draw_it: bool = True)
         draw(frame, results / "effects")
     path = results / "effects.md"
     columns: dict[str, Any] = {
-        "network": frame.network + ", " + frame.inside + " inside",
-        "initial weights": frame.init,
-        "optimizer, rate": frame.optimizer + ", " + frame.schedule,
-        "data": frame.data + ", " + frame.images + " " + frame.kind.replace({"table": "rows"}),
-        "other": frame.other,
-        "scheme": frame.scheme,
+        **place(frame),
         f"minus {REFERENCE}, points": [
             f"{row.difference:+.1f} [{row.low:+.1f}, {row.high:+.1f}]" for row in frame.itertuples()
         ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from normlab.files import write_whole
-from normlab.report.effects import REFERENCE, SAME, conditions, once
+from normlab.report.effects import REFERENCE, SAME, conditions, once, place
 from normlab.report.study import Study
 from normlab.report.tables import render, times_to
 from normlab.statistics import paired_difference
@@ -24,7 +25,7 @@ inputs, each scheme at its best learning rate; 95% t intervals over seeds, of th
 there counts as all of its epochs, so there the ratio is a lower bound. Cells in which standardized inputs themselves
 missed the accuracy are left out. Each study fixed its accuracy before its runs. This is C05 (2 to 10 times as fast, 1
 to 5 points better) as a distribution; its verdict is in [the ledger](claims.md). The cells are those that were studied,
-no sample of all trainings.
+no sample of all trainings; some studies have the same training with other seeds, or in part the same runs.
 """
 
 
@@ -35,7 +36,7 @@ def speeds(studies: Sequence[Study]) -> pd.DataFrame:
     target, an accuracy; ratio, low and high: the geometric mean over seeds of the epochs to it, over those of
     ``dataset``, with a t interval of the logarithms; n (seeds); missed (runs of the scheme that never reached it, which
     count as all their epochs, so that the ratio is a lower bound); gain, the points of accuracy by which ``dataset`` is
-    ahead. A cell in which ``dataset`` itself missed the target with any seed has no row.
+    ahead, NaN if a run diverged. A cell in which ``dataset`` itself missed the target with any seed has no row.
     """
     rows = []
     for study in studies:
@@ -63,7 +64,7 @@ def _of_cell(study: Study, cell: pd.DataFrame, reference: str | None) -> Iterato
             continue
         logs = (np.log(np.minimum(times.to_numpy(), horizon)) for times in (slow, fast))
         ratio = paired_difference(*logs)
-        accuracy = [parts[one].loc[seeds, "test_accuracy"].mean() for one in (reference, name)]
+        accuracy = [parts[one].loc[seeds, "test_accuracy"].mean(skipna=False) for one in (reference, name)]
         yield (
             name,
             {
@@ -106,19 +107,14 @@ def write_speeds(studies: Sequence[Study], results: Path) -> Path | None:
     if frame.empty:
         return None
     columns: dict[str, Any] = {
-        "network": frame.network + ", " + frame.inside + " inside",
-        "initial weights": frame.init,
-        "optimizer, rate": frame.optimizer + ", " + frame.schedule,
-        "data": frame.data + ", " + frame.images + " " + frame.kind.replace({"table": "rows"}),
-        "other": frame.other,
-        "scheme": frame.scheme,
+        **place(frame),
         "accuracy to reach": [f"{target:g}" for target in frame.target],
         f"epochs, over those of {REFERENCE}": [
             f"{'at least ' * bool(row.missed)}{row.ratio:.2f} [{row.low:.2f}, {row.high:.2f}]"
             for row in frame.itertuples()
         ],
         "missed": [f"{row.missed} of {row.n}" for row in frame.itertuples()],
-        f"{REFERENCE} ahead by, points": [f"{gain:+.1f}" for gain in frame.gain],
+        f"{REFERENCE} ahead by, points": ["-" if math.isnan(gain) else f"{gain:+.1f}" for gain in frame.gain],
         "study": [", ".join(f"[{name}]({name}/README.md)" for name in names) for names in frame.study],
     }
     rendered = {name: [str(value) for value in values] for name, values in columns.items()}

@@ -54,6 +54,13 @@ def test_a_cell_in_which_the_reference_misses_or_starts_at_the_target_has_no_rat
     assert write_speeds([study], tmp_path) is None
 
 
+def test_a_run_that_diverged_misses_and_leaves_no_gain(studied):
+    study = studied(dataset=[1] * 6, raw=[2] * 6)
+    study.runs.loc[(study.runs.norm == "raw") & (study.runs.seed == 5), "test_accuracy"] = math.nan
+    frame = speeds([study]).set_index("scheme")
+    assert math.isnan(frame.gain["raw"])  # and not the mean of those that are left
+
+
 def test_the_page_counts_where_the_ratios_lie(studied, tmp_path):
     frame = speeds([studied(dataset=[1] * 6, raw=[3] * 6, unit=[1] * 6)])
     raw, unit = summary(frame)

@@ -550,6 +550,12 @@ def small(here, studies_in):
     studies_in(here / "experiments")
 
 
+def test_a_plan_that_changes_in_one_process_is_composed_again(small, here):
+    assert {config.arch.width for config in expected("small")} == {4}
+    (here / "experiments/small/study.yaml").write_text(CONFIRMED.replace("width: 4", "width: 8"))
+    assert {config.arch.width for config in expected("small")} == {8}
+
+
 @pytest.mark.slow
 def test_seeds_that_confirm_are_run_at_the_best_rates_alone(small, call):
     assert call("-m", "+experiment=small")[1].endswith("8 jobs: 8 finished\n")
